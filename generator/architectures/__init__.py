@@ -1,0 +1,75 @@
+"""One module for each Hugging Face `model_type`: from config to graph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from generator.architectures import llama
+from generator.architectures.config import ModelConfig, model_config
+from generator.checkpoint.base import Checkpoint, Tensor
+from generator.errors import CheckpointError, UnsupportedError
+from generator.graph import Graph
+
+__all__ = ["build_graph"]
+
+
+class Architecture(NamedTuple):
+    """How to build a graph, and which tensors to leave out quietly."""
+
+    build: Callable[[ModelConfig], Graph]
+    harmless: re.Pattern[str]
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "llama": Architecture(llama.build, llama.HARMLESS),
+}
+
+
+def build_graph(checkpoint: Checkpoint) -> Graph:
+    """The graph of a checkpoint, its tensors checked against it.
+
+    Raises:
+        UnsupportedError: the checkpoint's `model_type` is not supported.
+        CheckpointError: a tensor is missing, unknown, or has a wrong shape.
+    """
+    architecture = _architecture(checkpoint.config)
+    graph = architecture.build(model_config(checkpoint.config))
+    _check_tensors(graph, checkpoint.tensors, architecture.harmless)
+    return graph
+
+
+def _architecture(config: Mapping[str, Any]) -> Architecture:
+    model_type = config.get("model_type")
+    if model_type not in ARCHITECTURES:
+        raise UnsupportedError(
+            f"The architecture '{model_type}' is not supported; "
+            f"supported: {', '.join(sorted(ARCHITECTURES))}."
+        )
+    return ARCHITECTURES[str(model_type)]
+
+
+def _check_tensors(graph: Graph, tensors: Mapping[str, Tensor], harmless: re.Pattern[str]) -> None:
+    """Compares the checkpoint's tensors with those that the graph reads."""
+    expected: dict[str, tuple[int, ...]] = {}
+    for weight in graph.weights.values():
+        for part in weight.parts:
+            norm = weight.rows == 1 and "norm" in weight.name
+            expected[part.tensor] = (weight.columns,) if norm else (part.rows, weight.columns)
+            if part.bias:
+                expected[part.bias] = (part.rows,)
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise CheckpointError(f"The tensor '{name}' is missing from the checkpoint.")
+        if tensors[name].shape != shape:
+            raise CheckpointError(
+                f"The tensor '{name}' has shape {tensors[name].shape}, expected {shape}."
+            )
+    for name in tensors:
+        tied_head = name == "lm_head.weight" and graph.config.tie_word_embeddings
+        if name not in expected and not tied_head and not harmless.search(name):
+            raise CheckpointError(
+                f"The tensor {name!r} is not part of the architecture "
+                f"'{graph.config.model_type}'; its weights would be ignored."
+            )

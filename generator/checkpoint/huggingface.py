@@ -1,0 +1,226 @@
+"""Reader of Hugging Face directories: `config.json`, safetensors, `tokenizer.json`.
+
+The safetensors format is described at
+https://huggingface.co/docs/safetensors#format: eight bytes of header length,
+a JSON header, then the tensors' bytes in row-major, little-endian order.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from generator.checkpoint.base import Checkpoint, FloatArray, Tensor
+from generator.errors import CheckpointError, UnsupportedError
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+#: How each supported dtype lies in the file; numpy has no bfloat16, so its bits are read.
+STORED_AS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+class HuggingFaceCheckpoint(Checkpoint):
+    """A directory as `save_pretrained` writes it, with one or more safetensors files.
+
+    Every file but `tokenizer.json` is opened and checked on construction; of
+    the weights only the headers are read.
+
+    Raises:
+        CheckpointError: a file is missing, truncated, inconsistent or not JSON.
+        UnsupportedError: a tensor's dtype is none of F32, F16 and BF16.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not (self.path / "config.json").is_file():
+            raise CheckpointError(
+                f"{self.path} has no config.json; give the directory of a Hugging Face model."
+            )
+        self.config = _read_object(self.path / "config.json")
+        self.tensors = _read_tensors(self.path)
+        tokenizer_config = _read_object_if_any(self.path / "tokenizer_config.json")
+        self.tokenizer_config = {key: _plain(value) for key, value in tokenizer_config.items()}
+        self.generation_config = _read_object_if_any(self.path / "generation_config.json")
+        self.chat_template = _chat_template(self.path, self.tokenizer_config)
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of `tokenizer.json`, without its truncation and padding.
+
+        Raises:
+            CheckpointError: the file is absent, or the tokenizers library rejects it.
+        """
+        path = self.path / "tokenizer.json"
+        if not path.is_file():
+            raise CheckpointError(
+                f"{self.path} has no tokenizer.json; transformers' "
+                "AutoTokenizer.from_pretrained(...).save_pretrained(...) writes it."
+            )
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises nothing more specific
+            raise CheckpointError(f"{path} is not a valid tokenizer: {error}.") from error
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+
+def _read_tensors(directory: Path) -> dict[str, Tensor]:
+    """All tensors of the directory, from one file or from the shards that its index lists."""
+    if (directory / WEIGHTS).is_file():
+        return _read_safetensors(directory / WEIGHTS)
+    index = directory / INDEX
+    if not index.is_file():
+        raise CheckpointError(f"{directory} has neither {WEIGHTS} nor {INDEX}.")
+    weight_map = _read_object(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise CheckpointError(f"{index}: 'weight_map' must be an object of tensor names and files.")
+
+    shards: dict[str, dict[str, Tensor]] = {}
+    tensors: dict[str, Tensor] = {}
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or Path(shard).name != shard:
+            raise CheckpointError(f"{index}: {shard!r} for tensor '{name}' is not a file name.")
+        if shard not in shards:
+            if not (directory / shard).is_file():
+                raise CheckpointError(f"{directory} lacks {shard}, which {INDEX} lists.")
+            shards[shard] = _read_safetensors(directory / shard)
+        if name not in shards[shard]:
+            raise CheckpointError(
+                f"{directory / shard} lacks tensor '{name}', which {INDEX} places there."
+            )
+        tensors[name] = shards[shard][name]
+    return tensors
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of one safetensors file, after checking its header against its size."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header_size = int.from_bytes(file.read(8), "little")
+        if size < 8 or header_size > size - 8:
+            raise CheckpointError(
+                f"{path} is truncated: its header should have {header_size} bytes, "
+                f"the file has {size}."
+            )
+        header = _parse_object(file.read(header_size), f"the header of {path}")
+    header.pop("__metadata__", None)
+    return {
+        name: _read_entry(path, size, 8 + header_size, name, entry)
+        for name, entry in header.items()
+    }
+
+
+def _read_entry(path: Path, size: int, data_start: int, name: str, entry: object) -> Tensor:
+    """One tensor of a safetensors header; its bytes must lie inside the file.
+
+    Args:
+        path: the file.
+        size: its size in bytes.
+        data_start: where its tensor data begins; offsets count from there.
+        name: the tensor's name.
+        entry: the header's `{"dtype": ..., "shape": ..., "data_offsets": [begin, end]}`.
+    """
+    match entry:
+        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if (
+            all(isinstance(length, int) and length >= 0 for length in shape)
+        ):
+            pass
+        case _:
+            raise CheckpointError(
+                f"{path}: tensor '{name}' needs a dtype, a shape and two data_offsets."
+            )
+    if dtype not in STORED_AS:
+        raise UnsupportedError(
+            f"{path}: tensor '{name}' has dtype {dtype}, which is not supported; "
+            f"supported: {', '.join(STORED_AS)}."
+        )
+    if not 0 <= begin <= end <= size - data_start:
+        raise CheckpointError(
+            f"{path} is truncated or damaged: tensor '{name}' should end at byte "
+            f"{data_start + end}, the file has {size}."
+        )
+    expected = math.prod(shape) * np.dtype(STORED_AS[dtype]).itemsize
+    if end - begin != expected:
+        raise CheckpointError(
+            f"{path}: tensor '{name}' of shape {tuple(shape)} and dtype {dtype} takes "
+            f"{expected} bytes, its data_offsets give {end - begin}."
+        )
+    rows = tuple(shape) or (1,)
+    return Tensor(name, rows, dtype, partial(_read_rows, path, data_start + begin, rows, dtype))
+
+
+def _read_rows(
+    path: Path, offset: int, shape: tuple[int, ...], dtype: str, start: int, stop: int
+) -> FloatArray:
+    """Rows `[start, stop)` of a tensor as float32, shape `(stop - start, *shape[1:])`.
+
+    Args:
+        path: the safetensors file.
+        offset: the tensor's first byte in it.
+        shape: the shape of the whole tensor.
+        dtype: a key of `STORED_AS`.
+        start: the first row.
+        stop: the row after the last.
+    """
+    start, stop, _ = slice(start, stop).indices(shape[0])
+    rows = max(0, stop - start)
+    stored = np.dtype(STORED_AS[dtype])
+    width = math.prod(shape[1:])
+    data = np.fromfile(
+        path, stored, count=rows * width, offset=offset + start * width * stored.itemsize
+    ).reshape(rows, *shape[1:])
+    if dtype == "BF16":
+        # A bfloat16 is the upper half of the float32 of the same value.
+        return (data.astype(np.uint32) << 16).view(np.float32)
+    return data.astype(np.float32, copy=False)
+
+
+def _chat_template(directory: Path, tokenizer_config: dict[str, Any]) -> str | None:
+    """The chat template: `chat_template.jinja`, or else the one in `tokenizer_config.json`."""
+    path = directory / "chat_template.jinja"
+    if path.is_file():
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"{path} is not UTF-8 text: {error}.") from error
+    template = tokenizer_config.get("chat_template")
+    if isinstance(template, list):
+        named = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
+        template = named.get("default")
+    if template is not None and not isinstance(template, str):
+        raise CheckpointError(
+            f"{directory / 'tokenizer_config.json'}: chat_template must be a string "
+            "or a list of named templates."
+        )
+    return template
+
+
+def _plain(value: Any) -> Any:
+    """A token as a string, where `tokenizer_config.json` gives `{"content": "<s>", ...}`."""
+    return value["content"] if isinstance(value, dict) and "content" in value else value
+
+
+def _read_object_if_any(path: Path) -> dict[str, Any]:
+    return _read_object(path) if path.is_file() else {}
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    return _parse_object(path.read_bytes(), str(path))
+
+
+def _parse_object(data: bytes, where: str) -> dict[str, Any]:
+    """Parses a JSON object; `where` names its source in errors."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{where} is not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{where} must be a JSON object, not {type(value).__name__}.")
+    return value
