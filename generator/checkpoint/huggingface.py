@@ -106,8 +106,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         header_size = int.from_bytes(file.read(8), "little")
         if size < 8 or header_size > size - 8:
             raise CheckpointError(
-                f"{path} is truncated: its header should have {header_size} bytes, "
-                f"the file has {size}."
+                f"{path} is truncated: it should begin with 8 bytes and a header of "
+                f"{header_size}, but has {size} in all."
             )
         header = _parse_object(file.read(header_size), f"the header of {path}")
     header.pop("__metadata__", None)
@@ -218,7 +218,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 def _parse_object(data: bytes, where: str) -> dict[str, Any]:
     """Parses a JSON object; `where` names its source in errors."""
     try:
-        value = json.loads(data)
+        value = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where} is not valid JSON: {error}.") from error
     if not isinstance(value, dict):

@@ -41,9 +41,7 @@ def render_chat_template(
         CheckpointError: the template is not valid Jinja, or fails on these messages.
     """
     if template is None:
-        raise InputError(
-            "this model has no chat template; give it a plain prompt instead of a chat"
-        )
+        raise InputError("this model has no chat template; give it a plain prompt instead")
     try:
         return (
             _environment()

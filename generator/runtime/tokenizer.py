@@ -27,16 +27,15 @@ def write_tokenizer(checkpoint: Checkpoint, project_directory: Path) -> None:
         CheckpointError: the checkpoint's tokenizer is absent or broken.
     """
     tokenizer = checkpoint.tokenizer()
+    generation = checkpoint.generation_config
     folder = project_directory / "tokenizer"
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "tokenizer.json": tokenizer.to_str(pretty=True),
         "tokenizer_config.json": _json_text(checkpoint.tokenizer_config),
-        "generation_config.json": _json_text(checkpoint.generation_config),
+        "generation_config.json": _json_text(generation) if generation else None,
         "chat_template.jinja": checkpoint.chat_template,
     }
-    if not checkpoint.generation_config:
-        texts["generation_config.json"] = None
     for name, text in texts.items():
         if text is None:
             (folder / name).unlink(missing_ok=True)
@@ -75,7 +74,7 @@ class ProjectTokenizer:
             ) from error
         except Exception as error:  # tokenizers raises a bare Exception
             raise ProjectError(f"{path} is not a tokenizer that can be read: {error}") from error
-        # A checkpoint may carry the lengths it was trained with; a prompt is neither cut nor padded.
+        # A checkpoint may carry the lengths it was trained with; prompts keep their own.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._config = _read_json(self._folder / "tokenizer_config.json")

@@ -1,0 +1,218 @@
+"""GGUF metadata, translated to the fields of Hugging Face's `config.json`.
+
+The keys are described at https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+under "LLM"; what a Llama file must hold is what llama.cpp's converter writes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from generator.checkpoint.base import FloatArray
+from generator.errors import CheckpointError, UnsupportedError
+
+ARCHITECTURES = ("llama",)
+
+#: Metadata that changes what is computed, with the values that leave it as it is.
+NEUTRAL_VALUES: dict[str, tuple[object, ...]] = {
+    "llama.expert_count": (0,),
+    "llama.attention.scale": (0.0,),
+    "split.count": (0, 1),
+}
+
+#: llama.cpp's converter takes these two from Llama 3.1's config.json, where they never differ.
+LOW_FREQ_FACTOR, HIGH_FREQ_FACTOR = 1.0, 4.0
+
+#: Context lengths tried for `original_max_position_embeddings`, Llama 3.1's first.
+ORIGINAL_CONTEXTS = (8192, 4096, 16384, 32768, 2048, 65536, 131072, 1024)
+
+
+def huggingface_config(
+    metadata: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    rope_divisors: FloatArray | None,
+) -> dict[str, Any]:
+    """The fields of `LlamaConfig`, from the metadata of a GGUF file.
+
+    Args:
+        metadata: the file's key-value pairs.
+        shapes: the shapes of its tensors by their GGUF names, in Hugging Face's order.
+        rope_divisors: `rope_freqs.weight`, shape `(head_dim / 2,)`, if the file has it.
+
+    Raises:
+        CheckpointError: a key is missing or is not a number.
+        UnsupportedError: the architecture, a setting or the RoPE scaling is not supported.
+    """
+    architecture = metadata.get("general.architecture")
+    if architecture not in ARCHITECTURES:
+        raise UnsupportedError(
+            f"the architecture '{architecture}' (general.architecture) is not supported; "
+            f"supported: {', '.join(ARCHITECTURES)}."
+        )
+    for key, neutral in NEUTRAL_VALUES.items():
+        if key in metadata and metadata[key] not in neutral:
+            raise UnsupportedError(
+                f"{key} is {metadata[key]}, which is not supported; supported: {neutral[-1]}."
+            )
+
+    heads = _integer(metadata, "llama.attention.head_count")
+    hidden_size = _integer(metadata, "llama.embedding_length")
+    head_dim = _head_dim(metadata, heads, hidden_size)
+    context = _integer(metadata, "llama.context_length")
+    theta = _number(metadata, "llama.rope.freq_base", default=10000.0)
+    vocab_size = shapes.get("token_embd.weight", (None,))[0]
+    config = {
+        "model_type": architecture,
+        "vocab_size": _integer(metadata, "llama.vocab_size", default=vocab_size),
+        "hidden_size": hidden_size,
+        "intermediate_size": _integer(metadata, "llama.feed_forward_length"),
+        "num_hidden_layers": _integer(metadata, "llama.block_count"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": _integer(metadata, "llama.attention.head_count_kv", default=heads),
+        "head_dim": head_dim,
+        "hidden_act": "silu",
+        "max_position_embeddings": context,
+        "rms_norm_eps": _number(metadata, "llama.attention.layer_norm_rms_epsilon"),
+        "rope_theta": theta,
+        "rope_scaling": _rope_scaling(metadata, rope_divisors, theta, head_dim),
+        "tie_word_embeddings": "output.weight" not in shapes,
+        "attention_bias": any(
+            name.endswith((".attn_q.bias", ".attn_output.bias")) for name in shapes
+        ),
+        "mlp_bias": any(name.endswith(".ffn_gate.bias") for name in shapes),
+    }
+    for role, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding")):
+        if (token_id := metadata.get(f"tokenizer.ggml.{key}_token_id")) is not None:
+            config[f"{role}_token_id"] = token_id
+    return config
+
+
+def generation_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """`bos_token_id`, and in `eos_token_id` every token that ends a turn, eos first."""
+    ids = [metadata.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom")]
+    config: dict[str, Any] = {}
+    if ends := list(dict.fromkeys(i for i in ids if i is not None)):
+        config["eos_token_id"] = ends
+    if (bos := metadata.get("tokenizer.ggml.bos_token_id")) is not None:
+        config["bos_token_id"] = bos
+    return config
+
+
+def _head_dim(metadata: Mapping[str, Any], heads: int, hidden_size: int) -> int:
+    """The width of a head; keys, values and their rotation must all have it."""
+    rotated = _integer(metadata, "llama.rope.dimension_count", default=hidden_size // heads)
+    head_dim = _integer(metadata, "llama.attention.key_length", default=rotated)
+    for key in ("llama.rope.dimension_count", "llama.attention.value_length"):
+        if _integer(metadata, key, default=head_dim) != head_dim:
+            raise UnsupportedError(
+                f"{key} ({metadata[key]}) differs from the width of a head ({head_dim}), "
+                "which is not supported; supported: equal ones."
+            )
+    return head_dim
+
+
+def _rope_scaling(
+    metadata: Mapping[str, Any], divisors: FloatArray | None, theta: float, head_dim: int
+) -> dict[str, Any] | None:
+    """`rope_scaling` as in `config.json`, or None where RoPE is not scaled.
+
+    A scaling that relama does not compute is passed on under its name, so that
+    the reader of the config refuses it.
+    """
+    # llama.cpp reads an absent type as linear, and an absent or zero factor as 1.
+    kind = metadata.get("llama.rope.scaling.type", "linear")
+    old_factor = _number(metadata, "llama.rope.scale_linear", default=1.0)
+    factor = _number(metadata, "llama.rope.scaling.factor", default=old_factor) or 1.0
+    scaled = kind != "none" and (kind != "linear" or factor != 1.0)
+    if divisors is None or np.all(divisors == 1.0):
+        return {"rope_type": kind, "factor": factor} if scaled else None
+    if scaled:
+        raise UnsupportedError(
+            f"RoPE is scaled by 'rope_freqs.weight' and by llama.rope.scaling.type '{kind}' "
+            "at once, which is not supported; supported: either."
+        )
+    return _llama3_scaling(metadata, divisors, theta, head_dim)
+
+
+def _llama3_scaling(
+    metadata: Mapping[str, Any], divisors: FloatArray, theta: float, head_dim: int
+) -> dict[str, Any]:
+    """The `llama3` parameters of which llama.cpp's converter made `rope_freqs.weight`.
+
+    The file holds only the result, by what each frequency is divided:
+    1 for the fast ones, `factor` for the slow ones, and a blend between them.
+    Parameters are tried until they give the same divisors.
+
+    Args:
+        metadata: the file's key-value pairs.
+        divisors: `rope_freqs.weight`, shape `(head_dim / 2,)`.
+        theta: `rope_theta`.
+        head_dim: the width of a head.
+    """
+    factor = _shortest(float(divisors.max()))
+    stated = metadata.get("llama.rope.scaling.original_context_length")
+    contexts = (stated, *ORIGINAL_CONTEXTS) if stated else ORIGINAL_CONTEXTS
+    for context in contexts:
+        expected = llama3_divisors(theta, head_dim, factor, context)
+        if expected.shape == divisors.shape and np.allclose(divisors, expected, rtol=1e-4, atol=0):
+            return {
+                "rope_type": "llama3",
+                "factor": factor,
+                "low_freq_factor": LOW_FREQ_FACTOR,
+                "high_freq_factor": HIGH_FREQ_FACTOR,
+                "original_max_position_embeddings": context,
+            }
+    raise UnsupportedError(
+        "the RoPE divisors in 'rope_freqs.weight' are not supported; supported: those of a "
+        f"'llama3' scaling with low_freq_factor {LOW_FREQ_FACTOR:g}, high_freq_factor "
+        f"{HIGH_FREQ_FACTOR:g} and original_max_position_embeddings one of "
+        f"{', '.join(map(str, contexts))}."
+    )
+
+
+def llama3_divisors(
+    theta: float, head_dim: int, factor: float, original_context: int
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """By what `llama3` scaling divides each frequency of RoPE, shape `(head_dim / 2,)`.
+
+    As `_compute_llama3_parameters` in transformers' `modeling_rope_utils.py`:
+    a frequency that turns more than `HIGH_FREQ_FACTOR` times within the
+    original context stays, one that turns less than `LOW_FREQ_FACTOR` times is
+    divided by `factor`.
+    """
+    frequencies = theta ** (-np.arange(0, head_dim, 2) / head_dim)
+    turns = original_context * frequencies / (2 * math.pi)
+    smooth = np.clip((turns - LOW_FREQ_FACTOR) / (HIGH_FREQ_FACTOR - LOW_FREQ_FACTOR), 0.0, 1.0)
+    divisors: np.ndarray[tuple[int], np.dtype[np.float64]] = 1 / ((1 - smooth) / factor + smooth)
+    return divisors
+
+
+def _integer(metadata: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    """A whole number; an array with one value a layer must hold equal ones."""
+    value: Any = metadata.get(key, default)
+    if isinstance(value, list) and value:
+        if any(element != value[0] for element in value):
+            raise UnsupportedError(
+                f"{key} differs between layers ({value}), which is not supported; "
+                "supported: the same value for every layer."
+            )
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise CheckpointError(f"{key} must be a positive whole number, not {value!r}.")
+    return int(value)
+
+
+def _number(metadata: Mapping[str, Any], key: str, default: float | None = None) -> float:
+    value = metadata.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CheckpointError(f"{key} must be a number, not {value!r}.")
+    return _shortest(value)
+
+
+def _shortest(value: float) -> float:
+    """The shortest decimal of the same float32: 1e-05, not 9.999999747378752e-06."""
+    return float(str(np.float32(value)))

@@ -1,0 +1,26 @@
+with attention_weights as (
+
+    select * from {{ ref('<< inputs[0] >>') }}
+
+),
+
+cached as (
+
+    select * from {{ source('state', '<< cache >>') }}
+
+),
+
+appended as (
+
+    select * from {{ ref('<< inputs[1] >>') }}
+
+)
+
+{{ relama.attention(
+    'attention_weights',
+    'cached',
+    'appended',
+    num_heads=<< config.num_attention_heads >>,
+    num_kv_heads=<< config.num_key_value_heads >>,
+    head_dim=<< config.head_dim >>
+) }}

@@ -1,0 +1,18 @@
+{{ config(materialized=relama.activation()) }}
+
+-- Cosine and sine of the rotation angles of each position of this step.
+-- angle = position * inverse_frequency
+-- inverse_frequency: [<< config.head_dim // 2 >>] -> cosine, sine: [<< config.head_dim // 2 >>]
+with step_input as (
+
+    select * from {{ ref('step_input') }}
+
+),
+
+inverse_frequencies as (
+
+    select * from {{ ref('inverse_frequencies') }}
+
+)
+
+{{ relama.rotary_angles('step_input', 'inverse_frequencies') }}

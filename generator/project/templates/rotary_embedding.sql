@@ -1,0 +1,23 @@
+with angles as (
+
+    select * from {{ ref('rotary_angles') }}
+
+)
+<%- for input in inputs %>,
+
+<< input.rpartition('__')[2] >> as (
+
+    select * from {{ ref('<< input >>') }}
+
+)
+<%- endfor %>
+
+{{ relama.rotary_embedding(
+    [
+<%- for input in inputs %>
+        ('<< input.rpartition('__')[2] >>', << attributes.num_heads[loop.index0] >>),
+<%- endfor %>
+    ],
+    'angles',
+    head_dim=<< config.head_dim >>
+) }}

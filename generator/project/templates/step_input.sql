@@ -1,0 +1,10 @@
+{{ config(materialized=relama.activation()) }}
+
+-- The tokens that no step has read yet: the prompt at first, then the last token.
+with tokens as (
+
+    select * from {{ source('state', 'tokens') }}
+
+)
+
+{{ relama.step_input('tokens') }}

@@ -1,0 +1,17 @@
+with gate<% if inputs | length == 1 %>_up<% endif %> as (
+
+    select * from {{ ref('<< inputs[0] >>') }}
+
+)
+<%- if inputs | length == 2 %>,
+
+up as (
+
+    select * from {{ ref('<< inputs[1] >>') }}
+
+)
+<%- endif %>
+
+{{ relama.swiglu(
+<%- if inputs | length == 2 %>'gate', 'up'<% else %>'gate_up', none<% endif -%>
+, size=<< config.intermediate_size >>) }}

@@ -1,0 +1,23 @@
+{#
+    The keys and values that this step adds to the cache of a layer. A select of
+    (sequence_id, position, kv_head, key, value).
+
+    rotated       relation (sequence_id, position, head, vector), query heads first
+    projected     relation (sequence_id, position, vector) that holds the values
+    value_offset  where in `projected` the values begin
+#}
+{% macro kv_append(rotated, projected, value_offset, num_heads, head_dim) -%}
+    {%- set kv_head = 'r.head - ' ~ num_heads -%}
+    {%- set offset = '(' ~ kv_head ~ ') * ' ~ head_dim -%}
+    {%- if value_offset -%}{%- set offset = value_offset ~ ' + ' ~ offset -%}{%- endif -%}
+select
+    r.sequence_id,
+    r.position,
+    {{ kv_head }} as kv_head,
+    r.vector as key,
+    {{ relama.vector_slice('v.vector', offset, head_dim) }} as value
+from {{ rotated }} as r
+inner join {{ projected }} as v
+    on r.sequence_id = v.sequence_id and r.position = v.position
+where r.head >= {{ num_heads }}
+{%- endmacro %}

@@ -1,0 +1,134 @@
+{#
+    Chooses the next token of every sequence, as `generate` of transformers does:
+    the most likely one where the temperature is 0; otherwise the logits are
+    divided by the temperature, the `top_k` best are kept (0 keeps all), of these
+    the fewest whose probabilities reach `top_p`, and one is drawn.
+
+    A select of (sequence_id, position, token_id, logprob): `position` is where
+    the token goes, `logprob` its log-probability under the model's own,
+    unscaled distribution. Of equal logits the lowest token id comes first.
+
+    logits    relation (sequence_id, position, token_id, logit)
+    sampling  relation of one row (temperature, top_k, top_p, seed)
+#}
+{% macro sample(logits, sampling) -%}
+with normalised as (
+
+    {{ relama.log_normaliser(logits) | indent(4) }}
+
+),
+
+greedy as (
+
+    select
+        l.sequence_id,
+        l.position,
+        min(l.token_id) as token_id
+    from {{ logits }} as l
+    inner join normalised as n
+        on
+            l.sequence_id = n.sequence_id
+            and l.position = n.position
+            and l.logit = n.largest
+    cross join {{ sampling }} as s
+    where s.temperature = 0
+    group by l.sequence_id, l.position
+
+),
+
+ranked as (
+
+    select
+        l.sequence_id,
+        l.position,
+        l.token_id,
+        exp((l.logit - n.largest) / s.temperature) as weight,
+        row_number() over (
+            partition by l.sequence_id, l.position
+            order by l.logit desc, l.token_id
+        ) as place,
+        s.top_k,
+        s.top_p,
+        s.seed
+    from {{ logits }} as l
+    inner join normalised as n
+        on l.sequence_id = n.sequence_id and l.position = n.position
+    cross join {{ sampling }} as s
+    where s.temperature > 0
+
+),
+
+top_k as (
+
+    select
+        *,
+        sum(weight) over (
+            partition by sequence_id, position order by place
+            rows between unbounded preceding and current row
+        ) as cumulative,
+        sum(weight) over (partition by sequence_id, position) as total
+    from ranked
+    where top_k = 0 or place <= top_k
+
+),
+
+top_p as (
+
+    select
+        *,
+        max(cumulative) over (partition by sequence_id, position) as kept
+    from top_k
+    where place = 1 or cumulative - weight < top_p * total
+
+),
+
+drawn as (
+
+    select
+        sequence_id,
+        position,
+        min(place) as place
+    from top_p
+    where
+        cumulative > kept * {{ relama.uniform('seed', 'sequence_id', 'position') }}
+    group by sequence_id, position
+
+),
+
+chosen as (
+
+    select
+        sequence_id,
+        position,
+        token_id
+    from greedy
+
+    union all
+
+    select
+        r.sequence_id,
+        r.position,
+        r.token_id
+    from ranked as r
+    inner join drawn as d
+        on
+            r.sequence_id = d.sequence_id
+            and r.position = d.position
+            and r.place = d.place
+
+)
+
+select
+    c.sequence_id,
+    c.position + 1 as position,
+    c.token_id,
+    cast(l.logit - n.log_normaliser as real) as logprob
+from chosen as c
+inner join {{ logits }} as l
+    on
+        c.sequence_id = l.sequence_id
+        and c.position = l.position
+        and c.token_id = l.token_id
+inner join normalised as n
+    on c.sequence_id = n.sequence_id and c.position = n.position
+{%- endmacro %}

@@ -1,0 +1,43 @@
+{#
+    Causal attention weights (arXiv 1706.03762, equation 1), query heads sharing
+    key heads in groups (arXiv 2305.13245):
+
+        weight[k] = softmax over k of (query . key[k] / sqrt(head_dim)),
+        a key after the query's position counting as -infinity
+
+    A select of (sequence_id, position, head, vector): a vector holds one weight
+    for each position that its sequence has a key for, in order.
+
+    rotated   relation (sequence_id, position, head, vector), query heads first
+    cache     relation (sequence_id, position, kv_head, key) of earlier steps
+    appended  the same of this step
+#}
+{% macro attention_weights(rotated, cache, appended, num_heads, num_kv_heads, head_dim) -%}
+    {%- set keys = ['sequence_id', 'position', 'head'] -%}
+    {%- set scores -%}
+    (
+        select
+            q.sequence_id,
+            q.position,
+            q.head,
+            k.position as key_position,
+            case
+                when k.position <= q.position
+                    then {{ relama.inner_product('k.key', 'q.vector') }} * {{ relama.real(1 / head_dim ** 0.5) }}
+                else {{ relama.real("'-infinity'") }}
+            end as score
+        from (
+            select sequence_id, position, kv_head, key from {{ cache }}
+            union all
+            select sequence_id, position, kv_head, key from {{ appended }}
+        ) as k
+        inner join {{ rotated }} as q
+            on
+                k.sequence_id = q.sequence_id
+                and k.kv_head = {{ relama.integer_divide('q.head', num_heads // num_kv_heads) }}
+        where q.head < {{ num_heads }}
+    )
+    {%- endset -%}
+    {%- set packed = '(\n' ~ relama.collect_vector(scores, keys, 'score', 'key_position') ~ '\n)' -%}
+    {{- relama.softmax(packed ~ ' as scores', keys) -}}
+{%- endmacro %}

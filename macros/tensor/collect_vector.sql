@@ -1,0 +1,42 @@
+{#
+    Packs rows into vectors: one row for each combination of `keys`, its column
+    `vector` holding `value` in the order of `index`. A select.
+
+    relation  what to select from: a name, or a select in parentheses
+    keys      list of column names to group by
+    value     name of the column that becomes the elements
+    index     name of the column that orders them
+#}
+{% macro collect_vector(relation, keys, value, index) -%}
+    {{ return(adapter.dispatch('collect_vector', 'relama')(relation, keys, value, index)) }}
+{%- endmacro %}
+
+{% macro default__collect_vector(relation, keys, value, index) -%}
+select
+    {{ keys | join(', ') }},
+    array_agg({{ value }} order by {{ index }}) as vector
+from {{ relation }} as unpacked
+group by {{ keys | join(', ') }}
+{%- endmacro %}
+
+{#
+    DuckDB sorts within an aggregate row by row, which costs more than the
+    aggregate. Rows nearly always arrive in order, so we collect the index too
+    and sort only where it is needed.
+#}
+{% macro duckdb__collect_vector(relation, keys, value, index) -%}
+select
+    {{ keys | join(', ') }},
+    case
+        when indices = list_sort(indices) then elements
+        else list_select(elements, list_grade_up(indices))
+    end as vector
+from (
+    select
+        {{ keys | join(', ') }},
+        list({{ value }}) as elements,
+        list({{ index }}) as indices
+    from {{ relation }} as unpacked
+    group by {{ keys | join(', ') }}
+) as collected
+{%- endmacro %}

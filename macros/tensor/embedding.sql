@@ -1,0 +1,15 @@
+{#
+    The embedding of every token of this step: row `token_id` of the weight.
+    A select of (sequence_id, position, vector).
+
+    step_input  relation (sequence_id, position, token_id)
+    weight      relation (row_id, vector)
+#}
+{% macro embedding(step_input, weight) -%}
+select
+    i.sequence_id,
+    i.position,
+    w.vector
+from {{ weight }} as w
+inner join {{ step_input }} as i on w.row_id = i.token_id
+{%- endmacro %}

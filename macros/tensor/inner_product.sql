@@ -1,0 +1,16 @@
+{#
+    The dot product of two vectors of the same length: sum over i of a[i] * b[i].
+    An expression.
+#}
+{% macro inner_product(a, b) -%}
+    {{ return(adapter.dispatch('inner_product', 'relama')(a, b)) }}
+{%- endmacro %}
+
+{% macro default__inner_product(a, b) -%}
+    (select sum(p.x * p.y) from unnest({{ a }}, {{ b }}) as p (x, y))
+{%- endmacro %}
+
+{# https://duckdb.org/docs/stable/sql/functions/list #}
+{% macro duckdb__inner_product(a, b) -%}
+    list_inner_product({{ a }}, {{ b }})
+{%- endmacro %}

@@ -1,0 +1,41 @@
+{#
+    Cosine and sine of the rotation angles of every position of this step
+    (RoFormer, arXiv 2104.09864, section 3.2.2; LlamaRotaryEmbedding):
+
+        angle[i] = position * inverse_frequency[i],  i < head_dim / 2
+
+    A select of (position, cosine, sine).
+
+    step_input           relation with a column position
+    inverse_frequencies  relation of one row (row_id, vector)
+#}
+{% macro rotary_angles(step_input, inverse_frequencies) -%}
+    {{ return(adapter.dispatch('rotary_angles', 'relama')(step_input, inverse_frequencies)) }}
+{%- endmacro %}
+
+{% macro default__rotary_angles(step_input, inverse_frequencies) -%}
+select
+    p.position,
+    array(
+        select cast(cos(e.f * p.position) as real)
+        from unnest(w.vector) with ordinality as e (f, i)
+        order by e.i
+    ) as cosine,
+    array(
+        select cast(sin(e.f * p.position) as real)
+        from unnest(w.vector) with ordinality as e (f, i)
+        order by e.i
+    ) as sine
+from (select distinct position from {{ step_input }}) as p
+cross join {{ inverse_frequencies }} as w
+{%- endmacro %}
+
+{# The angle is rounded to float32 first, as Hugging Face's is. #}
+{% macro duckdb__rotary_angles(step_input, inverse_frequencies) -%}
+select
+    p.position,
+    list_transform(w.vector, lambda f: cos(f * p.position::float)::float) as cosine,
+    list_transform(w.vector, lambda f: sin(f * p.position::float)::float) as sine
+from (select distinct position from {{ step_input }}) as p
+cross join {{ inverse_frequencies }} as w
+{%- endmacro %}

@@ -1,0 +1,40 @@
+{#
+    Softmax of the column `vector`: exp(x - max) / sum(exp(x - max)). The
+    maximum is subtracted first, without which exp overflows. A select of the
+    keys and `vector`.
+
+    relation  relation with the keys and `vector`
+    keys      list of column names that are passed on
+#}
+{% macro softmax(relation, keys) -%}
+    {{ return(adapter.dispatch('softmax', 'relama')(relation, keys)) }}
+{%- endmacro %}
+
+{% macro default__softmax(relation, keys) -%}
+select
+    {{ keys | join(', ') }},
+    array(
+        select exp(e.x - m.largest) / m.total
+        from unnest(s.vector) with ordinality as e (x, i)
+        cross join (
+            select max(d.x) as largest, sum(exp(d.x - l.largest)) as total
+            from unnest(s.vector) as d (x)
+            cross join (select max(c.x) as largest from unnest(s.vector) as c (x)) as l
+        ) as m
+        order by e.i
+    ) as vector
+from {{ relation }} as s
+{%- endmacro %}
+
+{% macro duckdb__softmax(relation, keys) -%}
+select
+    {{ keys | join(', ') }},
+    list_transform(exponentials, lambda e: (e / total)::float) as vector
+from (
+    select *, list_sum(exponentials) as total
+    from (
+        select *, list_transform(vector, lambda x: exp(x - largest)) as exponentials
+        from (select *, list_max(vector) as largest from {{ relation }}) as maxima
+    ) as exponentiated
+) as summed
+{%- endmacro %}

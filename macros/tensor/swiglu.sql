@@ -1,0 +1,56 @@
+{#
+    SwiGLU (arXiv 2002.05202, equation 6, without biases; LlamaMLP):
+
+        y[i] = gate[i] * sigmoid(gate[i]) * up[i]
+
+    A select of (sequence_id, position, vector).
+
+    gate  relation (sequence_id, position, vector)
+    up    the same, or none where one vector holds the gate and, behind it, up
+    size  width of the result
+#}
+{% macro swiglu(gate, up, size) -%}
+    {%- if up is none -%}
+        {%- set relation = gate -%}
+    {%- else -%}
+        {%- set relation = relama.concatenated(gate, up) -%}
+    {%- endif -%}
+    {{ return(adapter.dispatch('swiglu', 'relama')(relation, size)) }}
+{%- endmacro %}
+
+{% macro default__swiglu(relation, size) -%}
+select
+    x.sequence_id,
+    x.position,
+    array(
+        select e.gate / (1 + exp(-e.gate)) * x.vector[e.i + {{ size }}]
+        from unnest(x.vector) with ordinality as e (gate, i)
+        where e.i <= {{ size }}
+        order by e.i
+    ) as vector
+from {{ relation }} as x
+{%- endmacro %}
+
+{% macro duckdb__swiglu(relation, size) -%}
+select
+    x.sequence_id,
+    x.position,
+    list_transform(
+        {{ relama.vector_slice('x.vector', 0, size) }},
+        lambda gate, i: (gate / (1 + exp(-gate)) * x.vector[i + {{ size }}])::float
+    ) as vector
+from {{ relation }} as x
+{%- endmacro %}
+
+{# Two vectors of the same position one behind the other. #}
+{% macro concatenated(first, second) -%}
+    (
+        select
+            a.sequence_id,
+            a.position,
+            a.vector || b.vector as vector
+        from {{ first }} as a
+        inner join {{ second }} as b
+            on a.sequence_id = b.sequence_id and a.position = b.position
+    )
+{%- endmacro %}

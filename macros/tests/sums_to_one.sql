@@ -1,0 +1,11 @@
+{# The attention weights of a query sum to 1. #}
+{% test sums_to_one(model, tolerance=1e-4) %}
+select *
+from (
+    select
+        *,
+        {{ relama.vector_sum('vector') }} as total
+    from {{ model }}
+) as summed
+where total is null or not abs(total - 1) <= {{ tolerance }}
+{% endtest %}

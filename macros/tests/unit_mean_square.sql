@@ -1,0 +1,33 @@
+{#
+    The output of RMSNorm, divided by its weight again, has a mean square of 1.
+    It is a little less where the input is so small that eps shows. Elements
+    whose weight is 0 cannot be divided and are left out.
+#}
+{% test unit_mean_square(model, weight, tolerance=0.02) %}
+with divided as (
+
+    select
+        x.*,
+        {{ relama.mean_square_quotient('x.vector', 'w.vector') }} as mean_square
+    from {{ model }} as x
+    cross join {{ weight }} as w
+
+)
+
+select *
+from divided
+where mean_square is null or not abs(mean_square - 1) <= {{ tolerance }}
+{% endtest %}
+
+{# The mean of (a[i] / b[i])^2 over the elements where b[i] is not 0. #}
+{% macro mean_square_quotient(a, b) -%}
+    {{ return(adapter.dispatch('mean_square_quotient', 'relama')(a, b)) }}
+{%- endmacro %}
+
+{% macro default__mean_square_quotient(a, b) -%}
+    (select avg(power(p.x / nullif(p.y, 0), 2)) from unnest({{ a }}, {{ b }}) as p (x, y))
+{%- endmacro %}
+
+{% macro duckdb__mean_square_quotient(a, b) -%}
+    list_avg(list_transform({{ a }}, lambda x, i: (x / nullif({{ b }}[i], 0)) ** 2))
+{%- endmacro %}

@@ -1,0 +1,128 @@
+"""Hyperparameters from both dialects of `config.json`, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from generator.architectures.config import RopeParameters, model_config
+from generator.errors import CheckpointError, UnsupportedError
+from tests.fixtures.make_tiny_llama import LLAMA3_ROPE, tiny_config
+
+MINIMAL = {
+    "model_type": "llama",
+    "vocab_size": 100,
+    "hidden_size": 48,
+    "intermediate_size": 88,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+}
+LINEAR = {"rope_type": "linear", "rope_theta": 500000.0, "factor": 4.0}
+
+
+@pytest.mark.parametrize("rope", [{}, {"rope_theta": 500000.0}, LINEAR, LLAMA3_ROPE])
+def test_both_dialects_mean_the_same(rope: dict[str, Any]) -> None:
+    v4 = tiny_config(dialect="v4", rope=rope)
+    v5 = tiny_config(dialect="v5", rope=rope)
+    assert "rope_parameters" not in v4
+    assert "rope_theta" not in v5
+    assert model_config(v4) == model_config(v5)
+
+
+def test_defaults_are_those_of_llama_config() -> None:
+    config = model_config(MINIMAL)
+    assert config.num_key_value_heads == 6
+    assert config.head_dim == 8
+    assert config.max_position_embeddings == 2048
+    assert config.rms_norm_eps == 1e-6
+    assert config.rope == RopeParameters(rope_theta=10000.0, rope_type="default")
+    assert not config.tie_word_embeddings
+    assert not config.attention_bias
+    assert not config.mlp_bias
+
+
+def test_null_means_absent() -> None:
+    nulls = {"head_dim": None, "num_key_value_heads": None, "rope_scaling": None}
+    assert model_config(MINIMAL | nulls) == model_config(MINIMAL)
+
+
+def test_every_field_is_read() -> None:
+    config = model_config(tiny_config(num_hidden_layers=3, head_dim=16))
+    assert config.model_type == "llama"
+    assert config.vocab_size == 101
+    assert config.hidden_size == 48
+    assert config.intermediate_size == 88
+    assert config.num_hidden_layers == 3
+    assert config.num_attention_heads == 6
+    assert config.num_key_value_heads == 2
+    assert config.head_dim == 16
+    assert config.max_position_embeddings == 256
+    assert config.rms_norm_eps == 1e-5
+    assert config.rope == RopeParameters(10000.0, "llama3", 8.0, 1.0, 4.0, 128)
+    assert not config.tie_word_embeddings
+    assert config.attention_bias
+    assert config.mlp_bias
+
+
+def test_older_files_say_type_for_rope_type() -> None:
+    config = model_config(MINIMAL | {"rope_scaling": {"type": "linear", "factor": 2.0}})
+    assert config.rope == RopeParameters(rope_type="linear", factor=2.0)
+
+
+@pytest.mark.parametrize("key", ["rope_scaling", "rope_parameters"])
+@pytest.mark.parametrize("rope_type", ["yarn", "longrope", "dynamic"])
+def test_an_unknown_rope_type_is_named(key: str, rope_type: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"'{rope_type}'.*default, linear, llama3"):
+        model_config(MINIMAL | {key: {"rope_type": rope_type, "factor": 2.0}})
+
+
+@pytest.mark.parametrize("field", [field for field in MINIMAL if field != "model_type"])
+def test_a_missing_field_is_named(field: str) -> None:
+    with pytest.raises(CheckpointError, match=f"'{field}' is missing"):
+        model_config({key: value for key, value in MINIMAL.items() if key != field})
+
+
+@pytest.mark.parametrize("field", ["factor", "low_freq_factor", "high_freq_factor"])
+def test_a_missing_field_of_llama3_is_named(field: str) -> None:
+    rope = {key: value for key, value in LLAMA3_ROPE.items() if key != field}
+    with pytest.raises(CheckpointError, match=f"'{field}' is missing"):
+        model_config(MINIMAL | {"rope_parameters": rope})
+
+
+@pytest.mark.parametrize("value", [True, False, 0, -48, 48.0, "48", [48]])
+@pytest.mark.parametrize(
+    "field",
+    ["hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim", "vocab_size"],
+)
+def test_sizes_are_positive_whole_numbers(field: str, value: Any) -> None:
+    with pytest.raises(CheckpointError, match=f"{field} must be a positive whole number"):
+        model_config(MINIMAL | {field: value})
+
+
+@pytest.mark.parametrize("value", [True, 0, -1e-5, float("nan"), float("inf"), "1e-5"])
+@pytest.mark.parametrize("field", ["rms_norm_eps", "rope_theta"])
+def test_constants_are_positive_numbers(field: str, value: Any) -> None:
+    with pytest.raises(CheckpointError, match=f"{field} must be a positive number"):
+        model_config(MINIMAL | {field: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_key_value_heads": 4}, "multiple of num_key_value_heads"),
+        ({"num_attention_heads": 7}, "multiple of num_attention_heads"),
+        ({"head_dim": 7}, "must be even"),
+        ({"rope_scaling": "linear"}, "must be an object"),
+        ({"rope_parameters": LLAMA3_ROPE | {"high_freq_factor": 1.0}}, "must be above"),
+    ],
+)
+def test_contradictions_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        model_config(MINIMAL | change)
+
+
+def test_only_silu_is_supported() -> None:
+    assert model_config(MINIMAL | {"hidden_act": "silu"}) == model_config(MINIMAL)
+    with pytest.raises(UnsupportedError, match=r"'gelu'.*silu"):
+        model_config(MINIMAL | {"hidden_act": "gelu"})

@@ -1,0 +1,378 @@
+"""A GGUF file gives the tensors, the config and the tokenizer of the model it was made from."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType as Kind
+
+from generator.architectures.config import model_config
+from generator.checkpoint import open_checkpoint
+from generator.checkpoint.gguf import GgufCheckpoint
+from generator.checkpoint.gguf_tokenizer import build_tokenizer, tokenizer_config
+from generator.errors import CheckpointError, UnsupportedError
+from tests.unit.broken_checkpoints import (
+    CONFIG,
+    HEAD_DIM,
+    KV_HEADS,
+    MERGES,
+    TOKENS,
+    TYPES,
+    gguf_tensors,
+    interleaved,
+    weights,
+    write_directory,
+    write_gguf,
+    write_shards,
+)
+
+QUANTISED = [Kind.Q4_0, Kind.Q4_1, Kind.Q5_0, Kind.Q5_1, Kind.Q8_0]
+
+
+# Tensors
+
+
+def test_all_formats_give_identical_tensors(tmp_path: Path) -> None:
+    directory = open_checkpoint(write_directory(tmp_path / "one"))
+    shards = open_checkpoint(write_shards(tmp_path / "shards"))
+    file = open_checkpoint(write_gguf(tmp_path / "model.gguf"))
+    assert set(directory.tensors) == set(shards.tensors) == set(file.tensors)
+    for name, tensor in directory.tensors.items():
+        for other in (shards.tensors[name], file.tensors[name]):
+            assert (other.name, other.shape) == (name, tensor.shape)
+            np.testing.assert_array_equal(other.read(), tensor.read())
+
+
+def test_float16_and_bfloat16_are_widened_exactly(tmp_path: Path) -> None:
+    # Values of 7 bits of mantissa and small exponents are exact in both types.
+    exact = {name: np.round(value * 16) / 16 for name, value in weights().items()}
+    for kind in (Kind.F16, Kind.BF16):
+        checkpoint = GgufCheckpoint(
+            write_gguf(tmp_path / f"{kind.name}.gguf", gguf_tensors(exact), kind)
+        )
+        for name, value in exact.items():
+            np.testing.assert_array_equal(checkpoint.tensors[name].read(), value)
+        assert checkpoint.tensors["lm_head.weight"].dtype == kind.name
+        assert checkpoint.tensors["model.norm.weight"].dtype == "F32"
+
+
+def test_q8_0_is_within_half_a_step_of_its_blocks(tmp_path: Path) -> None:
+    checkpoint = GgufCheckpoint(write_gguf(tmp_path / "model.gguf", kind=Kind.Q8_0))
+    for name, value in weights().items():
+        read = checkpoint.tensors[name].read()
+        assert read.shape == value.shape
+        if value.ndim == 1:
+            np.testing.assert_array_equal(read, value)
+            continue
+        blocks = value.reshape(-1, 32)
+        step = np.abs(blocks).max(axis=1, keepdims=True) / 127
+        # The step itself is stored as float16, with a relative error of 2**-11.
+        error = np.abs(read.reshape(-1, 32) - blocks)
+        assert np.all(error <= step * 0.5 + np.abs(blocks) * 2**-10)
+
+
+@pytest.mark.parametrize("kind", [Kind.F32, Kind.F16, Kind.BF16, *QUANTISED], ids=lambda k: k.name)
+def test_rows_are_a_slice_of_the_whole(kind: Kind, tmp_path: Path) -> None:
+    checkpoint = GgufCheckpoint(write_gguf(tmp_path / "model.gguf", kind=kind))
+    for name in (
+        "model.layers.0.self_attn.q_proj.weight",
+        "model.layers.1.self_attn.k_proj.weight",
+        "model.layers.1.mlp.down_proj.weight",
+        "model.norm.weight",
+    ):
+        tensor = checkpoint.tensors[name]
+        whole = tensor.read()
+        assert whole.dtype == np.float32
+        for start, stop in ((0, 1), (3, 17), (31, 32), (5, 5), (20, 1000)):
+            np.testing.assert_array_equal(tensor.read_rows(start, stop), whole[start:stop])
+
+
+def test_biases_of_queries_and_keys_are_reordered_too(tmp_path: Path) -> None:
+    bias = np.arange(KV_HEADS * HEAD_DIM, dtype=np.float32)
+    tensors = gguf_tensors(weights())
+    tensors["blk.0.attn_k.bias"] = interleaved(bias, KV_HEADS)
+    tensors["blk.0.attn_v.bias"] = bias
+    tensors["blk.0.ffn_gate.bias"] = np.zeros(96, np.float32)
+    tensors["blk.0.attn_q.bias"] = np.zeros(64, np.float32)
+    checkpoint = GgufCheckpoint(write_gguf(tmp_path / "model.gguf", tensors))
+    for part in ("k", "v"):
+        read = checkpoint.tensors[f"model.layers.0.self_attn.{part}_proj.bias"]
+        np.testing.assert_array_equal(read.read(), bias)
+        np.testing.assert_array_equal(read.read_rows(3, 9), bias[3:9])
+    assert checkpoint.config["attention_bias"] is True
+    assert checkpoint.config["mlp_bias"] is True
+
+
+def test_a_tensor_without_a_known_name_keeps_its_own(tmp_path: Path) -> None:
+    tensors = gguf_tensors(weights()) | {"blk.0.attn_sinks.weight": np.ones(4, np.float32)}
+    checkpoint = GgufCheckpoint(write_gguf(tmp_path / "model.gguf", tensors))
+    assert "blk.0.attn_sinks.weight" in checkpoint.tensors
+
+
+# Config
+
+
+def test_config_is_the_one_it_was_made_from(tmp_path: Path) -> None:
+    checkpoint = GgufCheckpoint(write_gguf(tmp_path / "model.gguf"))
+    assert CONFIG.items() <= checkpoint.config.items()  # 1e-05, not its float32
+    assert checkpoint.config["tie_word_embeddings"] is False
+    assert checkpoint.config["attention_bias"] is False
+    assert checkpoint.config["eos_token_id"] == 0
+    assert model_config(checkpoint.config) == model_config(CONFIG)
+
+
+def test_without_output_the_embeddings_are_tied(tmp_path: Path) -> None:
+    tensors = gguf_tensors(weights())
+    del tensors["output.weight"]
+    checkpoint = GgufCheckpoint(write_gguf(tmp_path / "model.gguf", tensors))
+    assert checkpoint.config["tie_word_embeddings"] is True
+
+
+def test_equal_values_for_every_layer_are_one_value(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "model.gguf", change=lambda w: w.add_head_count_kv([2, 2]))
+    assert GgufCheckpoint(path).config["num_key_value_heads"] == 2
+
+
+def test_every_token_that_ends_a_turn_is_an_eos(tmp_path: Path) -> None:
+    def change(writer: gguf.GGUFWriter) -> None:
+        writer.add_eot_token_id(7)
+        writer.add_eom_token_id(0)  # the eos once more
+        writer.add_bos_token_id(3)
+        writer.add_chat_template("{{ messages }}")
+
+    checkpoint = GgufCheckpoint(write_gguf(tmp_path / "model.gguf", change=change))
+    assert checkpoint.generation_config == {"eos_token_id": [0, 7], "bos_token_id": 3}
+    assert checkpoint.chat_template == "{{ messages }}"
+
+
+def test_linear_rope_scaling(tmp_path: Path) -> None:
+    def change(writer: gguf.GGUFWriter) -> None:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(2.5)
+
+    config = GgufCheckpoint(write_gguf(tmp_path / "model.gguf", change=change)).config
+    assert config["rope_scaling"] == {"rope_type": "linear", "factor": 2.5}
+
+
+def test_no_rope_scaling(tmp_path: Path) -> None:
+    path = write_gguf(
+        tmp_path / "model.gguf",
+        change=lambda w: w.add_rope_scaling_type(gguf.RopeScalingType.NONE),
+    )
+    assert GgufCheckpoint(path).config["rope_scaling"] is None
+
+
+def test_a_rope_scaling_that_is_not_computed_is_refused_by_name(tmp_path: Path) -> None:
+    def change(writer: gguf.GGUFWriter) -> None:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(4.0)
+
+    config = GgufCheckpoint(write_gguf(tmp_path / "model.gguf", change=change)).config
+    with pytest.raises(UnsupportedError, match="'yarn'"):
+        model_config(config)
+
+
+def llama3_rope_freqs(theta: float, head_dim: int, factor: float, context: int) -> np.ndarray:
+    """`rope_freqs.weight`, frequency by frequency and case by case as llama.cpp computes it."""
+    divisors = []
+    for i in range(0, head_dim, 2):
+        wavelength = 2 * math.pi * theta ** (i / head_dim)
+        if wavelength < context / 4:
+            divisors.append(1.0)
+        elif wavelength > context:
+            divisors.append(factor)
+        else:
+            smooth = (context / wavelength - 1) / 3
+            divisors.append(1 / ((1 - smooth) / factor + smooth))
+    return np.array(divisors, np.float32)
+
+
+@pytest.mark.parametrize(("factor", "context"), [(8.0, 8192), (32.0, 8192), (4.0, 16384)])
+def test_llama3_rope_scaling_is_recovered(factor: float, context: int, tmp_path: Path) -> None:
+    rope_freqs = llama3_rope_freqs(500000.0, HEAD_DIM, factor, context)
+    assert rope_freqs[0] == 1.0 < rope_freqs[4] < rope_freqs[-1] == factor
+    tensors = gguf_tensors(weights()) | {"rope_freqs.weight": rope_freqs}
+    path = write_gguf(
+        tmp_path / "model.gguf", tensors, change=lambda w: w.add_rope_freq_base(500000.0)
+    )
+    checkpoint = GgufCheckpoint(path)
+    assert "rope_freqs.weight" not in checkpoint.tensors
+    assert checkpoint.config["rope_scaling"] == {
+        "rope_type": "llama3",
+        "factor": factor,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": context,
+    }
+
+
+def test_rope_divisors_of_one_scale_nothing(tmp_path: Path) -> None:
+    ones = np.ones(HEAD_DIM // 2, np.float32)
+    tensors = gguf_tensors(weights()) | {"rope_freqs.weight": ones}
+    checkpoint = GgufCheckpoint(write_gguf(tmp_path / "model.gguf", tensors))
+    assert checkpoint.config["rope_scaling"] is None
+
+
+# Byte-level tokenizers
+
+
+def byte_level(**changes: Any) -> dict[str, Any]:
+    """`tokenizer.ggml.*` of the tiny byte-level tokenizer."""
+    settings = {
+        "model": "gpt2",
+        "pre": "gpt-2",
+        "tokens": TOKENS,
+        "token_type": TYPES,
+        "merges": MERGES,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    }
+    return {f"tokenizer.ggml.{key}": value for key, value in (settings | changes).items()}
+
+
+def test_byte_level_tokenizer_of_a_file(tmp_path: Path) -> None:
+    tokenizer = GgufCheckpoint(write_gguf(tmp_path / "model.gguf")).tokenizer()
+    ids = tokenizer.encode("ab a<|end|>c<tool>b").ids
+    assert ids == [5, 6, 0, 3, 7, 2]
+    assert tokenizer.decode(ids) == "ab ac<tool>b"
+    assert tokenizer.decode(ids, skip_special_tokens=False) == "ab a<|end|>c<tool>b"
+
+
+@pytest.mark.parametrize(
+    ("pre", "words"),
+    [
+        ("gpt-2", ["a", "Ġ1234", "'s", "Ċ", "Ċ", "b"]),
+        ("smollm", ["a", "Ġ", "1", "2", "3", "4", "'s", "Ċ", "Ċ", "b"]),
+        ("llama-bpe", ["a", "Ġ", "123", "4", "'s", "ĊĊ", "b"]),
+    ],
+)
+def test_pre_tokenizers_split_as_the_models_do(pre: str, words: list[str]) -> None:
+    tokenizer = build_tokenizer(byte_level(pre=pre))
+    split = tokenizer.pre_tokenizer.pre_tokenize_str("a 1234's\n\nb")
+    assert [word for word, _ in split] == words
+
+
+def test_llama3_takes_a_word_of_the_vocabulary_whole() -> None:
+    vocabulary = {"tokens": [*TOKENS, "abc"], "token_type": [*TYPES, 1]}  # no merge leads to abc
+    tokenizer = build_tokenizer(byte_level(pre="llama-bpe", add_bos_token=False, **vocabulary))
+    assert tokenizer.encode("abc").ids == [8]
+    assert build_tokenizer(byte_level(pre="gpt-2", **vocabulary)).encode("abc").ids == [5, 3]
+
+
+@pytest.mark.parametrize(
+    ("pre", "changes", "ids"),
+    [
+        ("gpt-2", {}, [1]),
+        ("llama-bpe", {}, [0, 1]),
+        ("llama-bpe", {"add_bos_token": False}, [1]),
+        ("gpt-2", {"add_bos_token": True, "add_eos_token": True}, [0, 1, 0]),
+    ],
+)
+def test_bos_and_eos_are_added_where_asked(
+    pre: str, changes: dict[str, Any], ids: list[int]
+) -> None:
+    metadata = byte_level(pre=pre, **changes)
+    assert build_tokenizer(metadata).encode("a").ids == ids
+    assert build_tokenizer(metadata).encode("a", add_special_tokens=False).ids == [1]
+    config = tokenizer_config(metadata)
+    assert config["bos_token"] == config["eos_token"] == "<|end|>"
+    assert config["add_bos_token"] is (len(ids) > 1)
+
+
+# SentencePiece tokenizers
+
+PIECES = [
+    ("<unk>", 2, 0.0),
+    ("<s>", 3, 0.0),
+    ("</s>", 3, 0.0),
+    *((f"<0x{byte:02X}>", 6, 0.0) for byte in range(256)),
+    ("▁a", 1, -0.0),
+    ("bc", 1, -1.0),
+    ("ab", 1, -2.0),
+    ("▁abc", 1, -3.0),
+    ("▁", 1, -4.0),
+    ("a", 1, -5.0),
+    ("b", 1, -6.0),
+    ("c", 1, -7.0),
+]
+PIECE_IDS = {piece: piece_id for piece_id, (piece, _, _) in enumerate(PIECES)}
+
+
+def sentencepiece(**changes: Any) -> dict[str, Any]:
+    """`tokenizer.ggml.*` of a tiny SentencePiece model."""
+    tokens, types, scores = (list(column) for column in zip(*PIECES, strict=True))
+    settings = {
+        "model": "llama",
+        "tokens": tokens,
+        "token_type": types,
+        "scores": scores,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "unknown_token_id": 0,
+    }
+    return {f"tokenizer.ggml.{key}": value for key, value in (settings | changes).items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("abc", ["▁abc"]),  # ▁a, then bc, then the two together
+        ("cab", ["▁", "c", "ab"]),
+        ("a  a", ["▁a", "▁", "▁a"]),
+        ("é", ["▁", "<0xC3>", "<0xA9>"]),
+        ("\n", ["▁", "<0x0A>"]),
+        ("b</s>b", ["▁", "b", "</s>", "▁", "b"]),
+    ],
+)
+def test_sentencepiece_merges_the_best_score_first(text: str, pieces: list[str]) -> None:
+    tokenizer = build_tokenizer(sentencepiece())
+    encoding = tokenizer.encode(text)
+    assert encoding.tokens == ["<s>", *pieces]
+    assert encoding.ids == [PIECE_IDS[piece] for piece in ["<s>", *pieces]]
+    if "</s>" not in pieces:
+        assert tokenizer.decode(encoding.ids) == text
+
+
+def test_sentencepiece_without_a_space_before() -> None:
+    tokenizer = build_tokenizer(sentencepiece(add_space_prefix=False, add_bos_token=False))
+    assert tokenizer.encode("a a").tokens == ["a", "▁a"]
+    assert tokenizer.decode(tokenizer.encode(" a").ids) == " a"
+
+
+def test_sentencepiece_takes_merges_that_are_given() -> None:
+    metadata = sentencepiece(merges=["▁ a", "a b"], scores=[0.0] * len(PIECES))
+    assert build_tokenizer(metadata).encode("abc").tokens == ["<s>", "▁a", "b", "c"]
+
+
+def test_sentencepiece_without_an_order_of_merges_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="all equal"):
+        build_tokenizer(sentencepiece(scores=[-1000.0] * len(PIECES)))
+
+
+# Tokenizers that do not fit together
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"merges": ["a z"]}, "do not fit"),
+        ({"merges": ["ab"]}, "'ab' is not a pair"),
+        ({"tokens": TOKENS[:-1]}, "8 values for 7 tokens"),
+        ({"tokens": 5}, "must be a list of str"),
+        ({"merges": None}, "lacks tokenizer.ggml.merges"),
+        ({"model": None}, "no tokenizer"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        build_tokenizer(byte_level(**changes))
+
+
+def test_another_tokenizer_model_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"'t5'.*gpt2, llama"):
+        build_tokenizer(byte_level(model="t5"))

@@ -1,0 +1,138 @@
+"""The reader of Hugging Face directories gives back what was written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from generator.checkpoint.huggingface import HuggingFaceCheckpoint
+from generator.errors import CheckpointError
+from tests.unit.broken_checkpoints import CONFIG, weights, write_directory, write_shards
+
+Q_PROJ = "model.layers.1.self_attn.q_proj.weight"
+
+
+@pytest.mark.parametrize("write", [write_directory, write_shards])
+def test_tensors_are_those_written(write, tmp_path: Path) -> None:
+    checkpoint = HuggingFaceCheckpoint(write(tmp_path))
+    expected = weights()
+    assert set(checkpoint.tensors) == set(expected)
+    for name, value in expected.items():
+        tensor = checkpoint.tensors[name]
+        assert (tensor.name, tensor.shape, tensor.dtype) == (name, value.shape, "F32")
+        np.testing.assert_array_equal(tensor.read(), value)
+    assert checkpoint.config == CONFIG
+
+
+def test_float16_is_widened_exactly(tmp_path: Path) -> None:
+    value = np.array([[0.1, -65504.0, 6e-8], [1.0, np.inf, -0.0]], np.float16)
+    save_file({"x": value}, write_directory(tmp_path) / "model.safetensors")
+    tensor = HuggingFaceCheckpoint(tmp_path).tensors["x"]
+    assert tensor.dtype == "F16"
+    assert tensor.read().dtype == np.float32
+    np.testing.assert_array_equal(tensor.read(), value.astype(np.float32))
+
+
+def test_bfloat16_is_widened_exactly(tmp_path: Path) -> None:
+    # sign 1, exponent 8, mantissa 7 bits: 1, -2, 0.15625, 3.140625, the largest, infinity
+    bits = np.array([0x3F80, 0xC000, 0x3E20, 0x4049, 0x7F7F, 0x7F80], "<u2")
+    header = b'{"x": {"dtype": "BF16", "shape": [3, 2], "data_offsets": [0, 12]}}'
+    data = len(header).to_bytes(8, "little") + header + bits.tobytes()
+    (write_directory(tmp_path) / "model.safetensors").write_bytes(data)
+    tensor = HuggingFaceCheckpoint(tmp_path).tensors["x"]
+    assert tensor.dtype == "BF16"
+    expected = [[1.0, -2.0], [0.15625, 3.140625], [3.3895313892515355e38, np.inf]]
+    np.testing.assert_array_equal(tensor.read(), np.array(expected, np.float32))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (3, 17), (63, 64), (5, 5), (60, 1000)])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_rows_are_a_slice_of_the_whole(dtype: str, start: int, stop: int, tmp_path: Path) -> None:
+    tensors = {name: value.astype(dtype) for name, value in weights().items()}
+    save_file(tensors, write_directory(tmp_path) / "model.safetensors")
+    tensor = HuggingFaceCheckpoint(tmp_path).tensors[Q_PROJ]
+    expected = tensors[Q_PROJ].astype(np.float32)[start:stop]
+    np.testing.assert_array_equal(tensor.read_rows(start, stop), expected)
+
+
+def test_rows_of_a_vector_and_of_more_dimensions(tmp_path: Path) -> None:
+    tensors = {
+        "vector": np.arange(10, dtype=np.float32),
+        "cube": np.arange(24, dtype=np.float32).reshape(4, 3, 2),
+    }
+    save_file(tensors, write_directory(tmp_path) / "model.safetensors")
+    read = HuggingFaceCheckpoint(tmp_path).tensors
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(read[name].read_rows(1, 3), value[1:3])
+
+
+def test_blocks_give_all_rows_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("generator.checkpoint.base.BLOCK_ELEMENTS", 5 * 64)
+    tensor = HuggingFaceCheckpoint(write_directory(tmp_path)).tensors[Q_PROJ]
+    blocks = list(tensor.blocks())
+    assert [start for start, _ in blocks] == list(range(0, 64, 5))
+    np.testing.assert_array_equal(np.concatenate([rows for _, rows in blocks]), tensor.read())
+
+
+def test_tokens_are_plain_strings(tmp_path: Path) -> None:
+    settings = {
+        "bos_token": {"__type": "AddedToken", "content": "<s>", "special": True},
+        "eos_token": "</s>",
+        "pad_token": None,
+        "add_bos_token": True,
+    }
+    (write_directory(tmp_path) / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert HuggingFaceCheckpoint(tmp_path).tokenizer_config == settings | {"bos_token": "<s>"}
+
+
+def test_optional_files_may_be_absent(tmp_path: Path) -> None:
+    checkpoint = HuggingFaceCheckpoint(write_directory(tmp_path))
+    assert checkpoint.tokenizer_config == {}
+    assert checkpoint.generation_config == {}
+    assert checkpoint.chat_template is None
+
+
+def test_generation_config(tmp_path: Path) -> None:
+    (write_directory(tmp_path) / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
+    assert HuggingFaceCheckpoint(tmp_path).generation_config == {"eos_token_id": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("plain", "plain"),
+        ([{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}], "d"),
+        ([{"name": "tool_use", "template": "t"}], None),
+    ],
+)
+def test_chat_template_of_the_tokenizer_config(
+    template: object, expected: str | None, tmp_path: Path
+) -> None:
+    settings = {"chat_template": template}
+    (write_directory(tmp_path) / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert HuggingFaceCheckpoint(tmp_path).chat_template == expected
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}\n")
+    assert HuggingFaceCheckpoint(tmp_path).chat_template == "{{ messages }}\n"
+
+
+def test_chat_template_must_be_text(tmp_path: Path) -> None:
+    (write_directory(tmp_path) / "tokenizer_config.json").write_text('{"chat_template": 1}')
+    with pytest.raises(CheckpointError, match="chat_template must be a string"):
+        HuggingFaceCheckpoint(tmp_path)
+
+
+def test_tokenizer_neither_truncates_nor_pads(tmp_path: Path) -> None:
+    path = write_directory(tmp_path) / "tokenizer.json"
+    settings = json.loads(path.read_text())
+    settings["truncation"] = {
+        "direction": "Right",
+        "max_length": 2,
+        "strategy": "LongestFirst",
+        "stride": 0,
+    }
+    path.write_text(json.dumps(settings))
+    assert HuggingFaceCheckpoint(tmp_path).tokenizer().encode("abcab").ids == [5, 3, 5]
