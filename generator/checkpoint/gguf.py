@@ -220,4 +220,8 @@ def _read_rows(
     if tensor.data.ndim == 1:
         # A vector is one row of blocks.
         return np.array(gguf.dequantize(tensor.data, tensor.tensor_type)[rows], np.float32)
-    return np.array(gguf.dequantize(tensor.data[rows], tensor.tensor_type), np.float32)
+    blocks = tensor.data[rows]
+    if len(blocks) == 0:
+        # Most of gguf's quantised types cannot reshape an empty array.
+        return np.empty((0, *_shape(tensor)[1:]), np.float32)
+    return np.array(gguf.dequantize(blocks, tensor.tensor_type), np.float32)

@@ -357,6 +357,7 @@ def _operator_sql(graph: Graph, operator: Operator) -> str:
         attributes=operator.attributes,
         config=graph.config,
         rows=weight.rows if weight else None,
+        columns=weight.columns if weight else None,
         bias=weight.has_bias if weight else False,
         cache=kv_cache_name(operator.layer) if operator.layer is not None else None,
     )

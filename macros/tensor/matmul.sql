@@ -8,40 +8,70 @@
     hidden    relation (sequence_id, position, vector)
     weight    relation (row_id, vector), with a column bias where `bias` is true
     rows      number of rows of the weight
+    columns   number of columns of the weight
     bias      whether the weight has a bias
     residual  relation (sequence_id, position, vector) to be added, or none
 #}
-{% macro matmul(hidden, weight, rows, bias=false, residual=none) -%}
-    {{ return(adapter.dispatch('matmul', 'relama')(hidden, weight, rows, bias, residual)) }}
+{% macro matmul(hidden, weight, rows, columns, bias=false, residual=none) -%}
+    {{ return(adapter.dispatch('matmul', 'relama')(
+        hidden, weight, rows, columns, bias, residual
+    )) }}
 {%- endmacro %}
 
-{% macro default__matmul(hidden, weight, rows, bias, residual) -%}
-    {%- set products = relama.matmul_rows(hidden, weight, bias, residual) -%}
-    {{- relama.collect_vector(
-        '(\n' ~ products ~ '\n)', ['sequence_id', 'position'], 'y', 'row_id'
-    ) -}}
+{% macro default__matmul(hidden, weight, rows, columns, bias, residual) -%}
+with {{ relama.matmul_input(hidden, residual) }}
+
+{{ relama.collect_vector(
+    '(\n' ~ relama.matmul_rows(weight, bias, residual) ~ '\n)',
+    ['sequence_id', 'position'], 'y', 'row_id'
+) }}
 {%- endmacro %}
 
 {#
-    A scan is divided among threads by row group, of 2,048 rows at least. A
-    matrix of few rows is therefore read as two halves, which run at once.
+    DuckDB divides a scan among threads by row group, of 2,048 rows at least. A
+    matrix of fewer than two row groups for each thread is read as two halves,
+    which run at once, unless it is so small that starting a second scan costs more.
 #}
-{% macro duckdb__matmul(hidden, weight, rows, bias, residual) -%}
-    {%- if rows < 64 or rows > 4 * 2048 -%}
-        {{- relama.default__matmul(hidden, weight, rows, bias, residual) -}}
+{% macro duckdb__matmul(hidden, weight, rows, columns, bias, residual) -%}
+    {%- if rows > 4 * 2048 or rows * columns < 250000 -%}
+        {{- relama.default__matmul(hidden, weight, rows, columns, bias, residual) -}}
     {%- else -%}
         {%- set half = rows // 2 -%}
         {%- set lower = '(select * from ' ~ weight ~ ' where row_id < ' ~ half ~ ')' -%}
         {%- set upper = '(select * from ' ~ weight ~ ' where row_id >= ' ~ half ~ ')' -%}
         {%- set products -%}
 (
-{{ relama.matmul_rows(hidden, lower, bias, residual) }}
-union all
-{{ relama.matmul_rows(hidden, upper, bias, residual) }}
+{{ relama.matmul_rows(lower, bias, residual) }}
+
+    union all
+
+{{ relama.matmul_rows(upper, bias, residual) }}
 )
         {%- endset -%}
-        {{- relama.collect_vector(products, ['sequence_id', 'position'], 'y', 'row_id') -}}
+with {{ relama.matmul_input(hidden, residual) }}
+
+{{ relama.collect_vector(products, ['sequence_id', 'position'], 'y', 'row_id') }}
     {%- endif -%}
+{%- endmacro %}
+
+{# The CTE `x`: the hidden state, with the residual beside it where there is one. #}
+{% macro matmul_input(hidden, residual) -%}
+x as (
+
+    select
+        h.sequence_id,
+        h.position,
+        h.vector
+        {%- if residual is not none %},
+        r.vector as residual
+        {%- endif %}
+    from {{ hidden }} as h
+    {%- if residual is not none %}
+    inner join {{ residual }} as r
+        on h.sequence_id = r.sequence_id and h.position = r.position
+    {%- endif %}
+
+)
 {%- endmacro %}
 
 {#
@@ -49,22 +79,7 @@ union all
     The weight stands on the left of the join: it is streamed past the few rows
     of the hidden state, never copied.
 #}
-{% macro matmul_rows(hidden, weight, bias, residual) -%}
-    {%- set x = hidden -%}
-    {%- if residual is not none -%}
-        {%- set x -%}
-    (
-        select
-            h.sequence_id,
-            h.position,
-            h.vector,
-            r.vector as residual
-        from {{ hidden }} as h
-        inner join {{ residual }} as r
-            on h.sequence_id = r.sequence_id and h.position = r.position
-    )
-        {%- endset -%}
-    {%- endif %}
+{% macro matmul_rows(weight, bias, residual) %}
     select
         w.row_id,
         x.sequence_id,
@@ -73,5 +88,5 @@ union all
         {%- if bias %} + w.bias{% endif %}
         {%- if residual is not none %} + x.residual[w.row_id + 1]{% endif %} as y
     from {{ weight }} as w
-    cross join {{ x }} as x
+    cross join x
 {%- endmacro %}

@@ -14,13 +14,19 @@ appended as (
 
     select * from {{ ref('<< inputs[1] >>') }}
 
+),
+
+attended as (
+
+    {{ relama.attention(
+        'attention_weights',
+        'cached',
+        'appended',
+        num_heads=<< config.num_attention_heads >>,
+        num_kv_heads=<< config.num_key_value_heads >>,
+        head_dim=<< config.head_dim >>
+    ) | indent(4) }}
+
 )
 
-{{ relama.attention(
-    'attention_weights',
-    'cached',
-    'appended',
-    num_heads=<< config.num_attention_heads >>,
-    num_kv_heads=<< config.num_key_value_heads >>,
-    head_dim=<< config.head_dim >>
-) }}
+select * from attended

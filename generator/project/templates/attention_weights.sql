@@ -14,13 +14,19 @@ appended as (
 
     select * from {{ ref('<< inputs[1] >>') }}
 
+),
+
+attention_weights as (
+
+    {{ relama.attention_weights(
+        'rotated',
+        'cached',
+        'appended',
+        num_heads=<< config.num_attention_heads >>,
+        num_kv_heads=<< config.num_key_value_heads >>,
+        head_dim=<< config.head_dim >>
+    ) | indent(4) }}
+
 )
 
-{{ relama.attention_weights(
-    'rotated',
-    'cached',
-    'appended',
-    num_heads=<< config.num_attention_heads >>,
-    num_kv_heads=<< config.num_key_value_heads >>,
-    head_dim=<< config.head_dim >>
-) }}
+select * from attention_weights

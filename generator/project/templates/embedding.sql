@@ -4,10 +4,10 @@ with step_input as (
 
 ),
 
-weight as (
+embedded as (
 
-    select * from {{ ref('<< weight >>') }}
+    {{ relama.embedding('step_input', ref('<< weight >>')) | indent(4) }}
 
 )
 
-{{ relama.embedding('step_input', 'weight') }}
+select * from embedded

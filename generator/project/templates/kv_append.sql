@@ -8,12 +8,18 @@ projected as (
 
     select * from {{ ref('<< inputs[1] >>') }}
 
+),
+
+key_values as (
+
+    {{ relama.kv_append(
+        'rotated',
+        'projected',
+        value_offset=<< attributes.value_offset >>,
+        num_heads=<< config.num_attention_heads >>,
+        head_dim=<< config.head_dim >>
+    ) | indent(4) }}
+
 )
 
-{{ relama.kv_append(
-    'rotated',
-    'projected',
-    value_offset=<< attributes.value_offset >>,
-    num_heads=<< config.num_attention_heads >>,
-    head_dim=<< config.head_dim >>
-) }}
+select * from key_values

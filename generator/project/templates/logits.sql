@@ -4,10 +4,10 @@ with hidden as (
 
 ),
 
-weight as (
+logits as (
 
-    select * from {{ ref('<< weight >>') }}
+    {{ relama.logits('hidden', ref('<< weight >>')) | indent(4) }}
 
 )
 
-{{ relama.logits('hidden', 'weight') }}
+select * from logits

@@ -2,30 +2,31 @@ with hidden as (
 
     select * from {{ ref('<< inputs[0] >>') }}
 
-),
-<%- if inputs | length == 2 %>
+)
+<%- if inputs | length == 2 %>,
 
 residual as (
 
     select * from {{ ref('<< inputs[1] >>') }}
 
-),
+)
+<%- endif %>,
+
+product as (
+
+    {{ relama.matmul(
+        'hidden',
+        ref('<< weight >>'),
+        rows=<< rows >>,
+        columns=<< columns >>
+<%- if bias %>,
+        bias=true
 <%- endif %>
-
-weight as (
-
-    select * from {{ ref('<< weight >>') }}
+<%- if inputs | length == 2 %>,
+        residual='residual'
+<%- endif %>
+    ) | indent(4) }}
 
 )
 
-{{ relama.matmul(
-    'hidden',
-    'weight',
-    rows=<< rows >>
-<%- if bias %>,
-    bias=true
-<%- endif %>
-<%- if inputs | length == 2 %>,
-    residual='residual'
-<%- endif %>
-) }}
+select * from product

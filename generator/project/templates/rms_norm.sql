@@ -4,10 +4,10 @@ with hidden as (
 
 ),
 
-weight as (
+normed as (
 
-    select * from {{ ref('<< weight >>') }}
+    {{ relama.rms_norm('hidden', ref('<< weight >>'), eps=<< attributes.eps >>) | indent(4) }}
 
 )
 
-{{ relama.rms_norm('hidden', 'weight', eps=<< attributes.eps >>) }}
+select * from normed

@@ -13,6 +13,12 @@ inverse_frequencies as (
 
     select * from {{ ref('inverse_frequencies') }}
 
+),
+
+rotary_angles as (
+
+    {{ relama.rotary_angles('step_input', 'inverse_frequencies') | indent(4) }}
+
 )
 
-{{ relama.rotary_angles('step_input', 'inverse_frequencies') }}
+select * from rotary_angles

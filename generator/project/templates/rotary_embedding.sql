@@ -10,14 +10,20 @@ with angles as (
     select * from {{ ref('<< input >>') }}
 
 )
-<%- endfor %>
+<%- endfor %>,
 
-{{ relama.rotary_embedding(
-    [
+rotary_embedding as (
+
+    {{ relama.rotary_embedding(
+        [
 <%- for input in inputs %>
-        ('<< input.rpartition('__')[2] >>', << attributes.num_heads[loop.index0] >>),
+            ('<< input.rpartition('__')[2] >>', << attributes.num_heads[loop.index0] >>),
 <%- endfor %>
-    ],
-    'angles',
-    head_dim=<< config.head_dim >>
-) }}
+        ],
+        'angles',
+        head_dim=<< config.head_dim >>
+    ) | indent(4) }}
+
+)
+
+select * from rotary_embedding

@@ -17,15 +17,9 @@ ends as (
 
 ),
 
-weight as (
-
-    select * from {{ ref('<< head_weight >>') }}
-
-),
-
 logits as (
 
-    {{ relama.logits(ref('final_norm'), 'weight') | indent(4) }}
+    {{ relama.logits(ref('final_norm'), ref('<< head_weight >>')) | indent(4) }}
 
 ),
 

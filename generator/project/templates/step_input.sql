@@ -5,6 +5,12 @@ with tokens as (
 
     select * from {{ source('state', 'tokens') }}
 
+),
+
+step_input as (
+
+    {{ relama.step_input('tokens') | indent(4) }}
+
 )
 
-{{ relama.step_input('tokens') }}
+select * from step_input

@@ -10,8 +10,14 @@ up as (
     select * from {{ ref('<< inputs[1] >>') }}
 
 )
-<%- endif %>
+<%- endif %>,
 
-{{ relama.swiglu(
+activated as (
+
+    {{ relama.swiglu(
 <%- if inputs | length == 2 %>'gate', 'up'<% else %>'gate_up', none<% endif -%>
-, size=<< config.intermediate_size >>) }}
+    , size=<< config.intermediate_size >>) | indent(4) }}
+
+)
+
+select * from activated
