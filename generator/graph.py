@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from generator.architectures.config import ModelConfig
+from generator.config import ModelConfig
 from generator.errors import GraphError
 
 Shape = tuple[int, ...]

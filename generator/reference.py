@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from generator.architectures.config import ModelConfig, RopeParameters
 from generator.checkpoint.base import FloatArray, Tensor
+from generator.config import ModelConfig, RopeParameters
 from generator.errors import InputError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from generator.architectures.config import RopeParameters
 from generator.checkpoint.base import FloatArray
+from generator.config import RopeParameters
 from generator.errors import UnsupportedError
 
 

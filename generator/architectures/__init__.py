@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from generator.architectures import llama
-from generator.architectures.config import ModelConfig, model_config
 from generator.checkpoint.base import Checkpoint, Tensor
+from generator.config import ModelConfig, model_config
 from generator.errors import CheckpointError, UnsupportedError
 from generator.graph import Graph
 

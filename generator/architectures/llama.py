@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from generator.architectures.config import ModelConfig
+from generator.config import ModelConfig
 from generator.graph import Graph, Kind, Operator, Part, Weight
 
 #: Tensors that some checkpoints carry and that a forward pass does not need.

@@ -54,9 +54,7 @@ def staged_name(tensor: str) -> str:
     return f"layer_{int(words[2]):02d}__{name}" if words[1] == "layers" else name
 
 
-def stage(
-    graph: Graph, tensors: Mapping[str, Tensor], directory: Path, progress: Progress
-) -> None:
+def stage(graph: Graph, tensors: Mapping[str, Tensor], directory: Path, progress: Progress) -> None:
     """Writes every tensor of the graph to `directory`; calls `progress` with elements written.
 
     Memory: one block of `BLOCK_ELEMENTS` at a time, whatever the model's size.

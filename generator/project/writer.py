@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -20,8 +19,8 @@ import yaml
 
 from generator import __version__
 from generator.architectures import build_graph
-from generator.architectures.config import ModelConfig, model_config
 from generator.checkpoint import Checkpoint
+from generator.config import ModelConfig, model_config
 from generator.errors import InputError, ProjectError
 from generator.graph import Graph, Operator, Weight
 from generator.passes import run_passes
@@ -174,19 +173,19 @@ def write_models(graph: Graph, directory: Path, project: str) -> None:
     for name in ("step", "tokens", "transcript"):
         _write(models / "state" / f"{name}.sql", _render(f"{name}.sql", config=config))
     for name in ("inverse_frequencies", "vocabulary"):
-        source = f"select * from {{{{ source('staged_weights', '{name}') }}}}\n"
-        _write(models / "weights" / f"{name}.sql", source)
+        sql = f"select * from {{{{ source('staged_weights', '{name}') }}}}\n"
+        _write(models / "weights" / f"{name}.sql", sql)
 
     for index in (None, *layers):
-        folder = _layer_folder(index) or ""
-        label = f"_{folder or 'models'}.yml"
+        subfolder = _layer_folder(index) or ""
+        label = f"_{subfolder or 'models'}.yml"
         weights = [weight_properties(w) for w in graph.weights.values() if w.layer == index]
         operators = [operator_properties(graph, operator) for operator in graph.layer(index)]
         if index is None:
             weights += _fixed_properties("weights.yml", config)
             operators = _fixed_properties("layers.yml", config) + operators
-        _write_yaml(models / "weights" / folder / label, {"models": weights})
-        _write_yaml(models / "layers" / folder / label, {"models": operators})
+        _write_yaml(models / "weights" / subfolder / label, {"models": weights})
+        _write_yaml(models / "layers" / subfolder / label, {"models": operators})
     caches = [kv_cache_properties(graph, layer) for layer in layers]
     _write_yaml(
         models / "state" / "_models.yml",
@@ -292,7 +291,9 @@ def _write_settings(
         _write(directory / file, _render(file, **values))
     _write(directory / ".gitignore", "target/\nlogs/\n*.duckdb\n*.duckdb.wal\n.user.yml\n")
     _write(directory / "seeds" / "sampling.csv", _sampling_csv(checkpoint.generation_config))
-    shutil.copy(Path(__file__).parent / "templates" / "seeds.yml", directory / "seeds" / "_seeds.yml")
+    shutil.copy(
+        Path(__file__).parent / "templates" / "seeds.yml", directory / "seeds" / "_seeds.yml"
+    )
     for folder in ("tests", "macros"):
         (directory / folder).mkdir()
         (directory / folder / ".gitkeep").touch()
@@ -312,7 +313,7 @@ def _sampling_csv(generation_config: dict[str, Any]) -> str:
     return f"temperature,top_k,top_p,seed\n{temperature},{top_k},{top_p},0\n"
 
 
-def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
+def check_sampling(temperature: float, top_k: int, top_p: float, seed: int = 0) -> None:
     """Raises `InputError` where a sampling setting is out of range."""
     if not 0 <= temperature <= 100:
         raise InputError(f"temperature must be between 0 (greedy) and 100, not {temperature}.")
@@ -320,18 +321,22 @@ def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
         raise InputError(f"top_k must be 0 (off) or a positive whole number, not {top_k}.")
     if not 0 < top_p <= 1:
         raise InputError(f"top_p must be above 0 and at most 1, not {top_p}.")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, not {seed}.")
 
 
 def _write_package(directory: Path) -> None:
     """The macros as a local package: installed already, and found again by `dbt deps`."""
     package = directory / "packages" / "relama"
     shutil.copytree(macros_directory(), package / "macros")
-    settings = f'name: relama\nversion: "{__version__}"\nconfig-version: 2\nmacro-paths: ["macros"]\n'
+    settings = (
+        f'name: relama\nversion: "{__version__}"\nconfig-version: 2\nmacro-paths: ["macros"]\n'
+    )
     _write(package / "dbt_project.yml", settings)
     _write(directory / "packages.yml", "packages:\n  - local: packages/relama\n")
     installed = directory / "dbt_packages"
     installed.mkdir()
-    os.symlink(Path("..") / "packages" / "relama", installed / "relama")
+    (installed / "relama").symlink_to(Path("..") / "packages" / "relama")
 
 
 def _weight_sql(weight: Weight) -> str:

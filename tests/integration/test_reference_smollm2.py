@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tokenizers.pre_tokenizers import ByteLevel
 
-from generator.architectures.config import model_config
+from generator.config import model_config
 from generator.checkpoint import open_checkpoint
 from generator.checkpoint.base import Checkpoint
 from generator.reference import forward, log_softmax

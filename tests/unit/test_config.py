@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from generator.architectures.config import RopeParameters, model_config
+from generator.config import RopeParameters, model_config
 from generator.errors import CheckpointError, UnsupportedError
 from tests.fixtures.make_tiny_llama import LLAMA3_ROPE, tiny_config
 

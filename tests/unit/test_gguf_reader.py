@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
 
-from generator.architectures.config import model_config
+from generator.config import model_config
 from generator.checkpoint import open_checkpoint
 from generator.checkpoint.gguf import GgufCheckpoint
 from generator.checkpoint.gguf_tokenizer import build_tokenizer, tokenizer_config

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from generator.architectures.config import ModelConfig, RopeParameters, model_config
+from generator.config import ModelConfig, RopeParameters, model_config
 from generator.checkpoint.base import Tensor
 from generator.errors import InputError
 from generator.reference import forward, greedy, log_softmax, rms_norm, rotate, swiglu

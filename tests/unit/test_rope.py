@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from generator import reference
-from generator.architectures.config import RopeParameters
+from generator.config import RopeParameters
 from generator.errors import UnsupportedError
 from generator.rope import inverse_frequencies, rope_table
 

@@ -1,0 +1,24 @@
+-- Every token that might come next, with its logit and log-probability.
+with logits as (
+
+    select * from {{ ref('logits') }}
+
+),
+
+normalised as (
+
+    {{ relama.log_normaliser('logits') | indent(4) }}
+
+)
+
+select
+    logits.sequence_id,
+    logits.position,
+    logits.token_id,
+    logits.logit,
+    logits.logit - normalised.log_normaliser as logprob
+from logits
+inner join normalised
+    on
+        logits.sequence_id = normalised.sequence_id
+        and logits.position = normalised.position

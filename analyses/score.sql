@@ -1,0 +1,67 @@
+-- Scores tokens that are already known instead of choosing one: the columns are
+-- those of the model `step`. The last token is predicted but not yet read, so its
+-- keys and values are left to the next step.
+with tokens as (
+
+    select * from {{ source('state', 'tokens') }}
+
+),
+
+ends as (
+
+    select
+        sequence_id,
+        max(position) as position
+    from tokens
+    group by sequence_id
+
+),
+
+logits as (
+
+    {{ relama.logits(ref('final_norm'), ref('lm_head_weight')) | indent(4) }}
+
+),
+
+scored as (
+
+    {{ relama.score('logits', 'tokens') | indent(4) }}
+
+),
+
+key_values as (
+
+    select
+        0 as layer,
+        *
+    from {{ ref('layer_00__kv_append') }}
+
+    union all
+
+    select
+        1 as layer,
+        *
+    from {{ ref('layer_01__kv_append') }}
+
+)
+
+select
+    key_values.*,
+    cast(null as integer) as token_id,
+    cast(null as real) as logprob
+from key_values
+inner join ends on key_values.sequence_id = ends.sequence_id
+where key_values.position < ends.position
+
+union all
+
+select
+    null as layer,
+    sequence_id,
+    position,
+    null as kv_head,
+    null as key,
+    null as value,
+    token_id,
+    logprob
+from scored

@@ -1,0 +1,449 @@
+"""The command `relama`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from generator import __version__
+from generator.errors import InputError, RelamaError
+from generator.passes import PASSES
+
+Command = Callable[..., None]
+
+#: Everything but results goes to standard error: bars, notes, errors.
+_notes = Console(stderr=True)
+
+
+def _reported(command: Command) -> Command:
+    """Prints a `RelamaError` as one sentence and exits with 1; Ctrl-C exits with 130."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except RelamaError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(130)
+
+    return wrapped
+
+
+def _prints(as_json: bool, result: dict[str, Any]) -> None:
+    if as_json:
+        click.echo(json.dumps(result, ensure_ascii=False))
+
+
+@contextmanager
+def _bar(label: str, unit: str = "", hidden: bool = False) -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error; yields a function (advance, total=, label=)."""
+    count = MofNCompleteColumn() if unit else TaskProgressColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TextColumn(unit))
+    with Progress(*columns, TimeElapsedColumn(), console=_notes, disable=hidden) as progress:
+        task = progress.add_task(label, total=None)
+
+        def move(advance: float = 0, total: float | None = None, label: str | None = None) -> None:
+            if total is not None:
+                progress.update(task, total=total)
+            progress.update(task, advance=advance, description=label)
+
+        yield move
+
+
+_DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+_PROMPT = click.argument("prompt", metavar="PROMPT")
+_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+)
+_MODEL = click.option(
+    "--model",
+    "model",
+    required=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="A Hugging Face directory or a GGUF file.",
+)
+
+
+def _sampling_options(command: Command) -> Command:
+    options = (
+        click.option("--max-tokens", type=int, metavar="N", help="Generate at most N tokens."),
+        click.option("--temperature", type=float, help="0 takes the most likely token."),
+        click.option("--top-k", type=int, help="Keep the K most likely tokens; 0 keeps all."),
+        click.option("--top-p", type=float, help="Keep the tokens that reach this probability."),
+        click.option("--seed", type=int, help="The same seed gives the same text."),
+        click.option("--stop", multiple=True, metavar="TEXT", help="End at TEXT; repeatable."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="relama")
+def main() -> None:
+    """Compiles a Llama-family language model into a dbt project and runs it in DuckDB."""
+
+
+@main.command()
+@_DIRECTORY
+@_MODEL
+@click.option("--trace", is_flag=True, help="Make every activation a table that can be queried.")
+@click.option(
+    "--disable-pass",
+    "disabled",
+    multiple=True,
+    metavar="PASS",
+    help=f"Leave a pass out; repeatable. Passes: {', '.join(PASSES)}.",
+)
+@click.option("--force", is_flag=True, help="Replace a project that relama wrote.")
+@_JSON
+@_reported
+def new(
+    directory: Path, model: Path, trace: bool, disabled: tuple[str, ...], force: bool, as_json: bool
+) -> None:
+    """Read a checkpoint and write a complete dbt project to DIR."""
+    from generator.checkpoint import open_checkpoint
+    from generator.project.writer import write_project
+
+    with _bar("Staging weights", hidden=as_json) as move:
+        project = write_project(
+            directory,
+            open_checkpoint(model),
+            trace=trace,
+            disabled_passes=disabled,
+            overwrite=force,
+            on_start=lambda total: move(total=total),
+            on_progress=move,
+        )
+    _prints(as_json, {"directory": str(directory), "project": project.name})
+    if not as_json:
+        click.echo(f"Wrote the dbt project '{project.name}' to {directory}.")
+        click.echo(f"Next: relama build {directory}   (or: cd {directory} && dbt build)")
+
+
+@main.command()
+@_DIRECTORY
+@click.option("--full-refresh", is_flag=True, help="Build again what is up to date.")
+@_JSON
+@_reported
+def build(directory: Path, full_refresh: bool, as_json: bool) -> None:
+    """Run `dbt build`: weights as tables, state, tests, and a first step."""
+    from generator.project.writer import load_project
+    from generator.runtime.build import build_project
+
+    project = load_project(directory)
+    with _bar("Parsing the project", unit="nodes", hidden=as_json) as move:
+        result = build_project(project, again=full_refresh, on_progress=move)
+    _prints(as_json, result)
+    if not as_json:
+        if result["already_built"]:
+            click.echo(f"{directory} is up to date; --full-refresh builds it again.")
+        else:
+            click.echo(
+                f"Built {result['nodes']} nodes in {result['seconds']:.1f} s: "
+                f"{result['rows']:,} rows, {result['bytes'] / 1e6:,.0f} MB."
+            )
+
+
+@main.command()
+@_DIRECTORY
+@_PROMPT
+@_sampling_options
+@click.option("--chat", is_flag=True, help="Render PROMPT with the model's chat template.")
+@click.option("--system", metavar="TEXT", help="System message; implies --chat.")
+@click.option(
+    "--engine", type=click.Choice(["session", "dbt"]), default="session", show_default=True
+)
+@_JSON
+@_reported
+def generate(
+    directory: Path,
+    prompt: str,
+    chat: bool,
+    system: str | None,
+    engine: str,
+    as_json: bool,
+    **sampling: Any,
+) -> None:
+    """Continue PROMPT (`-` reads standard input)."""
+    from generator.project.writer import load_project
+    from generator.runtime.engines import open_engine
+    from generator.runtime.loop import generate as run
+    from generator.runtime.tokenizer import ProjectTokenizer
+
+    project = load_project(directory)
+    tokenizer = ProjectTokenizer(directory)
+    settings = _settings(directory, sampling)
+    text = _text(prompt)
+    if chat or system is not None:
+        messages = [{"role": "system", "content": system}] if system is not None else []
+        rendered = tokenizer.render_chat([*messages, {"role": "user", "content": text}])
+        prompt_ids = tokenizer.encode(rendered, add_special_tokens=False)
+    else:
+        prompt_ids = tokenizer.encode(text)
+    began = time.perf_counter()
+    with open_engine(project, engine) as opened:
+        compile_s = time.perf_counter() - began
+        generation = run(
+            project,
+            opened,
+            tokenizer,
+            prompt_ids,
+            settings,
+            lambda t: None if as_json else _stream(t),
+        )
+    result = generation.as_json(compile_s)
+    _prints(as_json, result)
+    if not as_json:
+        click.echo()
+        timings = result["timings"]
+        speed = timings["decode_s_per_token"]
+        _notes.print(
+            f"[dim]{len(generation.ids)} tokens, prefill {timings['prefill_s']:.2f} s"
+            + (f", {speed:.2f} s a token" if speed else "")
+            + f" ({generation.finish_reason})[/dim]"
+        )
+
+
+@main.command()
+@_DIRECTORY
+@_sampling_options
+@click.option("--system", metavar="TEXT", help="System message.")
+@_JSON
+@_reported
+def chat(directory: Path, system: str | None, as_json: bool, **sampling: Any) -> None:
+    """Converse; the KV cache is kept from turn to turn. End with Ctrl-D or /exit."""
+    from generator.project.writer import load_project
+    from generator.runtime.engines import open_engine
+    from generator.runtime.loop import generate as run
+    from generator.runtime.tokenizer import ProjectTokenizer
+
+    project = load_project(directory)
+    tokenizer = ProjectTokenizer(directory)
+    settings = _settings(directory, sampling)
+    messages = [{"role": "system", "content": system}] if system is not None else []
+    # A template that is absent or broken is reported before anyone types.
+    tokenizer.render_chat([*messages, {"role": "user", "content": ""}])
+    turns = []
+    began = time.perf_counter()
+    with open_engine(project, "session") as engine:
+        compile_s = time.perf_counter() - began
+        while (line := _read_line(as_json)) is not None:
+            if not line:
+                continue
+            messages.append({"role": "user", "content": line})
+            prompt_ids = tokenizer.encode(tokenizer.render_chat(messages), add_special_tokens=False)
+            generation = run(
+                project,
+                engine,
+                tokenizer,
+                prompt_ids,
+                settings,
+                lambda t: None if as_json else _stream(t),
+            )
+            messages.append({"role": "assistant", "content": generation.text})
+            turns.append(generation.as_json(compile_s))
+            if not as_json:
+                click.echo("\n")
+    _prints(as_json, {"messages": messages, "turns": turns})
+
+
+@main.command()
+@_DIRECTORY
+@_PROMPT
+@click.option("--top", type=int, default=10, show_default=True, metavar="K")
+@_JSON
+@_reported
+def logits(directory: Path, prompt: str, top: int, as_json: bool) -> None:
+    """Show the K best next tokens after PROMPT."""
+    from generator.project.writer import load_project
+    from generator.runtime.scoring import top_logits
+    from generator.runtime.tokenizer import ProjectTokenizer
+
+    project = load_project(directory)
+    tokenizer = ProjectTokenizer(directory)
+    prompt_ids = tokenizer.encode(_text(prompt))
+    with _waiting("Computing logits", as_json):
+        candidates = top_logits(project, prompt_ids, top)
+    rows = [{**asdict(c), "token": tokenizer.token(c.id)} for c in candidates]
+    best = [{key: row[key] for key in ("id", "token", "logit", "logprob")} for row in rows]
+    _prints(as_json, {"prompt_ids": prompt_ids, "top": best})
+    if not as_json:
+        table = Table("id", "token", "logit", "logprob")
+        for row in best:
+            token = json.dumps(row["token"], ensure_ascii=False)
+            table.add_row(str(row["id"]), token, f"{row['logit']:.5f}", f"{row['logprob']:.5f}")
+        Console().print(table)
+
+
+@main.command()
+@_DIRECTORY
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--max-tokens", type=int, metavar="N", help="Score the first N tokens.")
+@_JSON
+@_reported
+def perplexity(directory: Path, file: Path, max_tokens: int | None, as_json: bool) -> None:
+    """Score FILE: negative log-likelihood and perplexity, computed in SQL."""
+    from generator.project.writer import load_project
+    from generator.runtime.scoring import negative_log_likelihood
+    from generator.runtime.scoring import perplexity as of
+    from generator.runtime.tokenizer import ProjectTokenizer
+
+    project = load_project(directory)
+    text = _text("-") if str(file) == "-" else _file_text(file)
+    if max_tokens is not None and max_tokens < 2:
+        raise InputError(f"max-tokens must be at least 2, not {max_tokens}.")
+    token_ids = ProjectTokenizer(directory).encode(text)[:max_tokens]
+    with _bar("Scoring", unit="tokens", hidden=as_json) as move:
+        move(total=len(token_ids), advance=1)
+        nll = negative_log_likelihood(project, token_ids, move)
+    result = {"tokens": len(token_ids), "nll": nll, "perplexity": of(nll, len(token_ids))}
+    _prints(as_json, result)
+    if not as_json:
+        click.echo(
+            f"{result['tokens']} tokens, negative log-likelihood {nll:.4f}, "
+            f"perplexity {result['perplexity']:.4f}"
+        )
+
+
+@main.command()
+@_DIRECTORY
+@_MODEL
+@click.option("--prompt", default="Once upon a time", show_default=True, metavar="TEXT")
+@click.option("--tolerance", default=1e-3, show_default=True, help="Relative to the largest value.")
+@_JSON
+@_reported
+def compare(directory: Path, model: Path, prompt: str, tolerance: float, as_json: bool) -> None:
+    """Compare hidden states, layer by layer, with a numpy reference."""
+    from generator.checkpoint import open_checkpoint
+    from generator.project.writer import load_project
+    from generator.runtime.compare import compare as run
+    from generator.runtime.tokenizer import ProjectTokenizer
+
+    project = load_project(directory)
+    token_ids = ProjectTokenizer(directory).encode(_text(prompt))
+    with _waiting("Comparing", as_json):
+        differences = run(project, open_checkpoint(model), token_ids)
+    # `not <=` so that NaN counts as a difference.
+    over = [d.model for d in differences if not d.relative <= tolerance]
+    result = {
+        "prompt_ids": token_ids,
+        "tolerance": tolerance,
+        "layers": [asdict(difference) for difference in differences],
+        "first_over_tolerance": over[0] if over else None,
+    }
+    _prints(as_json, result)
+    if not as_json:
+        table = Table("model", "largest difference", "relative", "norm")
+        for d in differences:
+            table.add_row(d.model, f"{d.largest:.2e}", f"{d.relative:.2e}", f"{d.norm:.4f}")
+        Console().print(table)
+        click.echo(
+            f"First over the tolerance of {tolerance:g}: {over[0]}"
+            if over
+            else f"All within the tolerance of {tolerance:g}."
+        )
+    if over:
+        sys.exit(1)
+
+
+@main.command()
+@_DIRECTORY
+@_JSON
+@_reported
+def docs(directory: Path, as_json: bool) -> None:
+    """Generate dbt's documentation as one HTML file."""
+    from generator.project.writer import load_project
+    from generator.runtime import dbt
+
+    load_project(directory)
+    with _waiting("Generating the documentation", as_json):
+        dbt.invoke(directory, ["docs", "generate", "--static"])
+    page = directory / "target" / "static_index.html"
+    _prints(as_json, {"file": str(page)})
+    if not as_json:
+        click.echo(f"Open {page} in a browser.")
+
+
+def _settings(directory: Path, options: dict[str, Any]) -> Any:
+    """The project's settings with the given options in their place, checked."""
+    from generator.runtime.loop import default_settings
+
+    given = {key: value for key, value in options.items() if value is not None}
+    if "max_tokens" in given:
+        given["max_new_tokens"] = given.pop("max_tokens")
+    settings = replace(default_settings(directory), **given)
+    settings.check()
+    return settings
+
+
+def _text(argument: str) -> str:
+    """A prompt from the command line, or verbatim from standard input."""
+    data = (
+        sys.stdin.buffer.read() if argument == "-" else argument.encode("utf-8", "surrogateescape")
+    )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError("The prompt is not valid UTF-8.") from None
+
+
+def _file_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not valid UTF-8.") from None
+
+
+def _stream(text: str) -> None:
+    click.echo(text, nl=False)
+    sys.stdout.flush()
+
+
+def _read_line(as_json: bool) -> str | None:
+    """The next message, or None at the end of the conversation."""
+    if sys.stdin.isatty() and not as_json:
+        _notes.print("[bold]>[/bold] ", end="")
+    line = sys.stdin.readline()
+    if not line or line.strip() == "/exit":
+        return None
+    return line.rstrip("\n")
+
+
+@contextmanager
+def _waiting(label: str, hidden: bool) -> Iterator[None]:
+    """A spinner for work without a countable progress."""
+    if hidden or not _notes.is_terminal:
+        yield
+    else:
+        with _notes.status(label):
+            yield
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""What advances a sequence by one token: a prepared statement, or dbt itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import duckdb
+
+from generator.errors import ProjectError
+from generator.project.describe import kv_cache_name
+from generator.project.writer import Project
+from generator.runtime import dbt
+from generator.runtime.database import SEQUENCE, State, open_database
+from generator.runtime.statements import compiled, session_statements
+
+
+class Engine(Protocol):
+    """Both engines give identical results; they differ in speed and in what they need."""
+
+    def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
+        """Makes `token_ids` the sequence and sets temperature, top_k, top_p and seed."""
+
+    def step(self) -> int:
+        """Reads the tokens that are waiting, appends the next one, and returns its id."""
+
+
+class Session:
+    """Runs the compiled step as a prepared statement on one connection.
+
+    Everything that a step changes is one transaction.
+    """
+
+    def __init__(
+        self, project: Project, connection: duckdb.DuckDBPyConnection, sql: Mapping[str, str]
+    ) -> None:
+        self.connection = connection
+        self.state = State(project, connection)
+        try:
+            connection.execute(f"prepare step as insert into step {sql['step']}")
+            caches = [kv_cache_name(i) for i in range(project.config.num_hidden_layers)]
+            for table in (*caches, "tokens"):
+                connection.execute(f"prepare append_{table} as insert into {table} {sql[table]}")
+        except duckdb.Error as error:
+            raise ProjectError(
+                f"The compiled step of {project.directory} does not fit its tables "
+                f"({str(error).splitlines()[0]}); run: relama build {project.directory}"
+            ) from None
+        self._appends = [f"execute append_{table}" for table in (*caches, "tokens")]
+
+    def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
+        with self.state.transaction():
+            self.state.set_tokens(token_ids)
+            self.state.set_sampling(*sampling)
+
+    def step(self) -> int:
+        execute = self.connection.execute
+        with self.state.transaction():
+            execute("delete from step")
+            execute("execute step")
+            for statement in self._appends:
+                execute(statement)
+            return _chosen(self.connection)
+
+
+class DbtEngine:
+    """Runs `dbt run` for each token and needs nothing but dbt; seconds a token."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+
+    def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
+        with open_database(self.project) as connection:
+            state = State(self.project, connection)
+            with state.transaction():
+                state.set_tokens(token_ids)
+                state.set_sampling(*sampling)
+
+    def step(self) -> int:
+        dbt.invoke(self.project.directory, ["run", "--select", "tag:step"])
+        with open_database(self.project) as connection:
+            return _chosen(connection)
+
+
+def _chosen(connection: duckdb.DuckDBPyConnection) -> int:
+    """The token that the last step has appended."""
+    rows = connection.execute(
+        "select token_id from tokens where sequence_id = ? order by position desc limit 1",
+        [SEQUENCE],
+    ).fetchall()
+    return int(rows[0][0])
+
+
+@contextmanager
+def open_engine(project: Project, name: str) -> Iterator[Engine]:
+    """The engine `session` or `dbt`, ready to start. Raises `ProjectError` where not built."""
+    if name == "dbt":
+        yield DbtEngine(project)
+    else:
+        sql = compiled(project, session_statements(project))
+        with open_database(project) as connection:
+            yield Session(project, connection, sql)

@@ -1,0 +1,99 @@
+"""The SQL that dbt compiles from a project, compiled once and kept.
+
+dbt compiles a model together with the ephemeral models below it: one statement
+for the whole forward pass. Compiling takes seconds, so the text is kept in
+`target/relama/`, under a fingerprint of everything it was compiled from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from generator import __version__
+from generator.errors import ProjectError
+from generator.project.describe import kv_cache_name
+from generator.project.writer import Project
+from generator.runtime import dbt
+from generator.runtime.database import open_database
+
+_INPUTS = ("dbt_project.yml", "profiles.yml", "models", "analyses", "macros", "packages", "seeds")
+
+
+def session_statements(project: Project) -> list[str]:
+    """The models that a session runs: the step and what appends its output."""
+    caches = [kv_cache_name(layer) for layer in range(project.config.num_hidden_layers)]
+    return ["step", *caches, "tokens"]
+
+
+def compiled(project: Project, names: Sequence[str]) -> dict[str, str]:
+    """The compiled SQL of the models and analyses `names`; asks dbt where it is not kept yet.
+
+    Raises:
+        ProjectError: dbt cannot compile the project.
+    """
+    kept = _directory(project)
+    missing = [name for name in names if not (kept / f"{name}.sql").is_file()]
+    if missing:
+        with open_database(project):
+            pass  # Says clearly that nothing is built, or who holds the file.
+        arguments = ["compile", "--select", *missing]
+        if _is_traced(project):
+            # A session runs a step as one statement, whatever dbt itself does.
+            arguments += ["--vars", "{trace: false}"]
+        dbt.invoke(project.directory, arguments)
+        keep_compiled(project, missing)
+    return {name: (kept / f"{name}.sql").read_text() for name in names}
+
+
+def keep_compiled(project: Project, names: Sequence[str]) -> None:
+    """Copies what dbt has just compiled to where `compiled` looks for it."""
+    kept = _directory(project)
+    if not kept.is_dir():
+        shutil.rmtree(kept.parent, ignore_errors=True)
+        kept.mkdir(parents=True)
+    target = project.directory / "target" / "compiled" / project.name
+    for name in names:
+        found = [*target.glob(f"models/**/{name}.sql"), *target.glob(f"analyses/**/{name}.sql")]
+        if len(found) != 1:
+            raise ProjectError(f"dbt has not compiled '{name}' in {project.directory}.")
+        temporary = kept / f"{name}.partial"
+        shutil.copy(found[0], temporary)
+        temporary.rename(kept / f"{name}.sql")
+
+
+def compiled_by_build(project: Project) -> bool:
+    """Whether what `dbt build` leaves compiled is what a session runs."""
+    return not _is_traced(project)
+
+
+def fingerprint(project: Project) -> str:
+    """A digest of every file that the compiled SQL depends on."""
+    digest = hashlib.sha256(__version__.encode())
+    for name in _INPUTS:
+        path = project.directory / name
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file():
+                digest.update(str(file.relative_to(project.directory)).encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _directory(project: Project) -> Path:
+    return project.directory / "target" / "relama" / fingerprint(project)
+
+
+def _is_traced(project: Project) -> bool:
+    """The variable `trace` of `dbt_project.yml`, which the user may have changed."""
+    try:
+        settings = yaml.safe_load((project.directory / "dbt_project.yml").read_text())
+        return bool(settings["vars"].get("trace", False))
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        raise ProjectError(
+            f"{project.directory / 'dbt_project.yml'} cannot be read, or has no 'vars'."
+        ) from None

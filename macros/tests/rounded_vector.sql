@@ -1,0 +1,16 @@
+{# A vector's elements rounded, zero without a sign. An expression, for tests. #}
+{% macro rounded_vector(vector, digits=4) -%}
+    {{ return(adapter.dispatch('rounded_vector', 'relama')(vector, digits)) }}
+{%- endmacro %}
+
+{% macro default__rounded_vector(vector, digits) -%}
+    array(
+        select round(e.x::numeric, {{ digits }})::double precision
+        from unnest({{ vector }}) with ordinality as e (x, i)
+        order by e.i
+    )
+{%- endmacro %}
+
+{% macro duckdb__rounded_vector(vector, digits) -%}
+    list_transform({{ vector }}, lambda x: round(x::double, {{ digits }}) + 0)
+{%- endmacro %}

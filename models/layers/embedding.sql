@@ -1,0 +1,18 @@
+{{ config(materialized=relama.activation()) }}
+
+-- Looks up the vector of each token.
+-- x = weight[token_id]
+-- weight: [101, 48] -> x: [48]
+with step_input as (
+
+    select * from {{ ref('step_input') }}
+
+),
+
+embedded as (
+
+    {{ relama.embedding('step_input', ref('embedding_weight')) | indent(4) }}
+
+)
+
+select * from embedded

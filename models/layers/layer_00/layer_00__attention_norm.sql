@@ -1,0 +1,18 @@
+{{ config(materialized=relama.activation()) }}
+
+-- Root mean square normalisation.
+-- y = x / sqrt(mean(x^2) + eps) * weight
+-- x: [48], weight: [48] -> y: [48]
+with hidden as (
+
+    select * from {{ ref('embedding') }}
+
+),
+
+normed as (
+
+    {{ relama.rms_norm('hidden', ref('layer_00__attention_norm_weight'), eps=1e-05) | indent(4) }}
+
+)
+
+select * from normed

@@ -1,0 +1,24 @@
+{{ config(materialized=relama.activation()) }}
+
+-- Linear layer.
+-- y = weight x + bias
+-- weight: [80, 48], x: [48] -> y: [80]
+with hidden as (
+
+    select * from {{ ref('layer_00__attention_norm') }}
+
+),
+
+product as (
+
+    {{ relama.matmul(
+        'hidden',
+        ref('layer_00__qkv_proj_weight'),
+        rows=80,
+        columns=48,
+        bias=true
+    ) | indent(4) }}
+
+)
+
+select * from product

@@ -1,0 +1,30 @@
+{{ config(materialized=relama.activation()) }}
+
+-- Turns queries and keys by an angle that grows with the position.
+-- y = x * cos(angle) + rotate_half(x) * sin(angle)
+-- x: [80] -> y: [8, 8], query heads before key heads
+with angles as (
+
+    select * from {{ ref('rotary_angles') }}
+
+),
+
+qkv_proj as (
+
+    select * from {{ ref('layer_00__qkv_proj') }}
+
+),
+
+rotary_embedding as (
+
+    {{ relama.rotary_embedding(
+        [
+            ('qkv_proj', 8),
+        ],
+        'angles',
+        head_dim=8
+    ) | indent(4) }}
+
+)
+
+select * from rotary_embedding

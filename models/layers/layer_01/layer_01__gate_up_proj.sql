@@ -1,0 +1,24 @@
+{{ config(materialized=relama.activation()) }}
+
+-- Linear layer.
+-- y = weight x + bias
+-- weight: [176, 48], x: [48] -> y: [176]
+with hidden as (
+
+    select * from {{ ref('layer_01__mlp_norm') }}
+
+),
+
+product as (
+
+    {{ relama.matmul(
+        'hidden',
+        ref('layer_01__gate_up_proj_weight'),
+        rows=176,
+        columns=48,
+        bias=true
+    ) | indent(4) }}
+
+)
+
+select * from product

@@ -1,0 +1,30 @@
+{{ config(materialized=relama.activation()) }}
+
+-- The keys and values of this step, as they go into the cache.
+-- key = rotated[kv_head], value = projected[kv_head]
+-- key, value: [2, 8]
+with rotated as (
+
+    select * from {{ ref('layer_01__rotary_embedding') }}
+
+),
+
+projected as (
+
+    select * from {{ ref('layer_01__qkv_proj') }}
+
+),
+
+key_values as (
+
+    {{ relama.kv_append(
+        'rotated',
+        'projected',
+        value_offset=64,
+        num_heads=6,
+        head_dim=8
+    ) | indent(4) }}
+
+)
+
+select * from key_values

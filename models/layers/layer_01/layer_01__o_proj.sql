@@ -1,0 +1,31 @@
+{{ config(materialized=relama.activation()) }}
+
+-- Linear layer, with the residual connection.
+-- y = weight x + bias + residual
+-- weight: [48, 48], x: [48] -> y: [48]
+with hidden as (
+
+    select * from {{ ref('layer_01__attention') }}
+
+),
+
+residual as (
+
+    select * from {{ ref('layer_00__down_proj') }}
+
+),
+
+product as (
+
+    {{ relama.matmul(
+        'hidden',
+        ref('layer_01__o_proj_weight'),
+        rows=48,
+        columns=48,
+        bias=true,
+        residual='residual'
+    ) | indent(4) }}
+
+)
+
+select * from product

@@ -1,0 +1,18 @@
+{{ config(materialized=relama.activation()) }}
+
+-- Scores every token of the vocabulary as the next one.
+-- logit = weight x
+-- weight: [101, 48], x: [48] -> logit: [101]
+with hidden as (
+
+    {{ relama.last_position(ref('final_norm')) | indent(4) }}
+
+),
+
+logits as (
+
+    {{ relama.logits('hidden', ref('lm_head_weight')) | indent(4) }}
+
+)
+
+select * from logits

@@ -1,0 +1,22 @@
+{{ config(materialized=relama.activation()) }}
+
+-- The next token of each sequence, chosen by the settings of the seed `sampling`.
+with logits as (
+
+    select * from {{ ref('logits') }}
+
+),
+
+sampling as (
+
+    select * from {{ ref('sampling') }}
+
+),
+
+next_token as (
+
+    {{ relama.sample('logits', 'sampling') | indent(4) }}
+
+)
+
+select * from next_token

@@ -1,0 +1,24 @@
+{{ config(materialized=relama.activation()) }}
+
+-- Cosine and sine of the rotation angles of each position of this step.
+-- angle = position * inverse_frequency
+-- inverse_frequency: [4] -> cosine, sine: [4]
+with step_input as (
+
+    select * from {{ ref('step_input') }}
+
+),
+
+inverse_frequencies as (
+
+    select * from {{ ref('inverse_frequencies') }}
+
+),
+
+rotary_angles as (
+
+    {{ relama.rotary_angles('step_input', 'inverse_frequencies') | indent(4) }}
+
+)
+
+select * from rotary_angles

@@ -1,0 +1,2 @@
+-- How dbt materialises an activation of this project.
+select '{{ relama.activation() }}' as materialized

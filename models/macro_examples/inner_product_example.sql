@@ -1,0 +1,11 @@
+-- y = a . b
+with vectors as (
+
+    select * from {{ ref('example_vectors') }}
+
+)
+
+select
+    id,
+    {{ relama.inner_product('a', 'b') }} as y
+from vectors

@@ -1,0 +1,18 @@
+-- y = x / sqrt(mean(x^2) + eps) * weight
+with hidden as (
+
+    select * from {{ ref('example_hidden') }}
+
+),
+
+normed as (
+
+    {{ relama.rms_norm('hidden', ref('example_norm_weight'), eps=6) | indent(4) }}
+
+)
+
+select
+    sequence_id,
+    position,
+    {{ relama.rounded_vector('vector') }} as vector
+from normed

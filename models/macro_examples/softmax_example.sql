@@ -1,0 +1,19 @@
+-- y = exp(x) / sum(exp(x))
+with heads as (
+
+    select * from {{ ref('example_heads') }}
+
+),
+
+probabilities as (
+
+    {{ relama.softmax('heads', ['sequence_id', 'position', 'head']) | indent(4) }}
+
+)
+
+select
+    sequence_id,
+    position,
+    head,
+    {{ relama.rounded_vector('vector') }} as vector
+from probabilities

@@ -1,0 +1,14 @@
+-- vector[position] = value[dimension]
+with cache as (
+
+    select * from {{ ref('example_cache') }}
+
+),
+
+turned as (
+
+    {{ relama.values_by_dimension('cache', head_dim=2) | indent(4) }}
+
+)
+
+select * from turned

@@ -1,0 +1,1 @@
+select * from {{ source('staged_weights', 'inverse_frequencies') }}

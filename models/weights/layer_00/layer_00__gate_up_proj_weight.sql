@@ -1,0 +1,17 @@
+select
+    w.row_id,
+    w.vector,
+    b.value as bias
+from {{ source('staged_weights', 'layer_00__gate_proj') }} as w
+inner join {{ source('staged_weights', 'layer_00__gate_proj_bias') }} as b
+    on w.row_id = b.row_id
+
+union all
+
+select
+    w.row_id + 88 as row_id,
+    w.vector,
+    b.value as bias
+from {{ source('staged_weights', 'layer_00__up_proj') }} as w
+inner join {{ source('staged_weights', 'layer_00__up_proj_bias') }} as b
+    on w.row_id = b.row_id

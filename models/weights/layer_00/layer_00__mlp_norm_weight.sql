@@ -1,0 +1,4 @@
+select
+    w.row_id,
+    w.vector
+from {{ source('staged_weights', 'layer_00__post_attention_layernorm') }} as w

@@ -1,0 +1,4 @@
+select
+    w.row_id,
+    w.vector
+from {{ source('staged_weights', 'layer_01__input_layernorm') }} as w

@@ -1,0 +1,4 @@
+select
+    w.row_id,
+    w.vector
+from {{ source('staged_weights', 'lm_head') }} as w
