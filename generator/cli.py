@@ -34,7 +34,7 @@ Command = Callable[..., None]
 _notes = Console(stderr=True)
 
 
-def _reported(command: Command) -> Command:
+def report_errors(command: Command) -> Command:
     """Prints a `RelamaError` as one sentence and exits with 1; Ctrl-C exits with 130."""
 
     @wraps(command)
@@ -57,7 +57,7 @@ def _prints(as_json: bool, result: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _bar(label: str, unit: str = "", hidden: bool = False) -> Iterator[Callable[..., None]]:
+def bar(label: str, unit: str = "", hidden: bool = False) -> Iterator[Callable[..., None]]:
     """A progress bar on standard error; yields a function (advance, total=, label=)."""
     count = MofNCompleteColumn() if unit else TaskProgressColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), count, TextColumn(unit))
@@ -120,7 +120,7 @@ def main() -> None:
 )
 @click.option("--force", is_flag=True, help="Replace a project that relama wrote.")
 @_JSON
-@_reported
+@report_errors
 def new(
     directory: Path, model: Path, trace: bool, disabled: tuple[str, ...], force: bool, as_json: bool
 ) -> None:
@@ -128,7 +128,7 @@ def new(
     from generator.checkpoint import open_checkpoint
     from generator.project.writer import write_project
 
-    with _bar("Staging weights", hidden=as_json) as move:
+    with bar("Staging weights", hidden=as_json) as move:
         project = write_project(
             directory,
             open_checkpoint(model),
@@ -148,14 +148,14 @@ def new(
 @_DIRECTORY
 @click.option("--full-refresh", is_flag=True, help="Build again what is up to date.")
 @_JSON
-@_reported
+@report_errors
 def build(directory: Path, full_refresh: bool, as_json: bool) -> None:
     """Run `dbt build`: weights as tables, state, tests, and a first step."""
     from generator.project.writer import load_project
     from generator.runtime.build import build_project
 
     project = load_project(directory)
-    with _bar("Parsing the project", unit="nodes", hidden=as_json) as move:
+    with bar("Parsing the project", unit="nodes", hidden=as_json) as move:
         result = build_project(project, again=full_refresh, on_progress=move)
     _prints(as_json, result)
     if not as_json:
@@ -178,7 +178,7 @@ def build(directory: Path, full_refresh: bool, as_json: bool) -> None:
     "--engine", type=click.Choice(["session", "dbt"]), default="session", show_default=True
 )
 @_JSON
-@_reported
+@report_errors
 def generate(
     directory: Path,
     prompt: str,
@@ -213,7 +213,7 @@ def generate(
             tokenizer,
             prompt_ids,
             settings,
-            lambda t: None if as_json else _stream(t),
+            lambda t: None if as_json else stream_text(t),
         )
     result = generation.as_json(compile_s)
     _prints(as_json, result)
@@ -233,7 +233,7 @@ def generate(
 @_sampling_options
 @click.option("--system", metavar="TEXT", help="System message.")
 @_JSON
-@_reported
+@report_errors
 def chat(directory: Path, system: str | None, as_json: bool, **sampling: Any) -> None:
     """Converse; the KV cache is kept from turn to turn. End with Ctrl-D or /exit."""
     from generator.project.writer import load_project
@@ -262,7 +262,7 @@ def chat(directory: Path, system: str | None, as_json: bool, **sampling: Any) ->
                 tokenizer,
                 prompt_ids,
                 settings,
-                lambda t: None if as_json else _stream(t),
+                lambda t: None if as_json else stream_text(t),
             )
             messages.append({"role": "assistant", "content": generation.text})
             turns.append(generation.as_json(compile_s))
@@ -276,7 +276,7 @@ def chat(directory: Path, system: str | None, as_json: bool, **sampling: Any) ->
 @_PROMPT
 @click.option("--top", type=int, default=10, show_default=True, metavar="K")
 @_JSON
-@_reported
+@report_errors
 def logits(directory: Path, prompt: str, top: int, as_json: bool) -> None:
     """Show the K best next tokens after PROMPT."""
     from generator.project.writer import load_project
@@ -304,7 +304,7 @@ def logits(directory: Path, prompt: str, top: int, as_json: bool) -> None:
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--max-tokens", type=int, metavar="N", help="Score the first N tokens.")
 @_JSON
-@_reported
+@report_errors
 def perplexity(directory: Path, file: Path, max_tokens: int | None, as_json: bool) -> None:
     """Score FILE: negative log-likelihood and perplexity, computed in SQL."""
     from generator.project.writer import load_project
@@ -317,7 +317,7 @@ def perplexity(directory: Path, file: Path, max_tokens: int | None, as_json: boo
     if max_tokens is not None and max_tokens < 2:
         raise InputError(f"max-tokens must be at least 2, not {max_tokens}.")
     token_ids = ProjectTokenizer(directory).encode(text)[:max_tokens]
-    with _bar("Scoring", unit="tokens", hidden=as_json) as move:
+    with bar("Scoring", unit="tokens", hidden=as_json) as move:
         move(total=len(token_ids), advance=1)
         nll = negative_log_likelihood(project, token_ids, move)
     result = {"tokens": len(token_ids), "nll": nll, "perplexity": of(nll, len(token_ids))}
@@ -335,7 +335,7 @@ def perplexity(directory: Path, file: Path, max_tokens: int | None, as_json: boo
 @click.option("--prompt", default="Once upon a time", show_default=True, metavar="TEXT")
 @click.option("--tolerance", default=1e-3, show_default=True, help="Relative to the largest value.")
 @_JSON
-@_reported
+@report_errors
 def compare(directory: Path, model: Path, prompt: str, tolerance: float, as_json: bool) -> None:
     """Compare hidden states, layer by layer, with a numpy reference."""
     from generator.checkpoint import open_checkpoint
@@ -373,7 +373,7 @@ def compare(directory: Path, model: Path, prompt: str, tolerance: float, as_json
 @main.command()
 @_DIRECTORY
 @_JSON
-@_reported
+@report_errors
 def docs(directory: Path, as_json: bool) -> None:
     """Generate dbt's documentation as one HTML file."""
     from generator.project.writer import load_project
@@ -420,7 +420,7 @@ def _file_text(path: Path) -> str:
         raise InputError(f"{path} is not valid UTF-8.") from None
 
 
-def _stream(text: str) -> None:
+def stream_text(text: str) -> None:
     click.echo(text, nl=False)
     sys.stdout.flush()
 

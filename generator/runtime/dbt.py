@@ -29,7 +29,8 @@ def invoke(
     Raises:
         ProjectError: dbt failed; the message holds its first error.
     """
-    command = [sys.executable, "-m", "dbt.cli.main", *arguments, "--log-format", "json"]
+    program = "from dbt.cli.main import cli; cli()"
+    command = [sys.executable, "-c", program, *arguments, "--log-format", "json"]
     environment = dict(os.environ, DBT_SEND_ANONYMOUS_USAGE_STATS="false")
     environment["DBT_PROFILES_DIR"] = str(directory.resolve())
     errors: list[str] = []
@@ -65,6 +66,7 @@ def invoke(
 def _first_error(errors: Sequence[str]) -> str:
     """The most telling of dbt's errors, on one line."""
     texts = [" ".join(error.split()) for error in errors if error.strip()]
-    telling = [text for text in texts if "Error in" in text or "Error:" in text]
+    signs = ("Failure in", "Error in", "Error:")
+    telling = [text for text in texts if any(sign in text for sign in signs)]
     text = (telling or texts or ["it gave no reason"])[0]
     return text if len(text) <= 400 else text[:400] + "..."

@@ -10,7 +10,7 @@ select
     l.sequence_id,
     l.position,
     m.largest,
-    m.largest + ln(sum(exp(l.logit - m.largest))) as log_normaliser
+    m.largest + ln(sum({{ relama.exponential('l.logit - m.largest') }})) as log_normaliser
 from {{ logits }} as l
 inner join (
     select

@@ -42,10 +42,10 @@ ranked as (
         l.sequence_id,
         l.position,
         l.token_id,
-        exp((l.logit - n.largest) / s.temperature) as weight,
+        {{ relama.exponential('(l.logit - n.largest) / s.temperature') }} as weight,
         row_number() over (
             partition by l.sequence_id, l.position
-            order by l.logit desc, l.token_id
+            order by l.logit desc, l.token_id asc
         ) as place,
         s.top_k,
         s.top_p,
@@ -90,7 +90,7 @@ drawn as (
         min(place) as place
     from top_p
     where
-        cumulative > kept * {{ relama.uniform('seed', 'sequence_id', 'position') }}
+        cumulative > kept * {{ relama.uniform('seed', 'sequence_id', 'position') | indent(8) }}
     group by sequence_id, position
 
 ),

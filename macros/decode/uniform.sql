@@ -8,9 +8,15 @@
 
 {# The first 48 bits of an MD5 digest; PostgreSQL's spelling of hexadecimal to number. #}
 {% macro default__uniform(seed, sequence_id, position) -%}
-    cast(cast('x' || substr(md5(concat({{ seed }}, ':', {{ sequence_id }}, ':', {{ position }})), 1, 12) as bit(48)) as bigint) / 281474976710656.0
+cast(cast(
+    'x' || substr(md5(concat({{ seed }}, ':', {{ sequence_id }}, ':', {{ position }})), 1, 12)
+    as bit(48)
+) as bigint) / 281474976710656.0
 {%- endmacro %}
 
 {% macro duckdb__uniform(seed, sequence_id, position) -%}
-    cast('0x' || substr(md5(concat({{ seed }}, ':', {{ sequence_id }}, ':', {{ position }})), 1, 12) as bigint) / 281474976710656.0
+cast(
+    '0x' || substr(md5(concat({{ seed }}, ':', {{ sequence_id }}, ':', {{ position }})), 1, 12)
+    as bigint
+) / 281474976710656.0
 {%- endmacro %}

@@ -12,11 +12,23 @@
 #}
 {% macro attention(weights, cache, appended, num_heads, num_kv_heads, head_dim) -%}
     {%- set values -%}
-        (
-            select sequence_id, position, kv_head, value from {{ cache }}
-            union all
-            select sequence_id, position, kv_head, value from {{ appended }}
-        )
+(
+    select
+        sequence_id,
+        position,
+        kv_head,
+        value
+    from {{ cache }}
+
+    union all
+
+    select
+        sequence_id,
+        position,
+        kv_head,
+        value
+    from {{ appended }}
+)
     {%- endset -%}
     {%- set weighed -%}
 (
@@ -27,7 +39,7 @@
         {{ relama.inner_product('p.vector', 'v.vector') }} as y
     from {{ weights }} as p
     inner join (
-        {{ relama.values_by_dimension(values, head_dim) }}
+        {{ relama.values_by_dimension(values, head_dim) | indent(8) }}
     ) as v
         on
             p.sequence_id = v.sequence_id

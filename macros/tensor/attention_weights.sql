@@ -14,30 +14,45 @@
 #}
 {% macro attention_weights(rotated, cache, appended, num_heads, num_kv_heads, head_dim) -%}
     {%- set keys = ['sequence_id', 'position', 'head'] -%}
+    {%- set scale = relama.real(1 / head_dim ** 0.5) -%}
     {%- set scores -%}
-    (
+(
+    select
+        q.sequence_id,
+        q.position,
+        q.head,
+        k.position as key_position,
+        case
+            when k.position <= q.position
+                then
+                    {{ relama.inner_product('k.key', 'q.vector') }}
+                    * {{ scale }}
+            else {{ relama.real("'-infinity'") }}
+        end as score
+    from (
         select
-            q.sequence_id,
-            q.position,
-            q.head,
-            k.position as key_position,
-            case
-                when k.position <= q.position
-                    then {{ relama.inner_product('k.key', 'q.vector') }} * {{ relama.real(1 / head_dim ** 0.5) }}
-                else {{ relama.real("'-infinity'") }}
-            end as score
-        from (
-            select sequence_id, position, kv_head, key from {{ cache }}
-            union all
-            select sequence_id, position, kv_head, key from {{ appended }}
-        ) as k
-        inner join {{ rotated }} as q
-            on
-                k.sequence_id = q.sequence_id
-                and k.kv_head = {{ relama.integer_divide('q.head', num_heads // num_kv_heads) }}
-        where q.head < {{ num_heads }}
-    )
+            sequence_id,
+            position,
+            kv_head,
+            key
+        from {{ cache }}
+
+        union all
+
+        select
+            sequence_id,
+            position,
+            kv_head,
+            key
+        from {{ appended }}
+    ) as k
+    inner join {{ rotated }} as q
+        on
+            k.sequence_id = q.sequence_id
+            and k.kv_head = {{ relama.integer_divide('q.head', num_heads // num_kv_heads) }}
+    where q.head < {{ num_heads }}
+)
     {%- endset -%}
-    {%- set packed = '(\n' ~ relama.collect_vector(scores, keys, 'score', 'key_position') ~ '\n)' -%}
-    {{- relama.softmax(packed ~ ' as scores', keys) -}}
+    {%- set packed = relama.collect_vector(scores, keys, 'score', 'key_position') -%}
+    {{- relama.softmax('(\n    ' ~ packed | indent(4) ~ '\n)', keys) -}}
 {%- endmacro %}

@@ -13,7 +13,7 @@
 
 {% macro default__collect_vector(relation, keys, value, index) -%}
 select
-    {{ keys | join(', ') }},
+    {{ keys | join(',\n    ') }},
     array_agg({{ value }} order by {{ index }}) as vector
 from {{ relation }} as unpacked
 group by {{ keys | join(', ') }}
@@ -26,17 +26,17 @@ group by {{ keys | join(', ') }}
 #}
 {% macro duckdb__collect_vector(relation, keys, value, index) -%}
 select
-    {{ keys | join(', ') }},
+    {{ keys | join(',\n    ') }},
     case
         when indices = list_sort(indices) then elements
         else list_select(elements, list_grade_up(indices))
     end as vector
 from (
     select
-        {{ keys | join(', ') }},
+        {{ keys | join(',\n        ') }},
         list({{ value }}) as elements,
         list({{ index }}) as indices
-    from {{ relation }} as unpacked
+    from {{ relation | indent(4) }} as unpacked
     group by {{ keys | join(', ') }}
 ) as collected
 {%- endmacro %}

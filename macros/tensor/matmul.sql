@@ -19,12 +19,8 @@
 {%- endmacro %}
 
 {% macro default__matmul(hidden, weight, rows, columns, bias, residual) -%}
-with {{ relama.matmul_input(hidden, residual) }}
-
-{{ relama.collect_vector(
-    '(\n' ~ relama.matmul_rows(weight, bias, residual) ~ '\n)',
-    ['sequence_id', 'position'], 'y', 'row_id'
-) }}
+    {%- set products = relama.matmul_rows(weight, bias, residual) -%}
+    {{- relama.matmul_collected(hidden, residual, products) -}}
 {%- endmacro %}
 
 {#
@@ -40,23 +36,19 @@ with {{ relama.matmul_input(hidden, residual) }}
         {%- set lower = '(select * from ' ~ weight ~ ' where row_id < ' ~ half ~ ')' -%}
         {%- set upper = '(select * from ' ~ weight ~ ' where row_id >= ' ~ half ~ ')' -%}
         {%- set products -%}
-(
 {{ relama.matmul_rows(lower, bias, residual) }}
 
-    union all
+union all
 
 {{ relama.matmul_rows(upper, bias, residual) }}
-)
         {%- endset -%}
-with {{ relama.matmul_input(hidden, residual) }}
-
-{{ relama.collect_vector(products, ['sequence_id', 'position'], 'y', 'row_id') }}
+        {{- relama.matmul_collected(hidden, residual, products) -}}
     {%- endif -%}
 {%- endmacro %}
 
-{# The CTE `x`: the hidden state, with the residual beside it where there is one. #}
-{% macro matmul_input(hidden, residual) -%}
-x as (
+{# The products packed into vectors. `x` is the hidden state, the residual beside it. #}
+{% macro matmul_collected(hidden, residual, products) -%}
+with x as (
 
     select
         h.sequence_id,
@@ -72,6 +64,10 @@ x as (
     {%- endif %}
 
 )
+
+{{ relama.collect_vector(
+    '(\n    ' ~ products | indent(4) ~ '\n)', ['sequence_id', 'position'], 'y', 'row_id'
+) }}
 {%- endmacro %}
 
 {#
@@ -79,14 +75,14 @@ x as (
     The weight stands on the left of the join: it is streamed past the few rows
     of the hidden state, never copied.
 #}
-{% macro matmul_rows(weight, bias, residual) %}
-    select
-        w.row_id,
-        x.sequence_id,
-        x.position,
-        {{ relama.inner_product('w.vector', 'x.vector') }}
-        {%- if bias %} + w.bias{% endif %}
-        {%- if residual is not none %} + x.residual[w.row_id + 1]{% endif %} as y
-    from {{ weight }} as w
-    cross join x
+{% macro matmul_rows(weight, bias, residual) -%}
+select
+    w.row_id,
+    x.sequence_id,
+    x.position,
+    {{ relama.inner_product('w.vector', 'x.vector') }}
+    {%- if bias %} + w.bias{% endif %}
+    {%- if residual is not none %} + x.residual[w.row_id + 1]{% endif %} as y
+from {{ weight }} as w
+cross join x
 {%- endmacro %}

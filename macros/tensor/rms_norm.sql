@@ -18,7 +18,7 @@ select
     x.sequence_id,
     x.position,
     array(
-        select e.value * x.inverse_rms * w.vector[e.i]
+        select {{ relama.real('e.value * x.inverse_rms * w.vector[e.i]') }}
         from unnest(x.vector) with ordinality as e (value, i)
         order by e.i
     ) as vector
@@ -44,12 +44,12 @@ select
 from (
     select
         h.*,
-        (
+        cast(
             1 / sqrt(
                 {{ relama.inner_product('h.vector', 'h.vector') }}
                 / len(h.vector) + {{ eps }}
-            )
-        )::float as inverse_rms
+            ) as real
+        ) as inverse_rms
     from {{ hidden }} as h
 ) as x
 cross join {{ weight }} as w

@@ -17,12 +17,12 @@
 select
     p.position,
     array(
-        select cast(cos(e.f * p.position) as real)
+        select cast(cos(e.f * cast(p.position as real)) as real)
         from unnest(w.vector) with ordinality as e (f, i)
         order by e.i
     ) as cosine,
     array(
-        select cast(sin(e.f * p.position) as real)
+        select cast(sin(e.f * cast(p.position as real)) as real)
         from unnest(w.vector) with ordinality as e (f, i)
         order by e.i
     ) as sine
@@ -34,8 +34,12 @@ cross join {{ inverse_frequencies }} as w
 {% macro duckdb__rotary_angles(step_input, inverse_frequencies) -%}
 select
     p.position,
-    list_transform(w.vector, lambda f: cos(f * p.position::float)::float) as cosine,
-    list_transform(w.vector, lambda f: sin(f * p.position::float)::float) as sine
+    list_transform(
+        w.vector, lambda f: cast(cos(f * cast(p.position as real)) as real)
+    ) as cosine,
+    list_transform(
+        w.vector, lambda f: cast(sin(f * cast(p.position as real)) as real)
+    ) as sine
 from (select distinct position from {{ step_input }}) as p
 cross join {{ inverse_frequencies }} as w
 {%- endmacro %}

@@ -37,7 +37,7 @@ select
         order by e.i
     ) as vector
 from (
-{{ heads }}
+    {{ heads | indent(4) }}
 ) as x
 inner join {{ angles }} as a on x.position = a.position
 {%- endmacro %}
@@ -50,17 +50,16 @@ select
     x.head,
     list_transform(
         x.vector,
-        lambda value, i:
-            case
-                when i <= {{ half }}
-                    then value * a.cosine[i] - x.vector[i + {{ half }}] * a.sine[i]
-                else
-                    value * a.cosine[i - {{ half }}]
-                    + x.vector[i - {{ half }}] * a.sine[i - {{ half }}]
-            end
+        lambda value, i: case
+            when i <= {{ half }}
+                then value * a.cosine[i] - x.vector[i + {{ half }}] * a.sine[i]
+            else
+                value * a.cosine[i - {{ half }}]
+                + x.vector[i - {{ half }}] * a.sine[i - {{ half }}]
+        end
     ) as vector
 from (
-{{ relama.split_heads(inputs, head_dim) }}
+    {{ relama.split_heads(inputs, head_dim) | indent(4) }}
 ) as x
 inner join {{ angles }} as a on x.position = a.position
 {%- endmacro %}

@@ -3,7 +3,7 @@
     maximum is subtracted first, without which exp overflows. A select of the
     keys and `vector`.
 
-    relation  relation with the keys and `vector`
+    relation  relation with the keys and `vector`: a name, or a select in parentheses
     keys      list of column names that are passed on
 #}
 {% macro softmax(relation, keys) -%}
@@ -12,14 +12,17 @@
 
 {% macro default__softmax(relation, keys) -%}
 select
-    {{ keys | join(', ') }},
+    {{ keys | join(',\n    ') }},
     array(
-        select exp(e.x - m.largest) / m.total
+        select {{ relama.real(relama.exponential('e.x - m.largest') ~ ' / m.total') }}
         from unnest(s.vector) with ordinality as e (x, i)
         cross join (
-            select max(d.x) as largest, sum(exp(d.x - l.largest)) as total
+            select
+                l.largest,
+                sum({{ relama.exponential('d.x - l.largest') }}) as total
             from unnest(s.vector) as d (x)
             cross join (select max(c.x) as largest from unnest(s.vector) as c (x)) as l
+            group by l.largest
         ) as m
         order by e.i
     ) as vector
@@ -28,13 +31,22 @@ from {{ relation }} as s
 
 {% macro duckdb__softmax(relation, keys) -%}
 select
-    {{ keys | join(', ') }},
-    list_transform(exponentials, lambda e: (e / total)::float) as vector
+    {{ keys | join(',\n    ') }},
+    list_transform(exponentials, lambda e: cast(e / total as real)) as vector
 from (
-    select *, list_sum(exponentials) as total
+    select
+        *,
+        list_sum(exponentials) as total
     from (
-        select *, list_transform(vector, lambda x: exp(x - largest)) as exponentials
-        from (select *, list_max(vector) as largest from {{ relation }}) as maxima
+        select
+            *,
+            list_transform(vector, lambda x: exp(x - largest)) as exponentials
+        from (
+            select
+                *,
+                list_max(vector) as largest
+            from {{ relation | indent(12) }} as s
+        ) as maxima
     ) as exponentiated
 ) as summed
 {%- endmacro %}

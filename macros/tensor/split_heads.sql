@@ -9,15 +9,17 @@
     {%- set ns = namespace(first=0) -%}
     {%- for relation, heads in inputs -%}
         {%- if not loop.first %}
-    union all
-        {% endif %}
-    select
-        x.sequence_id,
-        x.position,
-        {% if ns.first %}{{ ns.first }} + {% endif %}h.head as head,
-        {{ relama.vector_slice('x.vector', 'h.head * ' ~ head_dim, head_dim) }} as vector
-    from {{ relation }} as x
-    cross join {{ relama.series(heads, 'h', 'head') }}
+
+union all
+
+{% endif -%}
+select
+    x.sequence_id,
+    x.position,
+    {% if ns.first %}{{ ns.first }} + h.head as head{% else %}h.head{% endif %},
+    {{ relama.vector_slice('x.vector', 'h.head * ' ~ head_dim, head_dim) }} as vector
+from {{ relation }} as x
+cross join {{ relama.series(heads, 'h', 'head') }}
         {%- set ns.first = ns.first + heads -%}
     {%- endfor -%}
 {%- endmacro %}

@@ -23,7 +23,10 @@ select
     x.sequence_id,
     x.position,
     array(
-        select e.gate / (1 + exp(-e.gate)) * x.vector[e.i + {{ size }}]
+        select
+            {{ relama.real(
+                'e.gate * ' ~ relama.sigmoid('e.gate') ~ ' * x.vector[e.i + ' ~ size ~ ']'
+            ) }}
         from unnest(x.vector) with ordinality as e (gate, i)
         where e.i <= {{ size }}
         order by e.i
@@ -37,20 +40,28 @@ select
     x.position,
     list_transform(
         {{ relama.vector_slice('x.vector', 0, size) }},
-        lambda gate, i: (gate / (1 + exp(-gate)) * x.vector[i + {{ size }}])::float
+        lambda gate, i: cast(gate / (1 + exp(-gate)) * x.vector[i + {{ size }}] as real)
     ) as vector
 from {{ relation }} as x
 {%- endmacro %}
 
+{# 1 / (1 + exp(-x)) in a form that takes exponentials of negative numbers only. #}
+{% macro sigmoid(x) -%}
+    case
+        when {{ x }} < 0 then {{ relama.exponential(x) }} / (1 + {{ relama.exponential(x) }})
+        else 1 / (1 + {{ relama.exponential('-' ~ x) }})
+    end
+{%- endmacro %}
+
 {# Two vectors of the same position one behind the other. #}
 {% macro concatenated(first, second) -%}
-    (
-        select
-            a.sequence_id,
-            a.position,
-            a.vector || b.vector as vector
-        from {{ first }} as a
-        inner join {{ second }} as b
-            on a.sequence_id = b.sequence_id and a.position = b.position
-    )
+(
+    select
+        a.sequence_id,
+        a.position,
+        a.vector || b.vector as vector
+    from {{ first }} as a
+    inner join {{ second }} as b
+        on a.sequence_id = b.sequence_id and a.position = b.position
+)
 {%- endmacro %}

@@ -32,9 +32,14 @@ select
         lambda i: x.elements[i * {{ head_dim }} + d.dimension + 1]
     ) as vector
 from (
-    select sequence_id, kv_head, flatten(vector) as elements
+    select
+        sequence_id,
+        kv_head,
+        flatten(vector) as elements
     from (
-        {{ relama.collect_vector(relation, ['sequence_id', 'kv_head'], 'value', 'position') }}
+        {{ relama.collect_vector(
+            relation, ['sequence_id', 'kv_head'], 'value', 'position'
+        ) | indent(8) }}
     ) as packed
 ) as x
 cross join {{ relama.series(head_dim, 'd', 'dimension') }}

@@ -4,20 +4,20 @@
 {%- endmacro %}
 
 {% macro default__is_finite_vector(vector, length) -%}
-    coalesce(
-        cardinality({{ vector }}) = {{ length }}
-        and not exists (
-            select 1 from unnest({{ vector }}) as e (x)
-            where e.x is null or e.x in ('NaN', 'Infinity', '-Infinity')
-        ),
-        false
-    )
+coalesce(
+    cardinality({{ vector }}) = {{ length }}
+    and not exists (
+        select 1 from unnest({{ vector }}) as e (x)
+        where e.x is null or e.x in ('NaN', 'Infinity', '-Infinity')
+    ),
+    false
+)
 {%- endmacro %}
 
 {% macro duckdb__is_finite_vector(vector, length) -%}
-    coalesce(
-        len({{ vector }}) = {{ length }}
-        and len(list_filter({{ vector }}, lambda x: isfinite(x))) = {{ length }},
-        false
-    )
+coalesce(
+    len({{ vector }}) = {{ length }}
+    and len(list_filter({{ vector }}, lambda x: isfinite(x))) = {{ length }},
+    false
+)
 {%- endmacro %}

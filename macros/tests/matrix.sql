@@ -3,17 +3,26 @@
     finite numbers.
 #}
 {% test matrix(model, rows, columns) %}
-with checked as (
+with rows_of_weight as (
+
+    select
+        row_id,
+        {{ relama.is_finite_vector('vector', columns) | indent(8) }} as is_finite
+    from {{ model }}
+
+),
+
+checked as (
 
     select
         row_id,
         case
             when row_id is null or row_id < 0 or row_id >= {{ rows }}
                 then 'row_id out of range'
-            when not {{ relama.is_finite_vector('vector', columns) }}
+            when not is_finite
                 then 'not {{ columns }} finite numbers'
         end as problem
-    from {{ model }}
+    from rows_of_weight
 
 ),
 
@@ -33,8 +42,8 @@ where problem is not null
 union all
 
 select
-    row_count,
-    'row count is not {{ rows }}'
+    row_count as row_id,
+    'row count is not {{ rows }}' as problem
 from counted
 where row_count <> {{ rows }}
 {% endtest %}

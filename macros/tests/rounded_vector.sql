@@ -5,12 +5,12 @@
 
 {% macro default__rounded_vector(vector, digits) -%}
     array(
-        select round(e.x::numeric, {{ digits }})::double precision
+        select cast(round(cast(e.x as numeric), {{ digits }}) as double precision)
         from unnest({{ vector }}) with ordinality as e (x, i)
         order by e.i
     )
 {%- endmacro %}
 
 {% macro duckdb__rounded_vector(vector, digits) -%}
-    list_transform({{ vector }}, lambda x: round(x::double, {{ digits }}) + 0)
+    list_transform({{ vector }}, lambda x: round(cast(x as double), {{ digits }}) + 0)
 {%- endmacro %}

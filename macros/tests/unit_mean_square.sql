@@ -8,7 +8,7 @@ with divided as (
 
     select
         x.*,
-        {{ relama.mean_square_quotient('x.vector', 'w.vector') }} as mean_square
+        {{ relama.mean_square_quotient('x.vector', 'w.vector') | indent(8) }} as mean_square
     from {{ model }} as x
     cross join {{ weight }} as w
 
@@ -29,5 +29,8 @@ where mean_square is null or not abs(mean_square - 1) <= {{ tolerance }}
 {%- endmacro %}
 
 {% macro duckdb__mean_square_quotient(a, b) -%}
-    list_avg(list_transform({{ a }}, lambda x, i: (x / nullif({{ b }}[i], 0)) ** 2))
+list_avg(list_transform(
+    {{ a }},
+    lambda x, i: (x / nullif({{ b }}[i], 0)) ** 2
+))
 {%- endmacro %}

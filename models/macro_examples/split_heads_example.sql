@@ -1,4 +1,4 @@
--- Two heads of the first relation, one of the second.
+-- Two heads of the first relation, one of the second, one of the second again.
 with queries as (
 
     select * from {{ ref('example_hidden') }}
@@ -13,7 +13,7 @@ keys as (
 
 heads as (
 
-    {{ relama.split_heads([('queries', 2), ('keys', 1)], head_dim=2) | indent(4) }}
+    {{ relama.split_heads([('queries', 2), ('keys', 1), ('keys', 1)], head_dim=2) | indent(4) }}
 
 )
 

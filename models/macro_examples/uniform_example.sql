@@ -3,10 +3,20 @@ with tokens as (
 
     select * from {{ ref('example_tokens') }}
 
+),
+
+drawn as (
+
+    select
+        sequence_id,
+        position,
+        {{ relama.uniform(0, 'sequence_id', 'position') | indent(8) }} as u
+    from tokens
+
 )
 
 select
     sequence_id,
     position,
-    round({{ relama.uniform(0, 'sequence_id', 'position') }}, 6) as u
-from tokens
+    round(u, 6) as u
+from drawn

