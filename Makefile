@@ -14,7 +14,9 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 demo: $(INSTALLED) $(GGUF)
 	$(BIN)/python -m generator.demo $(GGUF) build/smollm2
 
+# dbt build runs the macros' unit tests and the tests of the fixture's project.
 test: $(INSTALLED) $(GGUF)
+	$(BIN)/dbt --quiet build --target-path build/dbt
 	$(BIN)/python -m pytest
 
 check: lint types generated
@@ -22,7 +24,8 @@ check: lint types generated
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/sqlfluff lint macros models/layers/layer_00 models/state
+	$(BIN)/dbt --quiet compile --vars '{trace: true}' --target-path build/lint
+	$(BIN)/sqlfluff lint --processes 2 $(addprefix build/lint/compiled/relama/,models analyses tests)
 
 types: $(INSTALLED)
 	$(BIN)/mypy --strict

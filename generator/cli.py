@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import duckdb
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -35,7 +36,7 @@ _notes = Console(stderr=True)
 
 
 def report_errors(command: Command) -> Command:
-    """Prints a `RelamaError` as one sentence and exits with 1; Ctrl-C exits with 130."""
+    """Prints an error as one sentence and exits with 1; Ctrl-C exits with 130."""
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -44,9 +45,12 @@ def report_errors(command: Command) -> Command:
         except RelamaError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, duckdb.InterruptException):
             click.echo("Interrupted.", err=True)
             sys.exit(130)
+        except duckdb.Error as error:
+            click.echo(f"Error: DuckDB: {str(error).splitlines()[0]}", err=True)
+            sys.exit(1)
 
     return wrapped
 

@@ -171,5 +171,5 @@ def test_state_refuses_tokens_that_do_not_exist(tiny_project: Project) -> None:
     with open_database(tiny_project) as connection:
         state = State(tiny_project, connection)
         for bad in ([], [101], [-1], [1] * 257):
-            with pytest.raises(Exception, match="prompt|token id"):
+            with pytest.raises(Exception, match=r"prompt|token id"):
                 state.set_tokens(bad)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from tokenizers.pre_tokenizers import ByteLevel
 
-from generator.config import model_config
 from generator.checkpoint import open_checkpoint
 from generator.checkpoint.base import Checkpoint
+from generator.config import model_config
 from generator.reference import forward, log_softmax
 
 REFERENCE = Path(__file__).parents[1] / "fixtures" / "reference"

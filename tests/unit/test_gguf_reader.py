@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
 
-from generator.config import model_config
 from generator.checkpoint import open_checkpoint
 from generator.checkpoint.gguf import GgufCheckpoint
 from generator.checkpoint.gguf_tokenizer import build_tokenizer, tokenizer_config
+from generator.config import model_config
 from generator.errors import CheckpointError, UnsupportedError
 from tests.unit.broken_checkpoints import (
     CONFIG,

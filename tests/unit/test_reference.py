@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from generator.config import ModelConfig, RopeParameters, model_config
 from generator.checkpoint.base import Tensor
+from generator.config import ModelConfig, RopeParameters, model_config
 from generator.errors import InputError
 from generator.reference import forward, greedy, log_softmax, rms_norm, rotate, swiglu
 from tests.fixtures.make_tiny_llama import tiny_config, tiny_tensors

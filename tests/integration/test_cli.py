@@ -1,0 +1,332 @@
+"""The command line as a user meets it: output, exit codes, and what bad input gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from click.testing import CliRunner, Result
+
+from generator.cli import main
+from generator.project.writer import Project
+from tests.conftest import TINY_LLAMA
+from tests.fixtures.make_tiny_llama import write_tiny_llama
+
+HOSTILE = (
+    "it's \"; drop table tokens; -- {{ 7*7 }} {% raw %} \n\\ \x00 <|im_end|> é 漢字 \U0001f600"
+)
+
+
+def relama(*arguments: object, stdin: str | bytes | None = None) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin)
+
+
+def succeeds(*arguments: object, stdin: str | bytes | None = None) -> dict[str, Any]:
+    """Runs with --json; standard output must be one JSON object and nothing else."""
+    result = relama(*arguments, "--json", stdin=stdin)
+    assert result.exit_code == 0, result.stderr
+    value = json.loads(result.stdout)
+    assert result.stdout.count("\n") == 1
+    assert isinstance(value, dict)
+    return value
+
+
+def fails(*arguments: object, match: str) -> None:
+    """One sentence on standard error, a non-zero exit, nothing on standard output."""
+    result = relama(*arguments)
+    assert result.exit_code in (1, 2), result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.stderr
+    assert match in result.stderr
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert result.stdout == ""
+
+
+def test_generate_json(tiny_project: Project) -> None:
+    value = succeeds("generate", tiny_project.directory, "Hello", "--max-tokens", 6)
+    assert list(value) == ["prompt_ids", "ids", "text", "finish_reason", "timings"]
+    assert value["prompt_ids"] == [46, 75, 82, 82, 85]
+    assert len(value["ids"]) == 6
+    assert len(value["text"]) == 6
+    assert value["finish_reason"] == "length"
+    assert set(value["timings"]) == {
+        "compile_s",
+        "prefill_s",
+        "decode_s_per_token",
+        "tokens_per_s",
+    }
+    text = relama("generate", tiny_project.directory, "Hello", "--max-tokens", 6)
+    assert text.stdout == value["text"] + "\n"
+
+
+def test_prompt_from_standard_input_is_verbatim(tiny_project: Project) -> None:
+    stdin = "  Hello \n\n"
+    value = succeeds("generate", tiny_project.directory, "-", "--max-tokens", 1, stdin=stdin)
+    assert value["prompt_ids"] == [6, 6, 46, 75, 82, 82, 85, 6, 5, 5]
+
+
+def test_special_tokens_in_a_prompt_are_recognised(tiny_project: Project) -> None:
+    value = succeeds("generate", tiny_project.directory, "<|im_start|>A", "--max-tokens", 1)
+    assert value["prompt_ids"] == [1, ord("A") - 26]
+
+
+def test_chat_template_and_system(tiny_project: Project) -> None:
+    directory = tiny_project.directory
+    plain = succeeds("generate", directory, "Hi", "--chat", "--max-tokens", 1)
+    system = succeeds("generate", directory, "Hi", "--system", "S", "--max-tokens", 1)
+    assert plain["prompt_ids"][0] == system["prompt_ids"][0] == 1
+    assert len(system["prompt_ids"]) > len(plain["prompt_ids"])
+
+
+def test_stop_text_ends_and_is_cut(tiny_project: Project) -> None:
+    directory = tiny_project.directory
+    whole = succeeds("generate", directory, "Hello", "--max-tokens", 8)
+    stop = whole["text"][3:5]
+    cut = succeeds("generate", directory, "Hello", "--max-tokens", 8, "--stop", stop)
+    assert cut["text"] == whole["text"][: whole["text"].index(stop)]
+    assert cut["finish_reason"] == "stop"
+
+
+def test_end_token_stops_and_is_in_ids(tiny_project: Project) -> None:
+    first = succeeds("generate", tiny_project.directory, "Hello", "--max-tokens", 4)
+    settings = tiny_project.directory / "tokenizer" / "generation_config.json"
+    settings.write_text(json.dumps({"eos_token_id": [first["ids"][2]]}))
+    value = succeeds("generate", tiny_project.directory, "Hello", "--max-tokens", 4)
+    assert value["ids"] == first["ids"][:3]
+    assert value["finish_reason"] == "stop"
+    assert value["text"] == first["text"][:2]
+
+
+def test_logits_perplexity_compare(tiny_project: Project, tmp_path: Path) -> None:
+    directory = tiny_project.directory
+    logits = succeeds("logits", directory, "Hello", "--top", 3)
+    assert [list(row) for row in logits["top"]] == [["id", "token", "logit", "logprob"]] * 3
+    text = tmp_path / "text"
+    text.write_text("Hello Hello Hello")
+    score = succeeds("perplexity", directory, text, "--max-tokens", 10)
+    assert list(score) == ["tokens", "nll", "perplexity"]
+    assert score["tokens"] == 10
+    comparison = succeeds("compare", directory, "--model", TINY_LLAMA)
+    assert comparison["first_over_tolerance"] is None
+    assert [layer["model"] for layer in comparison["layers"]] == [
+        "embedding",
+        "layer_00__down_proj",
+        "layer_01__down_proj",
+        "final_norm",
+    ]
+
+
+def test_compare_names_the_first_layer_that_differs(tiny_project: Project) -> None:
+    with duckdb.connect(str(tiny_project.directory / "relama.duckdb")) as connection:
+        connection.execute(
+            "update layer_01__mlp_norm_weight "
+            "set vector = list_transform(vector, lambda x: (x * 1.05)::float)"
+        )
+    result = relama("compare", tiny_project.directory, "--model", TINY_LLAMA, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["first_over_tolerance"] == "layer_01__down_proj"
+
+
+def test_scores_leave_the_conversation_alone(tiny_project: Project, tmp_path: Path) -> None:
+    directory = tiny_project.directory
+    succeeds("generate", directory, "Hello", "--max-tokens", 3)
+    database = str(directory / "relama.duckdb")
+
+    def state() -> list[Any]:
+        with duckdb.connect(database, read_only=True) as connection:
+            return connection.execute("select * from tokens order by all").fetchall()
+
+    before = state()
+    text = tmp_path / "text"
+    text.write_text("Hello Hello Hello")
+    succeeds("logits", directory, "Other")
+    succeeds("perplexity", directory, text)
+    assert state() == before
+
+
+def test_chat_keeps_a_conversation(tiny_project: Project) -> None:
+    value = succeeds("chat", tiny_project.directory, "--max-tokens", 3, stdin="Hi\n\nYou?\n")
+    assert [message["role"] for message in value["messages"]] == ["user", "assistant"] * 2
+    first, second = value["turns"]
+    shared = len(first["prompt_ids"]) + len(first["ids"])
+    assert second["prompt_ids"][:shared] == first["prompt_ids"] + first["ids"]
+
+
+def test_text_is_data_never_sql_or_jinja(tiny_project: Project, tmp_path: Path) -> None:
+    """Prompts, system messages, stop texts and paths full of syntax."""
+    directory = tmp_path / 'it\'s; {{ 1 }} "x" é'
+    tiny_project.directory.rename(directory)
+    for arguments in (
+        ("generate", directory, "-", "--max-tokens", 2),
+        ("generate", directory, "-", "--max-tokens", 2, "--system", HOSTILE.replace("\x00", "")),
+        ("generate", directory, "-", "--max-tokens", 2, "--stop", "'; {{ 7*7 }}"),
+        ("logits", directory, "-"),
+    ):
+        value = succeeds(*arguments, stdin=HOSTILE.encode())
+        assert 49 - 26 not in value["prompt_ids"] or "7*7" in HOSTILE
+    with duckdb.connect(str(directory / "relama.duckdb")) as connection:
+        assert connection.execute("select count(*) from tokens").fetchall() != [(0,)]
+
+
+def test_new_in_a_hostile_path_from_hostile_names(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "check'; {{ point }}\n"
+    write_tiny_llama(checkpoint)
+    directory = tmp_path / "p'; drop {% x %}"
+    succeeds("new", directory, "--model", checkpoint)
+    assert "{{ point" not in (directory / "dbt_project.yml").read_text()
+    assert succeeds("build", directory)["nodes"] > 40
+    assert succeeds("build", directory)["already_built"]
+
+
+def test_a_tensor_name_full_of_syntax_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    write_tiny_llama(checkpoint)
+    file = checkpoint / "model.safetensors"
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["x'; drop table y; {{ z }}"] = header["model.norm.weight"]
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    fails("new", tmp_path / "p", "--model", checkpoint, match="drop table")
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["", "--max-tokens", "1"], "prompt is empty"),
+        (["Hello", "--max-tokens", "0"], "max-tokens"),
+        (["Hello", "--temperature", "-1"], "temperature"),
+        (["Hello", "--temperature", "nan"], "temperature"),
+        (["Hello", "--top-p", "0"], "top_p"),
+        (["Hello", "--top-p", "1.5"], "top_p"),
+        (["Hello", "--top-k", "-1"], "top_k"),
+        (["Hello", "--seed", "-1"], "seed"),
+        (["Hello", "--stop", ""], "stop"),
+        (["x" * 300], "context of 256"),
+    ],
+)
+def test_bad_settings(built_tiny_project: Project, arguments: list[str], match: str) -> None:
+    fails("generate", built_tiny_project.directory, *arguments, match=match)
+
+
+def test_invalid_utf8_is_refused(built_tiny_project: Project) -> None:
+    result = relama("generate", built_tiny_project.directory, "-", stdin=b"\xff\xfe")
+    assert result.exit_code == 1
+    assert "UTF-8" in result.stderr
+
+
+def test_bad_directories(tmp_path: Path) -> None:
+    fails("new", tmp_path / "p", "--model", tmp_path / "absent", match="does not exist")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    fails("new", tmp_path / "mine", "--model", TINY_LLAMA, match="not a relama project")
+    fails("new", tmp_path / "mine", "--model", TINY_LLAMA, "--force", match="not a relama project")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+    for command in ("build", "docs", "chat"):
+        fails(command, tmp_path / "mine", match="not a relama project")
+    fails("generate", tmp_path / "mine", "Hi", match="not a relama project")
+    succeeds("new", tmp_path / "p", "--model", TINY_LLAMA)
+    fails("new", tmp_path / "p", "--model", TINY_LLAMA, match="--force")
+    fails("generate", tmp_path / "p", "Hi", match="relama build")
+    fails("new", tmp_path / "q", "--model", TINY_LLAMA, "--disable-pass", "x", match="no pass 'x'")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "p"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "match"),
+    [
+        ({"model_type": "gpt2"}, "'gpt2' is not supported; supported: llama"),
+        ({"rope": {"rope_type": "yarn", "factor": 2.0}}, "'yarn' is not supported"),
+        ({"intermediate_size": 80}, "expected (80, 48)"),
+        ({"num_hidden_layers": 3}, "model.layers.2"),
+        ({"mlp_bias": False}, "mlp.gate_proj.bias"),
+    ],
+)
+def test_a_config_that_does_not_fit(tmp_path: Path, overrides: dict[str, Any], match: str) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(TINY_LLAMA, checkpoint)
+    config = json.loads((checkpoint / "config.json").read_text())
+    if "rope" in overrides:
+        overrides = {"rope_parameters": overrides["rope"]}
+    (checkpoint / "config.json").write_text(json.dumps({**config, **overrides}))
+    fails("new", tmp_path / "p", "--model", checkpoint, match=match)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint"]
+
+
+def test_nan_weights_leave_nothing_behind(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(TINY_LLAMA, checkpoint)
+    file = checkpoint / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-4:] = b"\x00\x00\xc0\x7f"
+    file.write_bytes(data)
+    fails("new", tmp_path / "p", "--model", checkpoint, match="holds NaN or infinity")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint"]
+
+
+def test_a_locked_database_is_named(tiny_project: Project) -> None:
+    database = tiny_project.directory / "relama.duckdb"
+    program = (
+        f"import duckdb, time; c = duckdb.connect({str(database)!r}); "
+        "print(1, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        try:
+            for arguments in (
+                ["generate", tiny_project.directory, "Hi"],
+                ["logits", tiny_project.directory, "Hi"],
+            ):
+                fails(*arguments, match=f"is in use by process {holder.pid}; close it")
+            fails("build", tiny_project.directory, "--full-refresh", match="is in use by process")
+        finally:
+            holder.kill()
+
+
+def test_ctrl_c(tiny_project: Project) -> None:
+    command = [sys.executable, "-m", "generator.cli", "generate", str(tiny_project.directory)]
+    with subprocess.Popen(
+        [*command, "Hello", "--max-tokens", "200"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.read(1)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_docs(tiny_project: Project) -> None:
+    page = Path(succeeds("docs", tiny_project.directory)["file"])
+    assert b"layer_00__attention_weights" in page.read_bytes()
+
+
+def test_help_names_every_command() -> None:
+    text = relama("--help").stdout
+    for command in (
+        "new",
+        "build",
+        "generate",
+        "chat",
+        "logits",
+        "perplexity",
+        "compare",
+        "docs",
+    ):
+        assert command in text

@@ -1,0 +1,115 @@
+"""Shapes are checked as the graph is built; passes rewrite it and leave it consistent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from generator.architectures import llama
+from generator.config import ModelConfig, model_config
+from generator.errors import GraphError, InputError
+from generator.graph import Graph, Kind, Operator, Part, Weight
+from generator.passes import PASSES, run_passes
+
+CONFIG = model_config(
+    {
+        "model_type": "llama",
+        "vocab_size": 101,
+        "hidden_size": 48,
+        "intermediate_size": 88,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "attention_bias": True,
+    }
+)
+
+
+def test_llama_in_the_order_of_the_paper() -> None:
+    graph = llama.build(CONFIG)
+    names = [operator.name.rpartition("__")[2] for operator in graph.layer(0)]
+    assert names == [
+        "attention_norm",
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "rotary_embedding",
+        "kv_append",
+        "attention_weights",
+        "attention",
+        "o_proj",
+        "mlp_norm",
+        "gate_proj",
+        "up_proj",
+        "swiglu",
+        "down_proj",
+    ]
+    assert graph.shapes["layer_01__rotary_embedding"] == (8, 8)
+    assert graph.shapes["logits"] == (101,)
+
+
+def test_fused_graph() -> None:
+    graph = run_passes(llama.build(CONFIG))
+    names = [operator.name.rpartition("__")[2] for operator in graph.layer(1)]
+    assert "qkv_proj" in names and "gate_up_proj" in names
+    assert not {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"} & set(names)
+    weight = graph.weights["layer_01__qkv_proj_weight"]
+    assert (weight.rows, weight.columns, weight.has_bias) == (48 + 16 + 16, 48, True)
+    assert weight.parts[1].bias == "model.layers.1.self_attn.k_proj.bias"
+    assert {weight.storage for weight in graph.weights.values()} == {"float32"}
+
+
+@pytest.mark.parametrize("disabled", [[], *([name] for name in PASSES), list(PASSES)])
+def test_passes_keep_every_tensor_exactly_once(disabled: list[str]) -> None:
+    graph = run_passes(llama.build(CONFIG), disabled)
+    tensors = [part.tensor for weight in graph.weights.values() for part in weight.parts]
+    expected = [
+        part.tensor for weight in llama.build(CONFIG).weights.values() for part in weight.parts
+    ]
+    assert sorted(tensors) == sorted(expected)
+
+
+def test_passes_do_not_change_their_input() -> None:
+    graph = llama.build(CONFIG)
+    before = dict(graph.operators)
+    run_passes(graph)
+    assert graph.operators == before
+
+
+def test_unknown_pass() -> None:
+    with pytest.raises(InputError, match="no pass 'fuse'"):
+        run_passes(llama.build(CONFIG), ["fuse"])
+
+
+def small_graph(config: ModelConfig = CONFIG) -> Graph:
+    graph = Graph(config)
+    graph.add_weight(Weight("embedding_weight", None, (Part("e", 101),), 48))
+    graph.add(Operator("embedding", Kind.EMBEDDING, None, weight="embedding_weight"))
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("weight", "operator", "match"),
+    [
+        (Weight("w", 0, (Part("t", 48),), 47), {"kind": Kind.MATMUL}, "row length"),
+        (Weight("w", 0, (Part("t", 1),), 47), {"kind": Kind.RMS_NORM}, "weight's shape"),
+        (
+            Weight("w", 0, (Part("t", 40),), 48),
+            {"kind": Kind.MATMUL, "inputs": ("embedding", "embedding")},
+            "residual",
+        ),
+        (Weight("w", 0, (Part("t", 100),), 48), {"kind": Kind.LOGITS}, "head's shape"),
+        (Weight("w", 0, (Part("t", 48),), 48), {"inputs": ("nobody",)}, "not defined before"),
+        (Weight("w", 0, (Part("t", 48),), 48), {"weight": "v"}, "unknown weight"),
+        (Weight("w", 0, (Part("t", 48),), 48), {"name": "embedding"}, "defined twice"),
+        (Weight("w", 0, (Part("t", 48),), 48), {"inputs": ()}, "number of inputs"),
+    ],
+)
+def test_shapes_that_do_not_fit(weight: Weight, operator: dict[str, object], match: str) -> None:
+    graph = small_graph()
+    graph.add_weight(weight)
+    good = Operator("x", Kind.MATMUL, 0, ("embedding",), "w")
+    with pytest.raises(GraphError, match=match):
+        graph.add(replace(good, **operator))  # type: ignore[arg-type]
