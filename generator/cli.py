@@ -45,8 +45,11 @@ def report_errors(command: Command) -> Command:
         except RelamaError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
-        except (KeyboardInterrupt, duckdb.InterruptException):
-            click.echo("Interrupted.", err=True)
+        except (KeyboardInterrupt, RuntimeError) as error:
+            # DuckDB's own reaction to Ctrl-C is a RuntimeError of this text.
+            if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
+                raise
+            click.echo("\nInterrupted.", err=True)
             sys.exit(130)
         except duckdb.Error as error:
             click.echo(f"Error: DuckDB: {str(error).splitlines()[0]}", err=True)

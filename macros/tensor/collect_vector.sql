@@ -21,14 +21,14 @@ group by {{ keys | join(', ') }}
 
 {#
     DuckDB sorts within an aggregate row by row, which costs more than the
-    aggregate. Rows nearly always arrive in order, so we collect the index too
-    and sort only where it is needed.
+    aggregate. Rows nearly always arrive in order and without gaps, so we collect
+    the index too and sort only where it is needed.
 #}
 {% macro duckdb__collect_vector(relation, keys, value, index) -%}
 select
     {{ keys | join(',\n    ') }},
     case
-        when indices = list_sort(indices) then elements
+        when indices = range(indices[1], indices[1] + len(indices)) then elements
         else list_select(elements, list_grade_up(indices))
     end as vector
 from (
