@@ -60,6 +60,7 @@ def run(checkpoint: Path, directory: Path) -> None:
         f"  .venv/bin/relama docs {directory}        (the lineage graph)\n"
         f"  cd {directory} && ../../.venv/bin/dbt run --select tag:step   (one more token)",
         highlight=False,
+        soft_wrap=True,
     )
 
 

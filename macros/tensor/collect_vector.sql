@@ -28,7 +28,8 @@ group by {{ keys | join(', ') }}
 select
     {{ keys | join(',\n    ') }},
     case
-        when indices = range(indices[1], indices[1] + len(indices)) then elements
+        when indices = range(indices[1], indices[1] + len(indices))
+            then elements
         else list_select(elements, list_grade_up(indices))
     end as vector
 from (

@@ -1,0 +1,66 @@
+"""Which tensors an architecture wants, leaves out quietly, or refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from generator.architectures import build_graph
+from generator.checkpoint import open_checkpoint
+from generator.checkpoint.base import Checkpoint, Tensor
+from generator.errors import CheckpointError, UnsupportedError
+from tests.fixtures.make_tiny_llama import write_tiny_llama
+
+
+def opened(directory: Path, extra: dict[str, tuple[int, ...]], **overrides: object) -> Checkpoint:
+    """A tiny checkpoint with additional tensors of the given shapes."""
+    write_tiny_llama(directory, **overrides)  # type: ignore[arg-type]
+    checkpoint = open_checkpoint(directory)
+    tensors = dict(checkpoint.tensors)
+    for name, shape in extra.items():
+        rows = np.zeros(shape, np.float32)
+        tensors[name] = Tensor(name, shape, "F32", lambda a, b, rows=rows: rows[a:b])
+    checkpoint.tensors = tensors
+    return checkpoint
+
+
+def test_harmless_tensors_are_left_out_quietly(tmp_path: Path) -> None:
+    extra = {"model.layers.0.self_attn.rotary_emb.inv_freq": (4,), "lm_head.weight": (101, 48)}
+    graph = build_graph(opened(tmp_path / "c", extra, tie_word_embeddings=True))
+    tensors = {part.tensor for weight in graph.weights.values() for part in weight.parts}
+    assert not tensors & set(extra)
+
+
+@pytest.mark.parametrize(
+    ("extra", "complaint"),
+    [
+        ({"model.layers.0.self_attn.q_norm.weight": (8,)}, "q_norm.weight' is not part of"),
+        ({"model.norm.weight": (47,)}, r"model.norm.weight' has shape \\(47,\\)"),
+        ({"lm_head.weight": (100, 48)}, r"lm_head.weight' has shape \\(100, 48\\)"),
+    ],
+)
+def test_tensors_that_do_not_fit(
+    tmp_path: Path, extra: dict[str, tuple[int, ...]], complaint: str
+) -> None:
+    with pytest.raises(CheckpointError, match=complaint):
+        build_graph(opened(tmp_path / "c", extra))
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
+    checkpoint = opened(tmp_path / "c", {})
+    tensors = dict(checkpoint.tensors)
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    checkpoint.tensors = tensors
+    with pytest.raises(CheckpointError, match=r"model.layers.1.mlp.up_proj.weight' is missing"):
+        build_graph(checkpoint)
+
+
+def test_another_architecture_is_refused_by_name(tmp_path: Path) -> None:
+    write_tiny_llama(tmp_path / "c")
+    config = json.loads((tmp_path / "c" / "config.json").read_text())
+    (tmp_path / "c" / "config.json").write_text(json.dumps({**config, "model_type": "mamba"}))
+    with pytest.raises(UnsupportedError, match="'mamba' is not supported; supported: llama"):
+        build_graph(open_checkpoint(tmp_path / "c"))
