@@ -5,78 +5,33 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
-import duckdb
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from generator import __version__
-from generator.errors import InputError, RelamaError
+from generator.console import (
+    Command,
+    argument_text,
+    bar,
+    file_text,
+    notes,
+    read_line,
+    report_errors,
+    stream_text,
+    waiting,
+)
+from generator.errors import InputError
 from generator.passes import PASSES
-
-Command = Callable[..., None]
-
-#: Everything but results goes to standard error: bars, notes, errors.
-_notes = Console(stderr=True)
-
-
-def report_errors(command: Command) -> Command:
-    """Prints an error as one sentence and exits with 1; Ctrl-C exits with 130."""
-
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except RelamaError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(1)
-        except (KeyboardInterrupt, RuntimeError) as error:
-            # DuckDB's own reaction to Ctrl-C is a RuntimeError of this text.
-            if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
-                raise
-            click.echo("\nInterrupted.", err=True)
-            sys.exit(130)
-        except duckdb.Error as error:
-            click.echo(f"Error: DuckDB: {str(error).splitlines()[0]}", err=True)
-            sys.exit(1)
-
-    return wrapped
 
 
 def _prints(as_json: bool, result: dict[str, Any]) -> None:
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False))
-
-
-@contextmanager
-def bar(label: str, unit: str = "", hidden: bool = False) -> Iterator[Callable[..., None]]:
-    """A progress bar on standard error; yields a function (advance, total=, label=)."""
-    count = MofNCompleteColumn() if unit else TaskProgressColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), count, TextColumn(unit))
-    with Progress(*columns, TimeElapsedColumn(), console=_notes, disable=hidden) as progress:
-        task = progress.add_task(label, total=None)
-
-        def move(advance: float = 0, total: float | None = None, label: str | None = None) -> None:
-            if total is not None:
-                progress.update(task, total=total)
-            progress.update(task, advance=advance, description=label)
-
-        yield move
 
 
 _DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
@@ -158,7 +113,7 @@ def new(
 @report_errors
 def build(directory: Path, full_refresh: bool, as_json: bool) -> None:
     """Run `dbt build`: weights as tables, state, tests, and a first step."""
-    from generator.project.writer import load_project
+    from generator.project.manifest import load_project
     from generator.runtime.build import build_project
 
     project = load_project(directory)
@@ -196,7 +151,7 @@ def generate(
     **sampling: Any,
 ) -> None:
     """Continue PROMPT (`-` reads standard input)."""
-    from generator.project.writer import load_project
+    from generator.project.manifest import load_project
     from generator.runtime.engines import open_engine
     from generator.runtime.loop import generate as run
     from generator.runtime.tokenizer import ProjectTokenizer
@@ -204,7 +159,7 @@ def generate(
     project = load_project(directory)
     tokenizer = ProjectTokenizer(directory)
     settings = _settings(directory, sampling)
-    text = _text(prompt)
+    text = argument_text(prompt)
     if chat or system is not None:
         messages = [{"role": "system", "content": system}] if system is not None else []
         rendered = tokenizer.render_chat([*messages, {"role": "user", "content": text}])
@@ -228,7 +183,7 @@ def generate(
         click.echo()
         timings = result["timings"]
         speed = timings["decode_s_per_token"]
-        _notes.print(
+        notes.print(
             f"[dim]{len(generation.ids)} tokens, prefill {timings['prefill_s']:.2f} s"
             + (f", {speed:.2f} s a token" if speed else "")
             + f" ({generation.finish_reason})[/dim]"
@@ -243,7 +198,7 @@ def generate(
 @report_errors
 def chat(directory: Path, system: str | None, as_json: bool, **sampling: Any) -> None:
     """Converse; the KV cache is kept from turn to turn. End with Ctrl-D or /exit."""
-    from generator.project.writer import load_project
+    from generator.project.manifest import load_project
     from generator.runtime.engines import open_engine
     from generator.runtime.loop import generate as run
     from generator.runtime.tokenizer import ProjectTokenizer
@@ -258,7 +213,7 @@ def chat(directory: Path, system: str | None, as_json: bool, **sampling: Any) ->
     began = time.perf_counter()
     with open_engine(project, "session") as engine:
         compile_s = time.perf_counter() - began
-        while (line := _read_line(as_json)) is not None:
+        while (line := read_line(as_json)) is not None:
             if not line:
                 continue
             messages.append({"role": "user", "content": line})
@@ -286,14 +241,14 @@ def chat(directory: Path, system: str | None, as_json: bool, **sampling: Any) ->
 @report_errors
 def logits(directory: Path, prompt: str, top: int, as_json: bool) -> None:
     """Show the K best next tokens after PROMPT."""
-    from generator.project.writer import load_project
+    from generator.project.manifest import load_project
     from generator.runtime.scoring import top_logits
     from generator.runtime.tokenizer import ProjectTokenizer
 
     project = load_project(directory)
     tokenizer = ProjectTokenizer(directory)
-    prompt_ids = tokenizer.encode(_text(prompt))
-    with _waiting("Computing logits", as_json):
+    prompt_ids = tokenizer.encode(argument_text(prompt))
+    with waiting("Computing logits", as_json):
         candidates = top_logits(project, prompt_ids, top)
     rows = [{**asdict(c), "token": tokenizer.token(c.id)} for c in candidates]
     best = [{key: row[key] for key in ("id", "token", "logit", "logprob")} for row in rows]
@@ -314,13 +269,13 @@ def logits(directory: Path, prompt: str, top: int, as_json: bool) -> None:
 @report_errors
 def perplexity(directory: Path, file: Path, max_tokens: int | None, as_json: bool) -> None:
     """Score FILE: negative log-likelihood and perplexity, computed in SQL."""
-    from generator.project.writer import load_project
+    from generator.project.manifest import load_project
     from generator.runtime.scoring import negative_log_likelihood
     from generator.runtime.scoring import perplexity as of
     from generator.runtime.tokenizer import ProjectTokenizer
 
     project = load_project(directory)
-    text = _text("-") if str(file) == "-" else _file_text(file)
+    text = argument_text("-") if str(file) == "-" else file_text(file)
     if max_tokens is not None and max_tokens < 2:
         raise InputError(f"max-tokens must be at least 2, not {max_tokens}.")
     token_ids = ProjectTokenizer(directory).encode(text)[:max_tokens]
@@ -346,13 +301,13 @@ def perplexity(directory: Path, file: Path, max_tokens: int | None, as_json: boo
 def compare(directory: Path, model: Path, prompt: str, tolerance: float, as_json: bool) -> None:
     """Compare hidden states, layer by layer, with a numpy reference."""
     from generator.checkpoint import open_checkpoint
-    from generator.project.writer import load_project
+    from generator.project.manifest import load_project
     from generator.runtime.compare import compare as run
     from generator.runtime.tokenizer import ProjectTokenizer
 
     project = load_project(directory)
-    token_ids = ProjectTokenizer(directory).encode(_text(prompt))
-    with _waiting("Comparing", as_json):
+    token_ids = ProjectTokenizer(directory).encode(argument_text(prompt))
+    with waiting("Comparing", as_json):
         differences = run(project, open_checkpoint(model), token_ids)
     # `not <=` so that NaN counts as a difference.
     over = [d.model for d in differences if not d.relative <= tolerance]
@@ -383,11 +338,11 @@ def compare(directory: Path, model: Path, prompt: str, tolerance: float, as_json
 @report_errors
 def docs(directory: Path, as_json: bool) -> None:
     """Generate dbt's documentation as one HTML file."""
-    from generator.project.writer import load_project
+    from generator.project.manifest import load_project
     from generator.runtime import dbt
 
     load_project(directory)
-    with _waiting("Generating the documentation", as_json):
+    with waiting("Generating the documentation", as_json):
         dbt.invoke(directory, ["docs", "generate", "--static"])
     page = directory / "target" / "static_index.html"
     _prints(as_json, {"file": str(page)})
@@ -405,51 +360,6 @@ def _settings(directory: Path, options: dict[str, Any]) -> Any:
     settings = replace(default_settings(directory), **given)
     settings.check()
     return settings
-
-
-def _text(argument: str) -> str:
-    """A prompt from the command line, or verbatim from standard input."""
-    data = (
-        sys.stdin.buffer.read() if argument == "-" else argument.encode("utf-8", "surrogateescape")
-    )
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InputError("The prompt is not valid UTF-8.") from None
-
-
-def _file_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not valid UTF-8.") from None
-
-
-def stream_text(text: str) -> None:
-    click.echo(text, nl=False)
-    sys.stdout.flush()
-
-
-def _read_line(as_json: bool) -> str | None:
-    """The next message, or None at the end of the conversation."""
-    if sys.stdin.isatty() and not as_json:
-        _notes.print("[bold]>[/bold] ", end="")
-    line = sys.stdin.readline()
-    if not line or line.strip() == "/exit":
-        return None
-    return line.rstrip("\n")
-
-
-@contextmanager
-def _waiting(label: str, hidden: bool) -> Iterator[None]:
-    """A spinner for work without a countable progress."""
-    if hidden or not _notes.is_terminal:
-        yield
-    else:
-        with _notes.status(label):
-            yield
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from generator.checkpoint import open_checkpoint
-from generator.cli import bar, report_errors, stream_text
+from generator.console import bar, report_errors, stream_text
 from generator.errors import ProjectError
-from generator.project.writer import Project, load_project, write_project
+from generator.project.manifest import Project, load_project
+from generator.project.writer import write_project
 from generator.runtime.build import build_project
 from generator.runtime.engines import open_engine
 from generator.runtime.loop import Settings, generate

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from generator.checkpoint import open_checkpoint
-from generator.project.writer import Project, load_project, write_project
+from generator.project.manifest import Project, load_project
+from generator.project.writer import write_project
 from generator.runtime.build import build_project
 
 ROOT = Path(__file__).parent.parent

@@ -8,7 +8,7 @@ import time
 from typing import Any, Protocol
 
 from generator.errors import ProjectError
-from generator.project.writer import Project
+from generator.project.manifest import Project
 from generator.runtime import dbt
 from generator.runtime.database import DATABASE_FILE, open_database
 from generator.runtime.statements import (

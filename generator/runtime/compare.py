@@ -10,7 +10,7 @@ import numpy as np
 from generator.architectures import build_graph
 from generator.checkpoint import Checkpoint
 from generator.errors import InputError
-from generator.project.writer import Project
+from generator.project.manifest import Project
 from generator.reference import forward
 from generator.runtime.database import open_database, scratch
 from generator.runtime.statements import compiled

@@ -11,7 +11,8 @@ import duckdb
 
 from generator.errors import InputError, ProjectError
 from generator.project.describe import kv_cache_name
-from generator.project.writer import DISABLED_OPTIMIZERS, Project, check_sampling
+from generator.project.manifest import DISABLED_OPTIMIZERS, Project
+from generator.project.sampling import check_sampling
 
 DATABASE_FILE = "relama.duckdb"
 SEQUENCE = 0

@@ -10,7 +10,7 @@ import duckdb
 
 from generator.errors import ProjectError
 from generator.project.describe import kv_cache_name
-from generator.project.writer import Project
+from generator.project.manifest import Project
 from generator.runtime import dbt
 from generator.runtime.database import SEQUENCE, State, open_database
 from generator.runtime.statements import compiled, session_statements

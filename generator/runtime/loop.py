@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import InputError, ProjectError
-from generator.project.writer import Project, check_sampling
+from generator.project.manifest import Project
+from generator.project.sampling import check_sampling
 from generator.runtime.engines import Engine
 from generator.runtime.stopping import StopTexts
 from generator.runtime.tokenizer import ProjectTokenizer

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from generator.errors import InputError
 from generator.project.describe import kv_cache_name
-from generator.project.writer import Project
+from generator.project.manifest import Project
 from generator.runtime.database import SEQUENCE, open_database, scratch
 from generator.runtime.statements import compiled
 

@@ -17,7 +17,7 @@ import yaml
 from generator import __version__
 from generator.errors import ProjectError
 from generator.project.describe import kv_cache_name
-from generator.project.writer import Project
+from generator.project.manifest import Project
 from generator.runtime import dbt
 from generator.runtime.database import open_database
 

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from generator.cli import main
-from generator.project.writer import Project
+from generator.project.manifest import Project
 from tests.conftest import TINY_LLAMA
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from generator.project.describe import kv_cache_name
-from generator.project.writer import Project
+from generator.project.manifest import Project
 from generator.runtime import dbt
 from generator.runtime.database import State, open_database
 from generator.runtime.engines import open_engine

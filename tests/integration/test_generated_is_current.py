@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from generator.project.fixture import CHECKPOINT, GENERATED, PROMPT, main, write_fixture
-from generator.project.writer import DISABLED_OPTIMIZERS
+from generator.project.manifest import DISABLED_OPTIMIZERS
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from generator.project.writer import DISABLED_OPTIMIZERS
+from generator.project.manifest import DISABLED_OPTIMIZERS
 
 ROOT = Path(__file__).parents[2]
 MACROS = [ROOT / "macros" / "tensor", ROOT / "macros" / "decode"]

@@ -10,7 +10,7 @@ import pytest
 
 from generator.checkpoint import open_checkpoint
 from generator.passes import PASSES
-from generator.project.writer import Project
+from generator.project.manifest import Project
 from generator.reference import forward, greedy, log_softmax
 from generator.runtime.engines import open_engine
 from generator.runtime.scoring import negative_log_likelihood, top_logits

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from generator.checkpoint import open_checkpoint
-from generator.project.writer import Project
+from generator.project.manifest import Project
 from generator.runtime.compare import compare
 from generator.runtime.engines import open_engine
 from generator.runtime.loop import Settings, generate

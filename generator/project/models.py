@@ -1,0 +1,119 @@
+"""Writes `models/` and `analyses/`: everything that depends on the graph alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from generator.config import ModelConfig
+from generator.graph import Graph, Operator, Weight
+from generator.project.describe import (
+    COLOURS,
+    kv_cache_name,
+    kv_cache_properties,
+    operator_comment,
+    operator_properties,
+    weight_properties,
+)
+from generator.project.render import render, write, write_yaml
+from generator.project.staging import staged_name, staged_tensors
+
+
+def write_models(graph: Graph, directory: Path, project: str) -> None:
+    """Writes `models/` and `analyses/`: everything that depends on the graph alone."""
+    models = directory / "models"
+    for weight in graph.weights.values():
+        folder = models / "weights" / (_layer_folder(weight.layer) or "")
+        write(folder / f"{weight.name}.sql", _weight_sql(weight))
+    for operator in graph.operators.values():
+        folder = models / "layers" / (_layer_folder(operator.layer) or "")
+        write(folder / f"{operator.name}.sql", _operator_sql(graph, operator))
+    layers = range(graph.config.num_hidden_layers)
+    for layer in layers:
+        write(
+            models / "state" / f"{kv_cache_name(layer)}.sql",
+            render("kv_cache.sql", layer=layer),
+        )
+    config = graph.config
+    for name in ("step_input", "rotary_angles", "next_token"):
+        write(models / "layers" / f"{name}.sql", render(f"{name}.sql", config=config))
+    for name in ("step", "tokens", "transcript"):
+        write(models / "state" / f"{name}.sql", render(f"{name}.sql", config=config))
+    for name in ("inverse_frequencies", "vocabulary"):
+        sql = f"select * from {{{{ source('staged_weights', '{name}') }}}}\n"
+        write(models / "weights" / f"{name}.sql", sql)
+
+    for index in (None, *layers):
+        subfolder = _layer_folder(index) or ""
+        label = f"_{subfolder or 'models'}.yml"
+        weights = [weight_properties(w) for w in graph.weights.values() if w.layer == index]
+        operators = [operator_properties(graph, operator) for operator in graph.layer(index)]
+        if index is None:
+            weights += _fixed_properties("weights.yml", config)
+            operators = _fixed_properties("layers.yml", config) + operators
+        write_yaml(models / "weights" / subfolder / label, {"models": weights})
+        write_yaml(models / "layers" / subfolder / label, {"models": operators})
+    caches = [kv_cache_properties(graph, layer) for layer in layers]
+    write_yaml(
+        models / "state" / "_models.yml",
+        {"models": _fixed_properties("state.yml", config) + caches},
+    )
+    write(models / "_sources.yml", _sources(graph))
+    write(models / "_exposures.yml", render("exposures.yml", project=project))
+
+    head = graph.operators["logits"].weight
+    hidden = ["embedding", *(f"layer_{layer:02d}__down_proj" for layer in layers), "final_norm"]
+    analyses = directory / "analyses"
+    write(analyses / "candidates.sql", render("candidates.sql"))
+    write(analyses / "score.sql", render("score.sql", config=config, head_weight=head))
+    write(analyses / "hidden_states.sql", render("hidden_states.sql", names=hidden))
+
+
+def _weight_sql(weight: Weight) -> str:
+    parts, offset = [], 0
+    for part in weight.parts:
+        parts.append(
+            {
+                "staged": staged_name(part.tensor),
+                "staged_bias": staged_name(part.bias) if part.bias else None,
+                "offset": offset,
+            }
+        )
+        offset += part.rows
+    return render("weight.sql", parts=parts, has_bias=weight.has_bias)
+
+
+def _operator_sql(graph: Graph, operator: Operator) -> str:
+    weight = graph.weights[operator.weight] if operator.weight else None
+    body = render(
+        f"{operator.kind}.sql",
+        inputs=operator.inputs,
+        weight=operator.weight,
+        attributes=operator.attributes,
+        config=graph.config,
+        rows=weight.rows if weight else None,
+        columns=weight.columns if weight else None,
+        bias=weight.has_bias if weight else False,
+        cache=kv_cache_name(operator.layer) if operator.layer is not None else None,
+    )
+    config = "{{ config(materialized=relama.activation()) }}\n\n"
+    return f"{config}{operator_comment(graph, operator)}\n{body}"
+
+
+def _sources(graph: Graph) -> str:
+    staged = [(item.name, item.tensor) for item in staged_tensors(graph)]
+    staged.append(("inverse_frequencies", "the rotary embedding's inverse frequencies"))
+    staged.append(("vocabulary", "the tokenizer's vocabulary"))
+    caches = [kv_cache_name(layer) for layer in range(graph.config.num_hidden_layers)]
+    return render("sources.yml", staged=staged, caches=caches)
+
+
+def _fixed_properties(template: str, config: ModelConfig) -> list[dict[str, Any]]:
+    models = yaml.safe_load(render(template, config=config, colours=COLOURS))["models"]
+    return list(models)
+
+
+def _layer_folder(layer: int | None) -> str | None:
+    return None if layer is None else f"layer_{layer:02d}"
