@@ -19,7 +19,7 @@ ends as (
 
 logits as (
 
-    {{ relama.logits(ref('final_norm'), ref('lm_head_weight')) | indent(4) }}
+    {{ relama.logits(ref('final_norm'), ref('lm_head_weight'), storage='float32') | indent(4) }}
 
 ),
 

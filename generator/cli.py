@@ -26,7 +26,7 @@ from generator.console import (
     waiting,
 )
 from generator.errors import InputError
-from generator.passes import PASSES
+from generator.passes import PASSES, STORAGES
 
 
 def _prints(as_json: bool, result: dict[str, Any]) -> None:
@@ -74,6 +74,13 @@ def main() -> None:
 @_MODEL
 @click.option("--trace", is_flag=True, help="Make every activation a table that can be queried.")
 @click.option(
+    "--storage",
+    type=click.Choice(STORAGES),
+    default="float32",
+    show_default=True,
+    help="How weights are stored: exactly, or rounded to fewer bits.",
+)
+@click.option(
     "--disable-pass",
     "disabled",
     multiple=True,
@@ -84,7 +91,13 @@ def main() -> None:
 @_JSON
 @report_errors
 def new(
-    directory: Path, model: Path, trace: bool, disabled: tuple[str, ...], force: bool, as_json: bool
+    directory: Path,
+    model: Path,
+    trace: bool,
+    storage: str,
+    disabled: tuple[str, ...],
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Read a checkpoint and write a complete dbt project to DIR."""
     from generator.checkpoint import open_checkpoint
@@ -95,6 +108,7 @@ def new(
             directory,
             open_checkpoint(model),
             trace=trace,
+            storage=storage,
             disabled_passes=disabled,
             overwrite=force,
             on_start=lambda total: move(total=total),

@@ -60,13 +60,16 @@ class Weight:
         parts: what it is made of, top to bottom.
         columns: length of every row.
         storage: how a row is stored, see `passes/choose_storage.py`.
+        blocks: into how many blocks the rows are cut, see `passes/cut_blocks.py`;
+            0 for a table of rows.
     """
 
     name: str
     layer: int | None
     parts: tuple[Part, ...]
     columns: int
-    storage: str = "unset"
+    storage: str = "float32"
+    blocks: int = 0
 
     @property
     def rows(self) -> int:
@@ -223,18 +226,21 @@ def _kv_append(graph: Graph, operator: Operator) -> Shape:
 
 def _attention_weights(graph: Graph, operator: Operator) -> Shape:
     config = graph.config
-    rotated, new = _inputs(graph, operator, 2)
-    _expect(operator, "the heads' width", rotated[1], config.head_dim)
-    _expect(operator, "the keys' shape", new, (config.num_key_value_heads, config.head_dim))
+    _heads_and_keys(graph, operator)
     return (config.num_attention_heads,)
 
 
 def _attention(graph: Graph, operator: Operator) -> Shape:
     config = graph.config
-    weights, new = _inputs(graph, operator, 2)
-    _expect(operator, "the number of heads", weights, (config.num_attention_heads,))
-    _expect(operator, "the values' shape", new, (config.num_key_value_heads, config.head_dim))
+    _heads_and_keys(graph, operator)
     return (config.num_attention_heads * config.head_dim,)
+
+
+def _heads_and_keys(graph: Graph, operator: Operator) -> None:
+    config = graph.config
+    rotated, new = _inputs(graph, operator, 2)
+    _expect(operator, "the heads' width", rotated[1], config.head_dim)
+    _expect(operator, "the keys' shape", new, (config.num_key_value_heads, config.head_dim))
 
 
 def _swiglu(graph: Graph, operator: Operator) -> Shape:

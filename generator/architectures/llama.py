@@ -80,13 +80,14 @@ def build(config: ModelConfig) -> Graph:
                 attributes={"value_offset": 0},
             )
         )
-        weights = graph.add(
+        # Read by people only: `attention` computes the weights for itself, page by page.
+        graph.add(
             Operator(
                 prefix + "attention_weights", Kind.ATTENTION_WEIGHTS, layer, (rotated, appended)
             )
         )
         attended = graph.add(
-            Operator(prefix + "attention", Kind.ATTENTION, layer, (weights, appended))
+            Operator(prefix + "attention", Kind.ATTENTION, layer, (rotated, appended))
         )
         weight = matrix(
             layer, "o_proj", "self_attn", config.hidden_size, query_width, config.attention_bias

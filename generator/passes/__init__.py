@@ -6,29 +6,33 @@ from collections.abc import Callable, Collection
 
 from generator.errors import InputError
 from generator.graph import Graph
-from generator.passes.choose_storage import choose_storage
+from generator.passes.choose_storage import STORAGES, choose_storage
+from generator.passes.cut_blocks import cut_blocks
 from generator.passes.fuse_gate_up import fuse_gate_up
 from generator.passes.fuse_qkv import fuse_qkv
 
-__all__ = ["PASSES", "run_passes"]
+__all__ = ["PASSES", "STORAGES", "run_passes"]
 
-#: All passes, in the order in which they run.
+#: All passes that can be left out, in the order in which they run.
 PASSES: dict[str, Callable[[Graph], Graph]] = {
     "fuse_qkv": fuse_qkv,
     "fuse_gate_up": fuse_gate_up,
-    "choose_storage": choose_storage,
+    "cut_blocks": cut_blocks,
 }
 
 
-def run_passes(graph: Graph, disabled: Collection[str] = ()) -> Graph:
-    """Runs every pass that is not disabled.
+def run_passes(graph: Graph, storage: str = "float32", disabled: Collection[str] = ()) -> Graph:
+    """Chooses the storage and runs every pass that is not disabled.
 
     Raises:
-        InputError: `disabled` names a pass that does not exist.
+        InputError: `disabled` names a pass that does not exist, or `storage` is unknown.
     """
+    if storage not in STORAGES:
+        raise InputError(f"There is no storage '{storage}'; storages: {', '.join(STORAGES)}.")
     for name in disabled:
         if name not in PASSES:
             raise InputError(f"There is no pass '{name}'; passes: {', '.join(PASSES)}.")
+    graph = choose_storage(graph, storage)
     for name, run in PASSES.items():
         if name not in disabled:
             graph = run(graph)

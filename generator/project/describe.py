@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.graph import Graph, Kind, Operator, Weight
+from generator.project.staging import staged_name
 
 Properties = dict[str, Any]
 
@@ -60,10 +61,21 @@ def operator_comment(graph: Graph, operator: Operator) -> str:
 def weight_properties(weight: Weight) -> Properties:
     """The YAML entry of a weight table: what it is made of, and the test of its shape."""
     tensors = ", ".join(f"`{part.tensor}`" for part in weight.parts)
-    columns = {
-        "row_id": "The output feature; for the embedding, the token id.",
-        "vector": f"The weights of all {weight.columns} input features.",
-    }
+    columns = {}
+    if weight.blocks:
+        for block in range(weight.blocks):
+            columns[f"block_{block}"] = (
+                f"Output features {weight.rows * block // weight.blocks} to "
+                f"{weight.rows * (block + 1) // weight.blocks - 1}: the weights of all "
+                f"{weight.columns} input features of each."
+            )
+            if weight.storage != "float32":
+                columns[f"scales_{block}"] = "What each output feature is to be multiplied by."
+    else:
+        columns["row_id"] = "The output feature; for the embedding, the token id."
+        columns["vector"] = f"The weights of all {weight.columns} input features."
+        if weight.storage != "float32":
+            columns["scale"] = "What the row is to be multiplied by."
     if weight.has_bias:
         columns["bias"] = "What is added to the output feature."
     return {
@@ -74,10 +86,21 @@ def weight_properties(weight: Weight) -> Properties:
             "docs": {"node_color": COLOURS["weights"]},
         },
         "columns": _columns(columns),
-        "data_tests": [
-            {"relama.matrix": {"arguments": {"rows": weight.rows, "columns": weight.columns}}}
-        ],
+        "data_tests": _weight_tests(weight),
     }
+
+
+def _weight_tests(weight: Weight) -> list[Properties]:
+    arguments: Properties = {"rows": weight.rows, "columns": weight.columns}
+    if weight.blocks:
+        arguments |= {"blocks": weight.blocks, "storage": weight.storage}
+    tests: list[Properties] = [{"relama.matrix": {"arguments": arguments}}]
+    if weight.storage != "float32":
+        staged = [staged_name(part.tensor) for part in weight.parts]
+        arguments = {"staged": staged, "rows": [part.rows for part in weight.parts]}
+        arguments |= {"blocks": weight.blocks, "storage": weight.storage}
+        tests.append({"relama.quantization_error": {"arguments": arguments}})
+    return tests
 
 
 def kv_cache_properties(graph: Graph, layer: int) -> Properties:
@@ -108,6 +131,10 @@ def kv_cache_properties(graph: Graph, layer: int) -> Properties:
 
 def kv_cache_name(layer: int | None) -> str:
     return f"layer_{layer:02d}__kv_cache"
+
+
+def kv_pages_name(layer: int | None) -> str:
+    return f"layer_{layer:02d}__kv_pages"
 
 
 def colour_group(operator: Operator) -> str:
@@ -177,9 +204,10 @@ def _words(graph: Graph, operator: Operator) -> _Words:
             )
         case Kind.ATTENTION:
             return _Words(
-                "Weighs the values of all positions.",
-                "y = sum over positions of weight * value",
-                f"weight: [{graph.config.num_attention_heads}, positions] -> y: {shape}",
+                "Weighs the values of all positions by how well their keys fit the query.",
+                f"y = softmax(query . key / sqrt({graph.config.head_dim})) . value",
+                f"query: [{graph.config.num_attention_heads}, {graph.config.head_dim}] "
+                f"-> y: {shape}",
             )
         case Kind.SWIGLU:
             return _Words(

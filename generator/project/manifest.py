@@ -13,6 +13,9 @@ from generator.errors import ProjectError
 
 MARKER = "relama.json"
 
+#: Positions of a page of the KV cache, see the macro `kv_page`.
+PAGE_SIZE = 64
+
 #: Set on every connection, dbt's and ours: see docs/decisions/0002-disabled-optimizers.md.
 DISABLED_OPTIMIZERS = "statistics_propagation,join_order,build_side_probe_side"
 

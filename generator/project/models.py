@@ -13,10 +13,12 @@ from generator.project.describe import (
     COLOURS,
     kv_cache_name,
     kv_cache_properties,
+    kv_pages_name,
     operator_comment,
     operator_properties,
     weight_properties,
 )
+from generator.project.manifest import PAGE_SIZE
 from generator.project.render import render, write, write_yaml
 from generator.project.staging import staged_name, staged_tensors
 
@@ -37,8 +39,9 @@ def write_models(graph: Graph, directory: Path, project: str) -> None:
             render("kv_cache.sql", layer=layer),
         )
     config = graph.config
-    for name in ("step_input", "rotary_angles", "next_token"):
-        write(models / "layers" / f"{name}.sql", render(f"{name}.sql", config=config))
+    for name in ("step_input", "rotary_angles", "paged", "next_token"):
+        sql = render(f"{name}.sql", config=config, page_size=PAGE_SIZE)
+        write(models / "layers" / f"{name}.sql", sql)
     for name in ("step", "tokens", "transcript"):
         write(models / "state" / f"{name}.sql", render(f"{name}.sql", config=config))
     for name in ("inverse_frequencies", "vocabulary"):
@@ -64,11 +67,21 @@ def write_models(graph: Graph, directory: Path, project: str) -> None:
     write(models / "_exposures.yml", render("exposures.yml", project=project))
 
     head = graph.operators["logits"].weight
+    assert head is not None
     hidden = ["embedding", *(f"layer_{layer:02d}__down_proj" for layer in layers), "final_norm"]
     analyses = directory / "analyses"
     write(analyses / "candidates.sql", render("candidates.sql"))
-    write(analyses / "score.sql", render("score.sql", config=config, head_weight=head))
+    write(analyses / "score.sql", render("score.sql", config=config, head=graph.weights[head]))
     write(analyses / "hidden_states.sql", render("hidden_states.sql", names=hidden))
+    for layer in layers:
+        sql = render(
+            "kv_pages.sql",
+            config=config,
+            cache=kv_cache_name(layer),
+            pages=kv_pages_name(layer),
+            page_size=PAGE_SIZE,
+        )
+        write(analyses / f"{kv_pages_name(layer)}.sql", sql)
 
 
 def _weight_sql(weight: Weight) -> str:
@@ -82,7 +95,14 @@ def _weight_sql(weight: Weight) -> str:
             }
         )
         offset += part.rows
-    return render("weight.sql", parts=parts, has_bias=weight.has_bias)
+    return render(
+        "weight.sql",
+        parts=parts,
+        has_bias=weight.has_bias,
+        storage=weight.storage,
+        blocks=weight.blocks,
+        row_count=weight.rows,
+    )
 
 
 def _operator_sql(graph: Graph, operator: Operator) -> str:
@@ -93,10 +113,11 @@ def _operator_sql(graph: Graph, operator: Operator) -> str:
         weight=operator.weight,
         attributes=operator.attributes,
         config=graph.config,
-        rows=weight.rows if weight else None,
-        columns=weight.columns if weight else None,
         bias=weight.has_bias if weight else False,
+        blocks=weight.blocks if weight else 0,
+        storage=weight.storage if weight else None,
         cache=kv_cache_name(operator.layer) if operator.layer is not None else None,
+        pages=kv_pages_name(operator.layer) if operator.layer is not None else None,
     )
     config = "{{ config(materialized=relama.activation()) }}\n\n"
     return f"{config}{operator_comment(graph, operator)}\n{body}"
@@ -107,7 +128,8 @@ def _sources(graph: Graph) -> str:
     staged.append(("inverse_frequencies", "the rotary embedding's inverse frequencies"))
     staged.append(("vocabulary", "the tokenizer's vocabulary"))
     caches = [kv_cache_name(layer) for layer in range(graph.config.num_hidden_layers)]
-    return render("sources.yml", staged=staged, caches=caches)
+    pages = [kv_pages_name(layer) for layer in range(graph.config.num_hidden_layers)]
+    return render("sources.yml", staged=staged, caches=caches, pages=pages)
 
 
 def _fixed_properties(template: str, config: ModelConfig) -> list[dict[str, Any]]:

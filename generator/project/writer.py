@@ -43,6 +43,7 @@ def write_project(
     checkpoint: Checkpoint,
     *,
     trace: bool = False,
+    storage: str = "float32",
     disabled_passes: Collection[str] = (),
     overwrite: bool = False,
     on_start: Callable[[int], None] = lambda total: None,
@@ -54,6 +55,7 @@ def write_project(
         directory: must not exist, or be empty, or (with `overwrite`) be a relama project.
         checkpoint: what to compile.
         trace: whether activations are tables by default.
+        storage: how matrices are stored, one of `STORAGES`.
         disabled_passes: names of passes to leave out.
         overwrite: replace a project that relama wrote.
         on_start: called with the number of elements to stage.
@@ -65,7 +67,7 @@ def write_project(
     """
     directory = Path(directory)
     _check_target(directory, overwrite)
-    graph = run_passes(build_graph(checkpoint), disabled_passes)
+    graph = run_passes(build_graph(checkpoint), storage, disabled_passes)
     name = project_name(directory)
     with _whole_or_nothing(directory) as temporary:
         write_tokenizer(checkpoint, temporary)
@@ -82,6 +84,7 @@ def write_project(
             "project": name,
             "source": str(checkpoint.path.resolve()),
             "trace": trace,
+            "storage": storage,
             "disabled_passes": sorted(disabled_passes),
             "config": config_fields(graph.config),
         }

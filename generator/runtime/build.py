@@ -69,6 +69,7 @@ def build_project(project: Project, *, again: bool, on_progress: Move) -> dict[s
         keep_compiled(project, session_statements(project))
     else:
         compiled(project, session_statements(project))
+    compiled(project, ["step"], decode=True)
     stamp.write_text(json.dumps(current))
     seconds = time.perf_counter() - began
     return {"already_built": False, "nodes": nodes, "seconds": seconds, **stored(project)}

@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 
 from generator.errors import InputError, ProjectError
-from generator.project.describe import kv_cache_name
-from generator.project.manifest import DISABLED_OPTIMIZERS, Project
+from generator.project.describe import kv_cache_name, kv_pages_name
+from generator.project.manifest import DISABLED_OPTIMIZERS, PAGE_SIZE, Project
 from generator.project.sampling import check_sampling
 
 DATABASE_FILE = "relama.duckdb"
@@ -72,7 +72,9 @@ class State:
     def __init__(self, project: Project, connection: duckdb.DuckDBPyConnection) -> None:
         self.project = project
         self.connection = connection
-        self._caches = [kv_cache_name(i) for i in range(project.config.num_hidden_layers)]
+        layers = range(project.config.num_hidden_layers)
+        self._caches = [kv_cache_name(layer) for layer in layers]
+        self._pages = [kv_pages_name(layer) for layer in layers]
         self._require_tables()
 
     def _require_tables(self) -> None:
@@ -82,7 +84,7 @@ class State:
                 "select table_name from duckdb_tables() where database_name = 'relama'"
             ).fetchall()
         }
-        missing = {"tokens", "step", "sampling", *self._caches} - found
+        missing = {"tokens", "step", "sampling", *self._caches, *self._pages} - found
         if missing:
             raise ProjectError(
                 f"{self.project.directory} has not been built completely (there is no table "
@@ -107,11 +109,14 @@ class State:
         ).fetchall()
         return [token_id for (token_id,) in rows]
 
-    def set_tokens(self, token_ids: Sequence[int]) -> None:
+    def set_tokens(self, token_ids: Sequence[int]) -> int:
         """Makes `token_ids` the sequence, keeping the cache of what it begins with.
 
         What the state holds already and the new tokens share stays; the rest is
         forgotten, and the new tokens wait for the next step as a prompt.
+
+        Returns:
+            How many tokens the next step need not read again.
 
         Raises:
             InputError: no tokens, more than the context holds, or one out of range.
@@ -130,7 +135,13 @@ class State:
             execute(
                 f"delete from {cache} where sequence_id <> ? or position >= ?", [SEQUENCE, read]
             )
+        for pages in self._pages:
+            execute(
+                f"delete from {pages} where sequence_id <> ? or first_position + ? > ?",
+                [SEQUENCE, PAGE_SIZE, read],
+            )
         self.append_tokens(token_ids[shared:], first_position=shared)
+        return int(read)
 
     def append_tokens(self, token_ids: Sequence[int], first_position: int) -> None:
         """Adds tokens to the sequence that the next step will read."""
@@ -142,7 +153,7 @@ class State:
 
     def clear(self) -> None:
         """Forgets all sequences."""
-        for table in ("tokens", *self._caches):
+        for table in ("tokens", *self._caches, *self._pages):
             self.connection.execute(f"delete from {table}")
 
     def set_sampling(self, temperature: float, top_k: int, top_p: float, seed: int) -> None:

@@ -9,8 +9,8 @@ from typing import Protocol
 import duckdb
 
 from generator.errors import ProjectError
-from generator.project.describe import kv_cache_name
-from generator.project.manifest import Project
+from generator.project.describe import kv_cache_name, kv_pages_name
+from generator.project.manifest import PAGE_SIZE, Project
 from generator.runtime import dbt
 from generator.runtime.database import SEQUENCE, State, open_database
 from generator.runtime.statements import compiled, session_statements
@@ -29,18 +29,27 @@ class Engine(Protocol):
 class Session:
     """Runs the compiled step as a prepared statement on one connection.
 
-    Everything that a step changes is one transaction.
+    Everything that a step changes is one transaction. There are two texts of the
+    step: one for any number of tokens, and `decode` for one token of the sequence.
     """
 
     def __init__(
-        self, project: Project, connection: duckdb.DuckDBPyConnection, sql: Mapping[str, str]
+        self,
+        project: Project,
+        connection: duckdb.DuckDBPyConnection,
+        sql: Mapping[str, str],
+        decode: str,
     ) -> None:
         self.connection = connection
         self.state = State(project, connection)
+        layers = range(project.config.num_hidden_layers)
+        caches = [kv_cache_name(layer) for layer in layers]
+        pages = [kv_pages_name(layer) for layer in layers]
+        self._cached, self._waiting = 0, 0
         try:
             connection.execute(f"prepare step as insert into step {sql['step']}")
-            caches = [kv_cache_name(i) for i in range(project.config.num_hidden_layers)]
-            for table in (*caches, "tokens"):
+            connection.execute(f"prepare decode as insert into step {decode}")
+            for table in (*caches, "tokens", *pages):
                 connection.execute(f"prepare append_{table} as insert into {table} {sql[table]}")
         except duckdb.Error as error:
             raise ProjectError(
@@ -48,20 +57,28 @@ class Session:
                 f"({str(error).splitlines()[0]}); run: relama build {project.directory}"
             ) from None
         self._appends = [f"execute append_{table}" for table in (*caches, "tokens")]
+        self._packs = [f"execute append_{table}" for table in pages]
 
     def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
         with self.state.transaction():
-            self.state.set_tokens(token_ids)
+            self._cached = self.state.set_tokens(token_ids)
+            self._waiting = len(token_ids) - self._cached
             self.state.set_sampling(*sampling)
 
     def step(self) -> int:
         execute = self.connection.execute
+        cached = self._cached + self._waiting
         with self.state.transaction():
             execute("delete from step")
-            execute("execute step")
+            execute("execute decode" if self._waiting == 1 else "execute step")
             for statement in self._appends:
                 execute(statement)
-            return _chosen(self.connection)
+            if cached // PAGE_SIZE > self._cached // PAGE_SIZE:
+                for statement in self._packs:
+                    execute(statement)
+            chosen = _chosen(self.connection)
+        self._cached, self._waiting = cached, 1
+        return chosen
 
 
 class DbtEngine:
@@ -99,5 +116,6 @@ def open_engine(project: Project, name: str) -> Iterator[Engine]:
         yield DbtEngine(project)
     else:
         sql = compiled(project, session_statements(project))
+        decode = compiled(project, ["step"], decode=True)["step"]
         with open_database(project) as connection:
-            yield Session(project, connection, sql)
+            yield Session(project, connection, sql, decode)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from generator.errors import InputError
-from generator.project.describe import kv_cache_name
+from generator.project.describe import kv_cache_name, kv_pages_name
 from generator.project.manifest import Project
 from generator.runtime.database import SEQUENCE, open_database, scratch
 from generator.runtime.statements import compiled
@@ -61,7 +61,8 @@ def negative_log_likelihood(
     """
     if len(token_ids) < 2:
         raise InputError("A text needs at least two tokens to be scored.")
-    names = [kv_cache_name(layer) for layer in range(project.config.num_hidden_layers)]
+    layers = range(project.config.num_hidden_layers)
+    names = [*map(kv_cache_name, layers), *map(kv_pages_name, layers)]
     sql = compiled(project, ["score", *names])
     with open_database(project) as connection, scratch(project, connection) as state:
         state.check_tokens(token_ids)

@@ -8,6 +8,7 @@ for the whole forward pass. Compiling takes seconds, so the text is kept in
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ import yaml
 
 from generator import __version__
 from generator.errors import ProjectError
-from generator.project.describe import kv_cache_name
+from generator.project.describe import kv_cache_name, kv_pages_name
 from generator.project.manifest import Project
 from generator.runtime import dbt
 from generator.runtime.database import open_database
@@ -25,37 +26,45 @@ _INPUTS = ("dbt_project.yml", "profiles.yml", "models", "analyses", "macros", "p
 
 
 def session_statements(project: Project) -> list[str]:
-    """The models that a session runs: the step and what appends its output."""
-    caches = [kv_cache_name(layer) for layer in range(project.config.num_hidden_layers)]
-    return ["step", *caches, "tokens"]
+    """What a session runs: the step, what appends its output, and what packs pages."""
+    layers = range(project.config.num_hidden_layers)
+    caches = [kv_cache_name(layer) for layer in layers]
+    return ["step", *caches, "tokens", *map(kv_pages_name, layers)]
 
 
-def compiled(project: Project, names: Sequence[str]) -> dict[str, str]:
+def compiled(project: Project, names: Sequence[str], *, decode: bool = False) -> dict[str, str]:
     """The compiled SQL of the models and analyses `names`; asks dbt where it is not kept yet.
+
+    Args:
+        decode: the variant for steps that read one token of each sequence.
 
     Raises:
         ProjectError: dbt cannot compile the project.
     """
-    kept = _directory(project)
+    kept = _directory(project, decode)
     missing = [name for name in names if not (kept / f"{name}.sql").is_file()]
     if missing:
         with open_database(project):
             pass  # Says clearly that nothing is built, or who holds the file.
         arguments = ["compile", "--select", *missing]
-        if _is_traced(project):
-            # A session runs a step as one statement, whatever dbt itself does.
-            arguments += ["--vars", "{trace: false}"]
+        # A session runs a step as one statement, whatever dbt itself does.
+        variables = {"trace": False} if _is_traced(project) else {}
+        if decode:
+            variables["decode"] = True
+        if variables:
+            arguments += ["--vars", json.dumps(variables)]
         dbt.invoke(project.directory, arguments)
-        keep_compiled(project, missing)
+        keep_compiled(project, missing, decode=decode)
     return {name: (kept / f"{name}.sql").read_text() for name in names}
 
 
-def keep_compiled(project: Project, names: Sequence[str]) -> None:
+def keep_compiled(project: Project, names: Sequence[str], *, decode: bool = False) -> None:
     """Copies what dbt has just compiled to where `compiled` looks for it."""
-    kept = _directory(project)
-    if not kept.is_dir():
-        shutil.rmtree(kept.parent, ignore_errors=True)
-        kept.mkdir(parents=True)
+    kept = _directory(project, decode)
+    current = _directory(project)
+    if not current.is_dir():
+        shutil.rmtree(current.parent, ignore_errors=True)
+    kept.mkdir(parents=True, exist_ok=True)
     target = project.directory / "target" / "compiled" / project.name
     for name in names:
         found = [*target.glob(f"models/**/{name}.sql"), *target.glob(f"analyses/**/{name}.sql")]
@@ -84,8 +93,9 @@ def fingerprint(project: Project) -> str:
     return digest.hexdigest()[:16]
 
 
-def _directory(project: Project) -> Path:
-    return project.directory / "target" / "relama" / fingerprint(project)
+def _directory(project: Project, decode: bool = False) -> Path:
+    kept = project.directory / "target" / "relama" / fingerprint(project)
+    return kept / "decode" if decode else kept
 
 
 def _is_traced(project: Project) -> bool:

@@ -18,6 +18,6 @@ select
     {{ relama.vector_slice('v.vector', offset, head_dim) }} as value
 from {{ rotated }} as r
 inner join {{ projected }} as v
-    on r.sequence_id = v.sequence_id and r.position = v.position
+    on {{ relama.same('r', 'v', ['sequence_id', 'position']) }}
 where r.head >= {{ num_heads }}
 {%- endmacro %}

@@ -14,6 +14,14 @@
     {{ return(names) }}
 {%- endmacro %}
 
+{% macro kv_pages_names() -%}
+    {%- set names = [] -%}
+    {%- for layer in range(var('num_hidden_layers')) -%}
+        {%- do names.append('layer_' ~ '%02d' % layer ~ '__kv_pages') -%}
+    {%- endfor -%}
+    {{ return(names) }}
+{%- endmacro %}
+
 {#
     Run at the start of every dbt command: creates the state tables where they do
     not exist, with the prompt of the variable `prompt_token_ids`.
@@ -26,6 +34,12 @@
         sequence_id integer, position integer, kv_head integer, key real[], value real[]
     );
     {%- endfor %}
+    {%- for name in relama.kv_pages_names() %}
+    create table if not exists {{ relama.state_relation(name) }} (
+        sequence_id integer, kv_head integer, first_position integer,
+        keys real[][], dimensions real[][]
+    );
+    {%- endfor %}
     {%- if execute and not load_relation(tokens) %}
     create table {{ tokens }} (
         sequence_id integer, position integer, token_id integer, is_prompt boolean, logprob real
@@ -34,7 +48,7 @@
     {%- endif %}
     {%- if execute -%}
         {#- dbt listed the relations before this hook: tell it of the new ones. -#}
-        {%- for name in relama.kv_cache_names() + ['tokens'] -%}
+        {%- for name in relama.kv_cache_names() + relama.kv_pages_names() + ['tokens'] -%}
             {%- if not load_relation(relama.state_relation(name)) -%}
                 {%- do adapter.cache_added(relama.state_relation(name)) -%}
             {%- endif -%}
@@ -75,7 +89,7 @@
     {%- set statements -%}
     begin;
     delete from {{ relama.state_relation('tokens') }};
-    {%- for name in relama.kv_cache_names() %}
+    {%- for name in relama.kv_cache_names() + relama.kv_pages_names() %}
     delete from {{ relama.state_relation(name) }};
     {%- endfor %}
     {{ relama.insert_prompt(token_ids) }}

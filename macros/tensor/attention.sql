@@ -1,50 +1,232 @@
 {#
-    Weighs the values by the attention weights (arXiv 1706.03762, equation 1):
+    Causal attention (arXiv 1706.03762, equation 1), query heads sharing key and
+    value heads in groups (arXiv 2305.13245):
 
-        y[head, i] = sum over k of weight[head, k] * value[k, i]
+        y[head] = sum over k of softmax(query[head] . key[k] / sqrt(head_dim))[k] * value[k]
 
-    A select of (sequence_id, position, vector): the heads side by side. The
-    values are turned by dimension first, so that weighing is an inner product.
+    A select of (sequence_id, position, vector): the heads side by side.
 
-    weights   relation (sequence_id, position, head, vector)
-    cache     relation (sequence_id, position, kv_head, value) of earlier steps
+    rotated   relation (sequence_id, position, head, vector), query heads first
+    cache     relation (sequence_id, position, kv_head, key, value) of earlier steps
     appended  the same of this step
+    pages     relation of the full pages of the cache, see `kv_page`
+    paged     relation (sequence_id, position): where the pages of a sequence end
 #}
-{% macro attention(weights, cache, appended, num_heads, num_kv_heads, head_dim) -%}
-    {%- set values -%}
+{% macro attention(
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+) -%}
+    {{ return(adapter.dispatch('attention', 'relama')(
+        rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+    )) }}
+{%- endmacro %}
+
+{# Pages only repeat what is in the cache. #}
+{% macro default__attention(
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+) -%}
+    {%- set weights = relama.attention_weights(
+        rotated, cache, appended, num_heads, num_kv_heads, head_dim
+    ) -%}
+    {%- set weights -%}
 (
+    {{ weights | indent(4) }}
+)
+    {%- endset -%}
+    {{- relama.weighed_values(weights, cache, appended, num_heads, num_kv_heads, head_dim) -}}
+{%- endmacro %}
+
+{#
+    Page by page, as flash-decoding does: each page gives its share of the sum,
+    the largest score in it and the sum of its exponentials; `combined_pages`
+    scales the shares to a common maximum. A value is weighed by inner products
+    along the dimensions of the page, and no page is copied.
+#}
+{% macro duckdb__attention(
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+) -%}
+    {%- set scale = relama.real(1 / head_dim ** 0.5) -%}
+    {%- set decode = var('decode', false) -%}
+with recent as (
+
+    select c.*
+    from {{ cache }} as c
+    inner join {{ paged }} as p
+        on {{ relama.same('c', 'p', ['sequence_id']) }} and c.position >= p.position
+
+),
+
+page as (
+
     select
         sequence_id,
-        position,
         kv_head,
-        value
-    from {{ cache }}
+        first_position,
+        keys,
+        dimensions
+    from {{ pages }}
 
     union all
 
+    {{ relama.kv_page('recent', head_dim) | indent(4) }}
+
+    union all
+
+    {% if decode -%}
+    select
+        sequence_id,
+        kv_head,
+        position as first_position,
+        [key] as keys,
+        list_transform(value, lambda x: [x]) as dimensions
+    from {{ appended }}
+    {%- else -%}
+    {{ relama.kv_page(appended, head_dim) | indent(4) }}
+    {%- endif %}
+
+),
+
+scored as (
+
+    select
+        q.sequence_id,
+        q.position,
+        q.head,
+        k.first_position,
+        k.dimensions,
+        {%- if decode %}
+        list_transform(
+            k.keys, lambda key: {{ relama.inner_product('key', 'q.vector') }} * {{ scale }}
+        ) as scores
+        {%- else %}
+        list_transform(
+            k.keys,
+            lambda key, i: case
+                when k.first_position + i - 1 <= q.position
+                    then {{ relama.inner_product('key', 'q.vector') }} * {{ scale }}
+                else {{ relama.real("'-infinity'") }}
+            end
+        ) as scores
+        {%- endif %}
+    from page as k
+    inner join {{ rotated }} as q
+        on
+            {{ relama.same('k', 'q', ['sequence_id']) }}
+            and k.kv_head {{ '- q.head //' if decode else '= q.head //' }} {{ num_heads // num_kv_heads }}{{ ' = 0' if decode }}
+    where q.head < {{ num_heads }} and k.first_position <= q.position
+
+),
+
+measured as (
+
+    select
+        *,
+        list_max(scores) as largest
+    from scored
+
+),
+
+weighed as (
+
+    select
+        *,
+        list_transform(
+            scores, lambda score: cast(exp(score - largest) as real)
+        ) as exponentials
+    from measured
+
+),
+
+shares as (
+
     select
         sequence_id,
         position,
-        kv_head,
-        value
-    from {{ appended }}
+        head,
+        first_position,
+        largest,
+        list_sum(exponentials) as total,
+        list_transform(
+            dimensions,
+            lambda dimension: {{ relama.inner_product('dimension', 'exponentials') }}
+        ) as vector
+    from weighed
+
 )
-    {%- endset -%}
-    {%- set weighed -%}
-(
+
+{{ relama.combined_pages('shares', num_heads, head_dim) }}
+{%- endmacro %}
+
+{#
+    The sum of the pages' shares, each scaled to the largest score of all pages:
+
+        y[head] = sum over p of f[p] * share[p] / sum over p of f[p] * total[p],
+        f[p] = exp(largest[p] - max over p of largest[p])
+
+    shares  relation (sequence_id, position, head, first_position, largest, total, vector);
+            every head of a position has the same pages
+#}
+{% macro combined_pages(shares, num_heads, head_dim) -%}
+select
+    sequence_id,
+    position,
+    list_transform(
+        range({{ num_heads * head_dim }}),
+        lambda i: cast(list_sum(list_transform(
+            range(page_count),
+            lambda p: factors[(i // {{ head_dim }}) * page_count + p + 1]
+            * elements[((i // {{ head_dim }}) * page_count + p) * {{ head_dim }} + i % {{ head_dim }} + 1]
+        )) as real)
+    ) as vector
+from (
     select
-        p.sequence_id,
-        p.position,
-        p.head * {{ head_dim }} + v.dimension as row_id,
-        {{ relama.inner_product('p.vector', 'v.vector') }} as y
-    from {{ weights }} as p
-    inner join (
-        {{ relama.values_by_dimension(values, head_dim) | indent(8) }}
-    ) as v
-        on
-            p.sequence_id = v.sequence_id
-            and {{ relama.integer_divide('p.head', num_heads // num_kv_heads) }} = v.kv_head
-)
-    {%- endset -%}
-    {{- relama.collect_vector(weighed, ['sequence_id', 'position'], 'y', 'row_id') -}}
+        *,
+        list_transform(
+            scaled, lambda f, k: f / sums[(k - 1) // page_count + 1]
+        ) as factors
+    from (
+        select
+            *,
+            list_transform(range({{ num_heads }}), lambda head: list_sum(list_transform(
+                range(page_count),
+                lambda p: scaled[head * page_count + p + 1] * totals[head * page_count + p + 1]
+            ))) as sums
+        from (
+            select
+                *,
+                list_transform(
+                    largest, lambda x, k: exp(x - maxima[(k - 1) // page_count + 1])
+                ) as scaled
+            from (
+                select
+                    *,
+                    list_transform(range({{ num_heads }}), lambda head: list_max(list_transform(
+                        range(page_count), lambda p: largest[head * page_count + p + 1]
+                    ))) as maxima
+                from (
+                    select
+                        sequence_id,
+                        position,
+                        page_count,
+                        list_select(largest, places) as largest,
+                        list_select(totals, places) as totals,
+                        flatten(list_select(vectors, places)) as elements
+                    from (
+                        select
+                            sequence_id,
+                            position,
+                            count(*) // {{ num_heads }} as page_count,
+                            list_grade_up(
+                                list(cast(head as bigint) * 4294967296 + first_position)
+                            ) as places,
+                            list(largest) as largest,
+                            list(total) as totals,
+                            list(vector) as vectors
+                        from {{ shares }}
+                        group by sequence_id, position
+                    ) as collected
+                ) as ordered
+            ) as maximised
+        ) as exponentiated
+    ) as summed
+) as normalised
 {%- endmacro %}

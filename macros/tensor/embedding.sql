@@ -3,13 +3,14 @@
     A select of (sequence_id, position, vector).
 
     step_input  relation (sequence_id, position, token_id)
-    weight      relation (row_id, vector)
+    weight      relation (row_id, vector), and scale in storage int8
+    storage     float32 or int8
 #}
-{% macro embedding(step_input, weight) -%}
+{% macro embedding(step_input, weight, storage='float32') -%}
 select
     i.sequence_id,
     i.position,
-    w.vector
+    {{ relama.dequantized('w', storage) }} as vector
 from {{ weight }} as w
 inner join {{ step_input }} as i on w.row_id = i.token_id
 {%- endmacro %}

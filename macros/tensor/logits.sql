@@ -7,14 +7,19 @@
     of the vocabulary.
 
     hidden  relation (sequence_id, position, vector)
-    weight  relation (row_id, vector)
+    weight  relation (row_id, vector), and scale in storage int8
+    storage float32 or int8
 #}
-{% macro logits(hidden, weight) -%}
+{% macro logits(hidden, weight, storage='float32') -%}
 select
     x.sequence_id,
     x.position,
     w.row_id as token_id,
+    {% if storage == 'float32' -%}
     {{ relama.inner_product('w.vector', 'x.vector') }} as logit
+    {%- else -%}
+    {{ relama.inner_product('cast(w.vector as real[])', 'x.vector') }} * w.scale as logit
+    {%- endif %}
 from {{ weight }} as w
 cross join {{ hidden }} as x
 {%- endmacro %}

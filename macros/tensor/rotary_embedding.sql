@@ -61,5 +61,5 @@ select
 from (
     {{ relama.split_heads(inputs, head_dim) | indent(4) }}
 ) as x
-inner join {{ angles }} as a on x.position = a.position
+inner join {{ angles }} as a on {{ relama.same('x', 'a', ['position']) }}
 {%- endmacro %}

@@ -1,14 +1,24 @@
 {#
     A weight table has `rows` rows, numbered from 0, each a vector of `columns`
-    finite numbers.
+    finite numbers. With `blocks`, the table is one row of so many blocks.
 #}
-{% test matrix(model, rows, columns) %}
-with rows_of_weight as (
+{% test matrix(model, rows, columns, blocks=0, storage='float32') %}
+with matrix as (
+
+    {% if blocks -%}
+    {{ relama.matrix_rows(model, rows, blocks, storage) | indent(4) }}
+    {%- else -%}
+    select * from {{ model }}
+    {%- endif %}
+
+),
+
+rows_of_weight as (
 
     select
         row_id,
         {{ relama.is_finite_vector('vector', columns) | indent(8) }} as is_finite
-    from {{ model }}
+    from matrix
 
 ),
 
@@ -29,7 +39,7 @@ checked as (
 counted as (
 
     select count(distinct row_id) as row_count
-    from {{ model }}
+    from matrix
 
 )
 

@@ -11,7 +11,7 @@ with hidden as (
 
 logits as (
 
-    {{ relama.logits('hidden', ref('lm_head_weight')) | indent(4) }}
+    {{ relama.logits('hidden', ref('lm_head_weight'), storage='float32') | indent(4) }}
 
 )
 

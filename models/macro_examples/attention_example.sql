@@ -1,7 +1,8 @@
--- y = sum over positions of weight * value; both heads share one head of values
-with attention_weights as (
+-- y = softmax(query . key / sqrt(4)) . value; both query heads share one head of
+-- keys and values. Cached positions from `paged` on are packed by the macro.
+with rotated as (
 
-    select * from {{ ref('example_attention_weights') }}
+    select * from {{ ref('example_heads') }}
 
 ),
 
@@ -17,17 +18,35 @@ appended as (
 
 ),
 
+pages as (
+
+    select * from {{ ref('example_pages') }}
+
+),
+
+paged as (
+
+    select * from {{ ref('example_paged') }}
+
+),
+
 attended as (
 
     {{ relama.attention(
-        'attention_weights',
+        'rotated',
         'cached',
         'appended',
+        'pages',
+        'paged',
         num_heads=2,
         num_kv_heads=1,
-        head_dim=2
+        head_dim=4
     ) | indent(4) }}
 
 )
 
-select * from attended
+select
+    sequence_id,
+    position,
+    {{ relama.rounded_vector('vector') }} as vector
+from attended

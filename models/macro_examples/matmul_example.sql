@@ -7,7 +7,7 @@ with hidden as (
 
 product as (
 
-    {{ relama.matmul('hidden', ref('example_matrix'), rows=4, columns=4) | indent(4) }}
+    {{ relama.matmul('hidden', ref('example_matrix')) | indent(4) }}
 
 )
 

@@ -16,8 +16,6 @@ product as (
     {{ relama.matmul(
         'hidden',
         ref('example_matrix'),
-        rows=4,
-        columns=4,
         bias=true,
         residual='residual'
     ) | indent(4) }}

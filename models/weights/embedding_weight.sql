@@ -1,4 +1,10 @@
-select
-    w.row_id,
-    w.vector
-from {{ source('staged_weights', 'embed_tokens') }} as w
+with stacked as (
+
+    select
+        w.row_id,
+        w.vector
+    from {{ source('staged_weights', 'embed_tokens') }} as w
+
+)
+
+select * from stacked

@@ -1,4 +1,4 @@
-with attention_weights as (
+with rotated as (
 
     select * from {{ ref('<< inputs[0] >>') }}
 
@@ -16,12 +16,26 @@ appended as (
 
 ),
 
+pages as (
+
+    select * from {{ source('state', '<< pages >>') }}
+
+),
+
+paged as (
+
+    select * from {{ ref('paged') }}
+
+),
+
 attended as (
 
     {{ relama.attention(
-        'attention_weights',
+        'rotated',
         'cached',
         'appended',
+        'pages',
+        'paged',
         num_heads=<< config.num_attention_heads >>,
         num_kv_heads=<< config.num_key_value_heads >>,
         head_dim=<< config.head_dim >>

@@ -6,7 +6,7 @@ with step_input as (
 
 embedded as (
 
-    {{ relama.embedding('step_input', ref('<< weight >>')) | indent(4) }}
+    {{ relama.embedding('step_input', ref('<< weight >>'), storage='<< storage >>') | indent(4) }}
 
 )
 

@@ -6,7 +6,7 @@ with hidden as (
 
 logits as (
 
-    {{ relama.logits('hidden', ref('<< weight >>')) | indent(4) }}
+    {{ relama.logits('hidden', ref('<< weight >>'), storage='<< storage >>') | indent(4) }}
 
 )
 

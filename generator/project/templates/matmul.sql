@@ -14,11 +14,13 @@ residual as (
 
 product as (
 
-    {{ relama.matmul(
+    {{ relama.<% if blocks %>block_<% endif %>matmul(
         'hidden',
-        ref('<< weight >>'),
-        rows=<< rows >>,
-        columns=<< columns >>
+        ref('<< weight >>')
+<%- if blocks %>,
+        blocks=<< blocks >>,
+        storage='<< storage >>'
+<%- endif %>
 <%- if bias %>,
         bias=true
 <%- endif %>

@@ -19,7 +19,7 @@ ends as (
 
 logits as (
 
-    {{ relama.logits(ref('final_norm'), ref('<< head_weight >>')) | indent(4) }}
+    {{ relama.logits(ref('final_norm'), ref('<< head.name >>'), storage='<< head.storage >>') | indent(4) }}
 
 ),
 

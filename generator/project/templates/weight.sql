@@ -1,22 +1,53 @@
-<%- for part in parts %>
-<%- if not loop.first %>
-
-union all
-
-<% endif -%>
-select
+with stacked as (
+<% for part in parts %>
+    select
 <%- if part.offset %>
-    w.row_id + << part.offset >> as row_id,
+        w.row_id + << part.offset >> as row_id,
 <%- else %>
-    w.row_id,
+        w.row_id,
 <%- endif %>
-    w.vector
+        w.vector
 <%- if has_bias %>,
-    <% if part.staged_bias %>b.value<% else %>cast(0 as real)<% endif %> as bias
+        <% if part.staged_bias %>b.value<% else %>cast(0 as real)<% endif %> as bias
 <%- endif %>
-from {{ source('staged_weights', '<< part.staged >>') }} as w
+    from {{ source('staged_weights', '<< part.staged >>') }} as w
 <%- if part.staged_bias %>
-inner join {{ source('staged_weights', '<< part.staged_bias >>') }} as b
-    on w.row_id = b.row_id
+    inner join {{ source('staged_weights', '<< part.staged_bias >>') }} as b
+        on w.row_id = b.row_id
 <%- endif %>
+<%- if not loop.last %>
+
+    union all
+<% endif %>
 <%- endfor %>
+
+)
+<%- set rows = 'stacked' %>
+<%- if storage != 'float32' %>,
+
+quantized as (
+
+    {{ relama.quantize_<< storage >>('stacked'<% if has_bias %>, bias=true<% endif %>) | indent(4) }}
+
+)
+<%- set rows = 'quantized' %>
+<%- endif %>
+<%- if blocks %>,
+
+blocks as (
+
+    {{ relama.matrix_blocks(
+        '<< rows >>',
+        rows=<< row_count >>,
+        blocks=<< blocks >>,
+        storage='<< storage >>'
+<%- if has_bias %>,
+        bias=true
+<%- endif %>
+    ) | indent(4) }}
+
+)
+<%- set rows = 'blocks' %>
+<%- endif %>
+
+select * from << rows >>

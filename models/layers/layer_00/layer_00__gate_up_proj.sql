@@ -11,11 +11,11 @@ with hidden as (
 
 product as (
 
-    {{ relama.matmul(
+    {{ relama.block_matmul(
         'hidden',
         ref('layer_00__gate_up_proj_weight'),
-        rows=176,
-        columns=48,
+        blocks=1,
+        storage='float32',
         bias=true
     ) | indent(4) }}
 

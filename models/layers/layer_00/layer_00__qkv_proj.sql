@@ -11,11 +11,11 @@ with hidden as (
 
 product as (
 
-    {{ relama.matmul(
+    {{ relama.block_matmul(
         'hidden',
         ref('layer_00__qkv_proj_weight'),
-        rows=80,
-        columns=48,
+        blocks=1,
+        storage='float32',
         bias=true
     ) | indent(4) }}
 

@@ -1,11 +1,11 @@
 {{ config(materialized=relama.activation()) }}
 
--- Weighs the values of all positions.
--- y = sum over positions of weight * value
--- weight: [6, positions] -> y: [48]
-with attention_weights as (
+-- Weighs the values of all positions by how well their keys fit the query.
+-- y = softmax(query . key / sqrt(8)) . value
+-- query: [6, 8] -> y: [48]
+with rotated as (
 
-    select * from {{ ref('layer_01__attention_weights') }}
+    select * from {{ ref('layer_01__rotary_embedding') }}
 
 ),
 
@@ -21,12 +21,26 @@ appended as (
 
 ),
 
+pages as (
+
+    select * from {{ source('state', 'layer_01__kv_pages') }}
+
+),
+
+paged as (
+
+    select * from {{ ref('paged') }}
+
+),
+
 attended as (
 
     {{ relama.attention(
-        'attention_weights',
+        'rotated',
         'cached',
         'appended',
+        'pages',
+        'paged',
         num_heads=6,
         num_kv_heads=2,
         head_dim=8

@@ -17,11 +17,11 @@ residual as (
 
 product as (
 
-    {{ relama.matmul(
+    {{ relama.block_matmul(
         'hidden',
         ref('layer_01__down_proj_weight'),
-        rows=48,
-        columns=88,
+        blocks=1,
+        storage='float32',
         bias=true,
         residual='residual'
     ) | indent(4) }}

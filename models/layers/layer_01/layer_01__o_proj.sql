@@ -17,11 +17,11 @@ residual as (
 
 product as (
 
-    {{ relama.matmul(
+    {{ relama.block_matmul(
         'hidden',
         ref('layer_01__o_proj_weight'),
-        rows=48,
-        columns=48,
+        blocks=1,
+        storage='float32',
         bias=true,
         residual='residual'
     ) | indent(4) }}

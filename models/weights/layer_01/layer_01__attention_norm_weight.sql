@@ -1,4 +1,10 @@
-select
-    w.row_id,
-    w.vector
-from {{ source('staged_weights', 'layer_01__input_layernorm') }} as w
+with stacked as (
+
+    select
+        w.row_id,
+        w.vector
+    from {{ source('staged_weights', 'layer_01__input_layernorm') }} as w
+
+)
+
+select * from stacked

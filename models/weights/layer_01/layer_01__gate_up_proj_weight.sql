@@ -1,17 +1,35 @@
-select
-    w.row_id,
-    w.vector,
-    b.value as bias
-from {{ source('staged_weights', 'layer_01__gate_proj') }} as w
-inner join {{ source('staged_weights', 'layer_01__gate_proj_bias') }} as b
-    on w.row_id = b.row_id
+with stacked as (
 
-union all
+    select
+        w.row_id,
+        w.vector,
+        b.value as bias
+    from {{ source('staged_weights', 'layer_01__gate_proj') }} as w
+    inner join {{ source('staged_weights', 'layer_01__gate_proj_bias') }} as b
+        on w.row_id = b.row_id
 
-select
-    w.row_id + 88 as row_id,
-    w.vector,
-    b.value as bias
-from {{ source('staged_weights', 'layer_01__up_proj') }} as w
-inner join {{ source('staged_weights', 'layer_01__up_proj_bias') }} as b
-    on w.row_id = b.row_id
+    union all
+
+    select
+        w.row_id + 88 as row_id,
+        w.vector,
+        b.value as bias
+    from {{ source('staged_weights', 'layer_01__up_proj') }} as w
+    inner join {{ source('staged_weights', 'layer_01__up_proj_bias') }} as b
+        on w.row_id = b.row_id
+
+),
+
+blocks as (
+
+    {{ relama.matrix_blocks(
+        'stacked',
+        rows=176,
+        blocks=1,
+        storage='float32',
+        bias=true
+    ) | indent(4) }}
+
+)
+
+select * from blocks

@@ -1,7 +1,25 @@
-select
-    w.row_id,
-    w.vector,
-    b.value as bias
-from {{ source('staged_weights', 'layer_01__o_proj') }} as w
-inner join {{ source('staged_weights', 'layer_01__o_proj_bias') }} as b
-    on w.row_id = b.row_id
+with stacked as (
+
+    select
+        w.row_id,
+        w.vector,
+        b.value as bias
+    from {{ source('staged_weights', 'layer_01__o_proj') }} as w
+    inner join {{ source('staged_weights', 'layer_01__o_proj_bias') }} as b
+        on w.row_id = b.row_id
+
+),
+
+blocks as (
+
+    {{ relama.matrix_blocks(
+        'stacked',
+        rows=48,
+        blocks=1,
+        storage='float32',
+        bias=true
+    ) | indent(4) }}
+
+)
+
+select * from blocks

@@ -1,0 +1,38 @@
+-- The full pages of the cache that are not packed yet. A session appends them to
+-- the table of this name whenever one has filled up.
+with cached as (
+
+    select * from {{ source('state', 'layer_00__kv_cache') }}
+
+),
+
+pages as (
+
+    select * from {{ source('state', 'layer_00__kv_pages') }}
+
+),
+
+paged as (
+
+    {{ relama.paged('cached', 'pages', page_size=64) | indent(4) }}
+
+),
+
+unpaged as (
+
+    select cached.*
+    from cached
+    inner join paged
+        on cached.sequence_id = paged.sequence_id and cached.position >= paged.position
+
+),
+
+full_pages as (
+
+    {{ relama.kv_page(
+        'unpaged', head_dim=8, page_size=64
+    ) | indent(4) }}
+
+)
+
+select * from full_pages

@@ -1,0 +1,26 @@
+{#
+    The rows of a matrix that is stored in blocks: a select of
+    (row_id, vector), and scale where the storage has one. For queries and tests.
+
+    weight  relation of one row, see `matrix_blocks`
+#}
+{% macro matrix_rows(weight, rows, blocks, storage='float32') -%}
+    {{ return(adapter.dispatch('matrix_rows', 'relama')(weight, rows, blocks, storage)) }}
+{%- endmacro %}
+
+{% macro duckdb__matrix_rows(weight, rows, blocks, storage) -%}
+    {%- for block in range(blocks) -%}
+        {%- if not loop.first %}
+
+union all
+
+{% endif -%}
+select
+    {{ rows * block // blocks }} + unnest(range(len(block_{{ block }}))) as row_id,
+    {%- if storage != 'float32' %}
+    unnest(scales_{{ block }}) as scale,
+    {%- endif %}
+    unnest(block_{{ block }}) as vector
+from {{ weight }}
+    {%- endfor -%}
+{%- endmacro %}

@@ -1,0 +1,23 @@
+{{ config(materialized=relama.activation()) }}
+
+-- Where the pages of each sequence end: what is in the cache from there on has to
+-- be packed in this step. All layers have the same pages.
+with step_input as (
+
+    select * from {{ ref('step_input') }}
+
+),
+
+pages as (
+
+    select * from {{ source('state', 'layer_00__kv_pages') }}
+
+),
+
+paged as (
+
+    {{ relama.paged('step_input', 'pages', page_size=64) | indent(4) }}
+
+)
+
+select * from paged

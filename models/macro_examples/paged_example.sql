@@ -1,0 +1,20 @@
+-- Where the pages of two positions end.
+with tokens as (
+
+    select * from {{ ref('example_tokens') }}
+
+),
+
+pages as (
+
+    select * from {{ ref('example_pages') }}
+
+),
+
+paged as (
+
+    {{ relama.paged('tokens', 'pages', page_size=2) | indent(4) }}
+
+)
+
+select * from paged
