@@ -88,14 +88,15 @@ def limited(memory: int, read_rate: int | None, file: Path) -> Iterator[Group]:
     roots = (MOUNT / "memory", MOUNT / "blkio") if version == 1 else (MOUNT,)
     group = Group(version, tuple(root / name for root in roots))
     try:
-        if version == 2:
-            (MOUNT / "cgroup.subtree_control").write_text("+memory +io")
-        for directory in group.directories:
-            directory.mkdir(exist_ok=True)
-        _set_limits(group, memory, read_rate, file)
+        try:
+            if version == 2:
+                (MOUNT / "cgroup.subtree_control").write_text("+memory +io")
+            for directory in group.directories:
+                directory.mkdir(exist_ok=True)
+            _set_limits(group, memory, read_rate, file)
+        except OSError as error:
+            raise BenchmarkError(f"The kernel refuses a cgroup limit: {error}.") from None
         yield group
-    except OSError as error:
-        raise BenchmarkError(f"The kernel refuses a cgroup limit: {error}.") from None
     finally:
         _remove(group)
 

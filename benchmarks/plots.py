@@ -47,14 +47,20 @@ def memory(result: dict[str, Any], path: Path) -> None:
                     color=COLOURS.get(system["name"], OTHER),
                     linewidth=2,
                 )
-            for point in system["points"]:
-                if point["read_rate"] == rate and "median_s" not in point:
-                    panel.axvline(
-                        point["fraction"],
-                        color=COLOURS.get(system["name"], OTHER),
-                        linestyle=":",
-                        linewidth=1,
-                    )
+            failed = [
+                point["fraction"]
+                for point in system["points"]
+                if point["read_rate"] == rate and "median_s" not in point
+            ]
+            if failed:
+                panel.plot(
+                    failed,
+                    [0.97] * len(failed),
+                    "x",
+                    color=COLOURS.get(system["name"], OTHER),
+                    label=f"{system['name']}: no result",
+                    transform=panel.get_xaxis_transform(),
+                )
         panel.axvline(1.0, color="#666666", linestyle="--", linewidth=0.8)
         panel.set_title(
             f"disk throttled to {rate / 1e6:.0f} MB/s"
@@ -69,7 +75,7 @@ def memory(result: dict[str, Any], path: Path) -> None:
     panels[0][0].set_ylabel("seconds a token")
     for panel in panels[0]:
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    panels[0][0].legend(frameon=False)
+        panel.legend(frameon=False, fontsize=8)
     figure.suptitle(
         f"A Llama of {result['model_bytes'] / 1e9:.1f} GB in less and less memory", fontsize=12
     )

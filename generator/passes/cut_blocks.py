@@ -14,7 +14,7 @@ from dataclasses import replace
 from generator.graph import Graph, Kind
 
 #: A matrix of fewer elements is not worth a second thread.
-ONE_BLOCK = 700_000
+ONE_BLOCK = 300_000
 BLOCK_ELEMENTS = 4_200_000
 
 

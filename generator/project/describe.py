@@ -63,19 +63,20 @@ def weight_properties(weight: Weight) -> Properties:
     tensors = ", ".join(f"`{part.tensor}`" for part in weight.parts)
     columns = {}
     if weight.blocks:
+        scale = "" if weight.storage == "float32" else ", and what to multiply them by"
         for block in range(weight.blocks):
             columns[f"block_{block}"] = (
                 f"Output features {weight.rows * block // weight.blocks} to "
                 f"{weight.rows * (block + 1) // weight.blocks - 1}: the weights of all "
-                f"{weight.columns} input features of each."
+                f"{weight.columns} input features of each{scale}."
             )
-            if weight.storage != "float32":
-                columns[f"scales_{block}"] = "What each output feature is to be multiplied by."
     else:
         columns["row_id"] = "The output feature; for the embedding, the token id."
         columns["vector"] = f"The weights of all {weight.columns} input features."
         if weight.storage != "float32":
             columns["scale"] = "What the row is to be multiplied by."
+    if weight.blocks and weight.storage == "int8":
+        columns["norm"] = "The length of the longest row of codes."
     if weight.has_bias:
         columns["bias"] = "What is added to the output feature."
     return {

@@ -14,6 +14,7 @@ from generator.runtime.database import DATABASE_FILE, open_database
 from generator.runtime.statements import (
     compiled,
     compiled_by_build,
+    decode_statements,
     fingerprint,
     keep_compiled,
     session_statements,
@@ -69,7 +70,7 @@ def build_project(project: Project, *, again: bool, on_progress: Move) -> dict[s
         keep_compiled(project, session_statements(project))
     else:
         compiled(project, session_statements(project))
-    compiled(project, ["step"], decode=True)
+    compiled(project, decode_statements(project), decode=True)
     stamp.write_text(json.dumps(current))
     seconds = time.perf_counter() - began
     return {"already_built": False, "nodes": nodes, "seconds": seconds, **stored(project)}

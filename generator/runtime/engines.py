@@ -13,7 +13,7 @@ from generator.project.describe import kv_cache_name, kv_pages_name
 from generator.project.manifest import PAGE_SIZE, Project
 from generator.runtime import dbt
 from generator.runtime.database import SEQUENCE, State, open_database
-from generator.runtime.statements import compiled, session_statements
+from generator.runtime.statements import compiled, decode_statements, session_statements
 
 
 class Engine(Protocol):
@@ -38,7 +38,7 @@ class Session:
         project: Project,
         connection: duckdb.DuckDBPyConnection,
         sql: Mapping[str, str],
-        decode: str,
+        decode: Mapping[str, str],
     ) -> None:
         self.connection = connection
         self.state = State(project, connection)
@@ -48,9 +48,11 @@ class Session:
         self._cached, self._waiting = 0, 0
         try:
             connection.execute(f"prepare step as insert into step {sql['step']}")
-            connection.execute(f"prepare decode as insert into step {decode}")
-            for table in (*caches, "tokens", *pages):
-                connection.execute(f"prepare append_{table} as insert into {table} {sql[table]}")
+            connection.execute(f"prepare decode as insert into step {decode['step']}")
+            appends = {table: sql[table] for table in (*caches, "tokens")}
+            appends |= {table: decode[table] for table in pages}
+            for table, select in appends.items():
+                connection.execute(f"prepare append_{table} as insert into {table} {select}")
         except duckdb.Error as error:
             raise ProjectError(
                 f"The compiled step of {project.directory} does not fit its tables "
@@ -116,6 +118,6 @@ def open_engine(project: Project, name: str) -> Iterator[Engine]:
         yield DbtEngine(project)
     else:
         sql = compiled(project, session_statements(project))
-        decode = compiled(project, ["step"], decode=True)["step"]
+        decode = compiled(project, decode_statements(project), decode=True)
         with open_database(project) as connection:
             yield Session(project, connection, sql, decode)

@@ -62,8 +62,9 @@ def negative_log_likelihood(
     if len(token_ids) < 2:
         raise InputError("A text needs at least two tokens to be scored.")
     layers = range(project.config.num_hidden_layers)
-    names = [*map(kv_cache_name, layers), *map(kv_pages_name, layers)]
-    sql = compiled(project, ["score", *names])
+    caches, pages = [kv_cache_name(i) for i in layers], [kv_pages_name(i) for i in layers]
+    names = [*caches, *pages]
+    sql = compiled(project, ["score", *caches]) | compiled(project, pages, decode=True)
     with open_database(project) as connection, scratch(project, connection) as state:
         state.check_tokens(token_ids)
         connection.execute(f"prepare score as insert into step {sql['score']}")

@@ -26,10 +26,14 @@ _INPUTS = ("dbt_project.yml", "profiles.yml", "models", "analyses", "macros", "p
 
 
 def session_statements(project: Project) -> list[str]:
-    """What a session runs: the step, what appends its output, and what packs pages."""
-    layers = range(project.config.num_hidden_layers)
-    caches = [kv_cache_name(layer) for layer in layers]
-    return ["step", *caches, "tokens", *map(kv_pages_name, layers)]
+    """The models that a session runs: the step, and what appends its output."""
+    caches = [kv_cache_name(layer) for layer in range(project.config.num_hidden_layers)]
+    return ["step", *caches, "tokens"]
+
+
+def decode_statements(project: Project) -> list[str]:
+    """What a session runs beside: the step for one token, and what packs full pages."""
+    return ["step", *map(kv_pages_name, range(project.config.num_hidden_layers))]
 
 
 def compiled(project: Project, names: Sequence[str], *, decode: bool = False) -> dict[str, str]:

@@ -3,8 +3,8 @@
     block_0, block_1, ..., each a list of rows of the matrix from top to bottom,
     and bias, a list of one number a row.
 
-    In storage int8 a row is TINYINT[] and scales_0, scales_1, ... hold the number
-    that each row is to be multiplied by.
+    In storage int8 a row is a struct: vector TINYINT[], and scale, the number that
+    it is to be multiplied by; norm is the length of the longest row of codes.
 
     relation  relation (row_id, vector), with bias and scale where there are any
     rows      number of rows of the matrix
@@ -24,15 +24,17 @@
         {%- set within -%}
             filter (row_id >= {{ rows * block // blocks }} and row_id < {{ rows * (block + 1) // blocks }})
         {%- endset -%}
+        {%- set row = 'vector' if storage == 'float32' else '{vector: vector, scale: scale}' -%}
         {%- do columns.append(
-            'list(vector order by row_id) ' ~ within ~ ' as block_' ~ block
+            'list(' ~ row ~ ' order by row_id) ' ~ within ~ ' as block_' ~ block
         ) -%}
-        {%- if storage != 'float32' -%}
-            {%- do columns.append(
-                'list(scale order by row_id) ' ~ within ~ ' as scales_' ~ block
-            ) -%}
-        {%- endif -%}
     {%- endfor -%}
+    {%- if storage == 'int8' -%}
+        {%- do columns.append(
+            'max(sqrt(' ~ relama.inner_product('cast(vector as double[])', 'cast(vector as double[])')
+            ~ ')) as norm'
+        ) -%}
+    {%- endif -%}
     {%- if bias -%}{%- do columns.append('list(bias order by row_id) as bias') -%}{%- endif -%}
 select
     {{ columns | join(',\n    ') }}

@@ -17,10 +17,11 @@ union all
 {% endif -%}
 select
     {{ rows * block // blocks }} + unnest(range(len(block_{{ block }}))) as row_id,
-    {%- if storage != 'float32' %}
-    unnest(scales_{{ block }}) as scale,
-    {%- endif %}
+    {%- if storage == 'float32' %}
     unnest(block_{{ block }}) as vector
+    {%- else %}
+    unnest(block_{{ block }}, recursive := true)
+    {%- endif %}
 from {{ weight }}
     {%- endfor -%}
 {%- endmacro %}

@@ -36,16 +36,22 @@
 {%- endmacro %}
 
 {#
-    Page by page, as flash-decoding does: each page gives its share of the sum,
-    the largest score in it and the sum of its exponentials; `combined_pages`
-    scales the shares to a common maximum. A value is weighed by inner products
-    along the dimensions of the page, and no page is copied.
+    Page by page, as flash-decoding does: each page gives its share of the sum, the
+    largest score in it and the sum of its exponentials. The shares are then scaled
+    to the largest score of all:
+
+        y[head] = sum over p of f[p] * share[p] / sum over p of f[p] * total[p],
+        f[p] = exp(largest[p] - max of largest)
+
+    A value is weighed by inner products along the dimensions of the page, and no
+    page is copied.
 #}
 {% macro duckdb__attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
 ) -%}
     {%- set scale = relama.real(1 / head_dim ** 0.5) -%}
     {%- set decode = var('decode', false) -%}
+    {%- set place = '(i // ' ~ head_dim ~ ') * page_count + p' -%}
 with recent as (
 
     select c.*
@@ -107,12 +113,17 @@ scored as (
             end
         ) as scores
         {%- endif %}
+    {%- if decode %}
     from page as k
     inner join {{ rotated }} as q
+    {%- else %}
+    from {{ rotated }} as q
+    inner join page as k
+    {%- endif %}
         on
             {{ relama.same('k', 'q', ['sequence_id']) }}
             and k.kv_head {{ '- q.head //' if decode else '= q.head //' }} {{ num_heads // num_kv_heads }}{{ ' = 0' if decode }}
-    where q.head < {{ num_heads }} and k.first_position <= q.position
+    where q.head < {{ num_heads }}{% if not decode %} and k.first_position <= q.position{% endif %}
 
 ),
 
@@ -151,82 +162,62 @@ shares as (
         ) as vector
     from weighed
 
+),
+
+collected as (
+
+    select
+        sequence_id,
+        position,
+        count(*) // {{ num_heads }} as page_count,
+        list_grade_up(list(cast(head as bigint) * 4294967296 + first_position)) as places,
+        list(largest) as largest,
+        list(total) as totals,
+        list(vector) as vectors
+    from shares
+    group by sequence_id, position
+
+),
+
+ordered as (
+
+    select
+        sequence_id,
+        position,
+        page_count,
+        list_transform(
+            list_select(largest, places), lambda x: exp(x - list_max(largest))
+        ) as factors,
+        list_select(totals, places) as totals,
+        flatten(list_select(vectors, places)) as elements
+    from collected
+
+),
+
+summed as (
+
+    select
+        *,
+        list_transform(range({{ num_heads }}), lambda head: list_sum(list_transform(
+            range(page_count),
+            lambda p: factors[head * page_count + p + 1] * totals[head * page_count + p + 1]
+        ))) as sums
+    from ordered
+
 )
 
-{{ relama.combined_pages('shares', num_heads, head_dim) }}
-{%- endmacro %}
-
-{#
-    The sum of the pages' shares, each scaled to the largest score of all pages:
-
-        y[head] = sum over p of f[p] * share[p] / sum over p of f[p] * total[p],
-        f[p] = exp(largest[p] - max over p of largest[p])
-
-    shares  relation (sequence_id, position, head, first_position, largest, total, vector);
-            every head of a position has the same pages
-#}
-{% macro combined_pages(shares, num_heads, head_dim) -%}
 select
     sequence_id,
     position,
     list_transform(
         range({{ num_heads * head_dim }}),
-        lambda i: cast(list_sum(list_transform(
-            range(page_count),
-            lambda p: factors[(i // {{ head_dim }}) * page_count + p + 1]
-            * elements[((i // {{ head_dim }}) * page_count + p) * {{ head_dim }} + i % {{ head_dim }} + 1]
-        )) as real)
-    ) as vector
-from (
-    select
-        *,
-        list_transform(
-            scaled, lambda f, k: f / sums[(k - 1) // page_count + 1]
-        ) as factors
-    from (
-        select
-            *,
-            list_transform(range({{ num_heads }}), lambda head: list_sum(list_transform(
+        lambda i: cast(
+            list_sum(list_transform(
                 range(page_count),
-                lambda p: scaled[head * page_count + p + 1] * totals[head * page_count + p + 1]
-            ))) as sums
-        from (
-            select
-                *,
-                list_transform(
-                    largest, lambda x, k: exp(x - maxima[(k - 1) // page_count + 1])
-                ) as scaled
-            from (
-                select
-                    *,
-                    list_transform(range({{ num_heads }}), lambda head: list_max(list_transform(
-                        range(page_count), lambda p: largest[head * page_count + p + 1]
-                    ))) as maxima
-                from (
-                    select
-                        sequence_id,
-                        position,
-                        page_count,
-                        list_select(largest, places) as largest,
-                        list_select(totals, places) as totals,
-                        flatten(list_select(vectors, places)) as elements
-                    from (
-                        select
-                            sequence_id,
-                            position,
-                            count(*) // {{ num_heads }} as page_count,
-                            list_grade_up(
-                                list(cast(head as bigint) * 4294967296 + first_position)
-                            ) as places,
-                            list(largest) as largest,
-                            list(total) as totals,
-                            list(vector) as vectors
-                        from {{ shares }}
-                        group by sequence_id, position
-                    ) as collected
-                ) as ordered
-            ) as maximised
-        ) as exponentiated
-    ) as summed
-) as normalised
+                lambda p: factors[{{ place }} + 1]
+                * elements[({{ place }}) * {{ head_dim }} + i % {{ head_dim }} + 1]
+            )) / sums[i // {{ head_dim }} + 1] as real
+        )
+    ) as vector
+from summed
 {%- endmacro %}

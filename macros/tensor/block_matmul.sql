@@ -29,16 +29,46 @@
     cost of a hash join. The check of the keys costs nothing.
 #}
 {% macro duckdb__block_matmul(hidden, weight, blocks, storage, bias, residual) -%}
-    {%- set added = [] -%}
-    {%- if residual is not none %}{% do added.append('x.residual[i]') %}{% endif -%}
-    {%- if bias %}{% do added.append('block_0.bias[i]') %}{% endif -%}
-    {%- set vectors, checks = [], [] -%}
-    {%- for block in range(blocks) -%}
-        {%- do vectors.append('block_' ~ block ~ '.vector') -%}
-        {%- do checks.append('block_' ~ block ~ '.sequence_id = x.sequence_id') -%}
-        {%- do checks.append('block_' ~ block ~ '.position = x.position') -%}
-    {%- endfor -%}
+    {%- if storage == 'int8' and not var('decode', false) -%}
+{{ relama.block_matmul_pairs(hidden, weight, blocks, bias, residual) }}
+    {%- elif blocks == 1 -%}
 with x as (
+
+    {{ relama.matmul_input(hidden, residual) | indent(4) }}
+
+),
+
+block_0 as (
+
+    select
+        x.*,
+        {%- if bias %}
+        w.bias,
+        {%- endif %}
+        {{ relama.block_product('w', 0, 'x.vector', storage) | indent(8) }} as products
+    from {{ weight }} as w
+    cross join x
+
+)
+
+select
+    sequence_id,
+    position,
+    {{ relama.block_sum('products', 'bias' if bias, 'residual' if residual is not none) | indent(4) }} as vector
+from block_0
+    {%- else -%}
+        {%- set vectors, checks = [], [] -%}
+        {%- for block in range(blocks) -%}
+            {%- do vectors.append('block_' ~ block ~ '.vector') -%}
+            {%- do checks.append('block_' ~ block ~ '.sequence_id = x.sequence_id') -%}
+            {%- do checks.append('block_' ~ block ~ '.position = x.position') -%}
+        {%- endfor -%}
+        {%- set sum = relama.block_sum(
+            vectors | join(' || '),
+            'block_0.bias' if bias,
+            'x.residual' if residual is not none
+        ) -%}
+with x as materialized (
 
     {{ relama.matmul_input(hidden, residual) | indent(4) }}
 
@@ -66,21 +96,25 @@ select
     case
         when
             {{ checks | join('\n            and ') }}
-            then
-                {% if added -%}
-                list_transform(
-                    {{ vectors | join(' || ') }},
-                    lambda y, i: y + {{ added | join(' + ') }}
-                )
-                {%- else -%}
-                {{ vectors | join(' || ') }}
-                {%- endif %}
+            then {{ sum | indent(12) }}
         else error('block_matmul: the rows of the blocks do not correspond')
     end as vector
 from x
 {%- for block in range(blocks) %}
 positional join block_{{ block }}
 {%- endfor %}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The products with bias and residual, whichever there are, added. An expression. #}
+{% macro block_sum(products, bias, residual) -%}
+    {%- if bias and residual -%}
+list_transform({{ products }}, lambda y, i: y + {{ bias }}[i] + {{ residual }}[i])
+    {%- elif bias or residual -%}
+list_transform({{ products }}, lambda y, i: y + {{ bias or residual }}[i])
+    {%- else -%}
+{{ products }}
+    {%- endif -%}
 {%- endmacro %}
 
 {# The products of all rows of a block with a vector, as a list. An expression. #}
@@ -92,8 +126,8 @@ list_transform(
 )
     {%- else -%}
 list_transform(
-    cast({{ weight }}.block_{{ block }} as real[][]),
-    lambda row, i: {{ relama.inner_product('row', vector) }} * {{ weight }}.scales_{{ block }}[i]
+    cast({{ weight }}.block_{{ block }} as struct(vector real[], scale real)[]),
+    lambda row: {{ relama.inner_product('row.vector', vector) }} * row.scale
 )
     {%- endif -%}
 {%- endmacro %}

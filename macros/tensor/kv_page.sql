@@ -14,8 +14,12 @@
     {{ return(adapter.dispatch('kv_page', 'relama')(relation, head_dim, page_size)) }}
 {%- endmacro %}
 
-{# All values are laid end to end once; a dimension takes every head_dim-th. #}
+{#
+    All values are laid end to end once; a dimension takes every head_dim-th. Rows
+    nearly always arrive in order, so they are sorted only where they are not.
+#}
 {% macro duckdb__kv_page(relation, head_dim, page_size) -%}
+    {%- set in_order = 'positions = range(positions[1], positions[1] + len(positions))' -%}
 select
     sequence_id,
     kv_head,
@@ -29,28 +33,27 @@ from (
         sequence_id,
         kv_head,
         first_position,
-        case when in_order then keys else list_select(keys, list_grade_up(positions)) end as keys,
-        flatten(
-            case when in_order then vals else list_select(vals, list_grade_up(positions)) end
-        ) as elements
+        case
+            when {{ in_order }} then keys
+            else list_select(keys, list_grade_up(positions))
+        end as keys,
+        flatten(case
+            when {{ in_order }} then vals
+            else list_select(vals, list_grade_up(positions))
+        end) as elements
     from (
         select
-            *,
-            positions = range(first_position, first_position + len(positions)) as in_order
-        from (
-            select
-                sequence_id,
-                kv_head,
-                min(position) as first_position,
-                list(position) as positions,
-                list(key) as keys,
-                list(value) as vals
-            from {{ relation | indent(12) }}
-            group by sequence_id, kv_head{% if page_size %}, position // {{ page_size }}{% endif %}
-            {%- if page_size %}
-            having count(*) = {{ page_size }}
-            {%- endif %}
-        ) as collected
-    ) as checked
+            sequence_id,
+            kv_head,
+            min(position) as first_position,
+            list(position) as positions,
+            list(key) as keys,
+            list(value) as vals
+        from {{ relation | indent(8) }}
+        group by sequence_id, kv_head{% if page_size %}, position // {{ page_size }}{% endif %}
+        {%- if page_size %}
+        having count(*) = {{ page_size }}
+        {%- endif %}
+    ) as collected
 ) as packed
 {%- endmacro %}

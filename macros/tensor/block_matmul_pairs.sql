@@ -1,0 +1,158 @@
+{#
+    `block_matmul` for many positions and a weight in storage int8: two positions
+    share one inner product, at half the multiplications.
+
+    The vectors a and b of two positions are rounded to integers and packed into
+    one vector of doubles, a[i] + 2^26 * b[i]. Codes are integers too, so
+
+        code . (a + 2^26 b) = code . a + 2^26 (code . b)
+
+    is exact in the 53 bits of a double, and falls apart into its two halves again,
+    as long as |code . a| and |code . b| are below 2^25. By Cauchy and Schwarz they
+    are where |a| <= 2^25 / norm, norm being that of the longest row of codes. So
+    far a and b are scaled up before they are rounded, less 4 % for the rounding.
+#}
+{% macro block_matmul_pairs(hidden, weight, blocks, bias, residual) -%}
+    {%- set evens, odds, checks = [], [], [] -%}
+    {%- for block in range(blocks) -%}
+        {%- do evens.append('block_' ~ block ~ '.first_vector') -%}
+        {%- do odds.append('block_' ~ block ~ '.second_vector') -%}
+        {%- do checks.append('block_' ~ block ~ '.place = pair.place') -%}
+    {%- endfor -%}
+with x as materialized (
+
+    {{ relama.matmul_input(hidden, residual) | indent(4) }}
+
+),
+
+rounded as (
+
+    select
+        place,
+        factor,
+        list_transform(vector, lambda v: round(v * factor)) as vector
+    from (
+        select
+            x.vector,
+            row_number() over (order by x.sequence_id, x.position) as place,
+            32212254 / (w.norm * greatest(sqrt(
+                cast({{ relama.inner_product('x.vector', 'x.vector') }} as double)
+            ), 1e-30)) as factor
+        from x
+        cross join {{ weight }} as w
+    ) as scaled
+
+),
+
+pair as materialized (
+
+    select
+        a.place,
+        a.factor as first_factor,
+        b.factor as second_factor,
+        case
+            when b.place is null then a.vector
+            else list_transform(a.vector, lambda v, i: v + 67108864 * b.vector[i])
+        end as vector
+    from rounded as a
+    left join rounded as b on a.place + 1 = b.place
+    where a.place % 2 = 1
+
+)
+{%- for block in range(blocks) %},
+
+block_{{ block }} as (
+
+    select
+        place,
+        {%- if bias and block == 0 %}
+        bias,
+        {%- endif %}
+        list_transform(products, lambda p: cast(
+            (p.product - 67108864 * round(p.product / 67108864)) * p.scale / first_factor as real
+        )) as first_vector,
+        list_transform(products, lambda p: cast(
+            round(p.product / 67108864) * p.scale / second_factor as real
+        )) as second_vector
+    from (
+        select
+            pair.place,
+            pair.first_factor,
+            pair.second_factor,
+            {%- if bias and block == 0 %}
+            w.bias,
+            {%- endif %}
+            list_transform(
+                cast(w.block_{{ block }} as struct(vector double[], scale real)[]),
+                lambda row: {
+                    product: {{ relama.inner_product('row.vector', 'pair.vector') }},
+                    scale: row.scale
+                }
+            ) as products
+        from {{ weight }} as w
+        cross join pair
+    ) as multiplied
+
+)
+{%- endfor %},
+
+product as materialized (
+
+    select
+        pair.place,
+        {%- if bias %}
+        block_0.bias,
+        {%- endif %}
+        case
+            when {{ checks | join(' and ') }}
+                then {{ evens | join(' || ') }}
+            else error('block_matmul: the rows of the blocks do not correspond')
+        end as first_vector,
+        {{ odds | join(' || ') }} as second_vector
+    from pair
+    {%- for block in range(blocks) %}
+    positional join block_{{ block }}
+    {%- endfor %}
+
+),
+
+numbered as (
+
+    select
+        sequence_id,
+        position,
+        {%- if residual is not none %}
+        residual,
+        {%- endif %}
+        row_number() over (order by sequence_id, position) as place
+    from x
+
+)
+
+select
+    n.sequence_id,
+    n.position,
+    {{ relama.block_sum(
+        'p.vector', 'p.bias' if bias, 'n.residual' if residual is not none
+    ) | indent(4) }} as vector
+from (
+    select
+        place,
+        {%- if bias %}
+        bias,
+        {%- endif %}
+        first_vector as vector
+    from product
+
+    union all
+
+    select
+        place + 1 as place,
+        {%- if bias %}
+        bias,
+        {%- endif %}
+        second_vector as vector
+    from product
+) as p
+inner join numbered as n on p.place = n.place
+{%- endmacro %}
