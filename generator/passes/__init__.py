@@ -25,13 +25,16 @@ def run_passes(graph: Graph, storage: str = "float32", disabled: Collection[str]
     """Chooses the storage and runs every pass that is not disabled.
 
     Raises:
-        InputError: `disabled` names a pass that does not exist, or `storage` is unknown.
+        InputError: `disabled` names a pass that does not exist or that the storage needs,
+            or `storage` is unknown.
     """
     if storage not in STORAGES:
         raise InputError(f"There is no storage '{storage}'; storages: {', '.join(STORAGES)}.")
     for name in disabled:
         if name not in PASSES:
             raise InputError(f"There is no pass '{name}'; passes: {', '.join(PASSES)}.")
+    if storage == "int4" and "cut_blocks" in disabled:
+        raise InputError("The storage int4 needs the pass cut_blocks.")
     graph = choose_storage(graph, storage)
     for name, run in PASSES.items():
         if name not in disabled:

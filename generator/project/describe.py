@@ -94,7 +94,9 @@ def weight_properties(weight: Weight) -> Properties:
 def _weight_tests(weight: Weight) -> list[Properties]:
     arguments: Properties = {"rows": weight.rows, "columns": weight.columns}
     if weight.blocks:
-        arguments |= {"blocks": weight.blocks, "storage": weight.storage}
+        arguments["blocks"] = weight.blocks
+    if weight.storage != "float32":
+        arguments["storage"] = weight.storage
     tests: list[Properties] = [{"relama.matrix": {"arguments": arguments}}]
     if weight.storage != "float32":
         staged = [staged_name(part.tensor) for part in weight.parts]

@@ -77,7 +77,7 @@ def write_project(
         _stage_small_tables(graph, tokenizer, temporary / "weights")
         prompt = [i for i in tokenizer.encode(FIRST_PROMPT) if i < graph.config.vocab_size]
         write_models(graph, temporary, project=name)
-        _write_settings(graph, temporary, checkpoint, name, trace, prompt)
+        _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt)
         _write_package(temporary)
         marker = {
             "relama": __version__,
@@ -152,12 +152,14 @@ def _write_settings(
     checkpoint: Checkpoint,
     name: str,
     trace: bool,
+    storage: str,
     prompt_token_ids: list[int],
 ) -> None:
     values = {
         "project": name,
         "config": graph.config,
         "trace": trace,
+        "storage": storage,
         "prompt_token_ids": prompt_token_ids,
         "disabled_optimizers": DISABLED_OPTIMIZERS,
         "source_name": re.sub(r"[^\w.\- ]", "_", checkpoint.path.name),

@@ -68,13 +68,21 @@
 
 {#
     The append to `tokens` is what commits a step. Where a step was interrupted
-    before it, the rows that it had already appended to caches are removed.
+    before it, the rows that it had already appended to caches are removed, and the
+    pages that hold such rows.
 #}
 {% macro discard_partial_step() -%}
     {%- set tokens = relama.state_relation('tokens') -%}
     {%- for name in relama.kv_cache_names() %}
     delete from {{ relama.state_relation(name) }} as k
     where k.position >= coalesce((
+        select max(t.position) from {{ tokens }} as t
+        where t.sequence_id = k.sequence_id and t.logprob is not null
+    ), 0);
+    {%- endfor %}
+    {%- for name in relama.kv_pages_names() %}
+    delete from {{ relama.state_relation(name) }} as k
+    where k.first_position + len(k.keys) > coalesce((
         select max(t.position) from {{ tokens }} as t
         where t.sequence_id = k.sequence_id and t.logprob is not null
     ), 0);

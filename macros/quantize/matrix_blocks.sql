@@ -4,12 +4,13 @@
     and bias, a list of one number a row.
 
     In storage int8 a row is a struct: vector TINYINT[], and scale, the number that
-    it is to be multiplied by; norm is the length of the longest row of codes.
+    it is to be multiplied by; norm is the length of the longest row of codes. In
+    storage int4 the struct holds what `quantize_int4` gives.
 
     relation  relation (row_id, vector), with bias and scale where there are any
     rows      number of rows of the matrix
     blocks    number of blocks
-    storage   float32 or int8
+    storage   float32, int8 or int4
     bias      whether there is a bias
 #}
 {% macro matrix_blocks(relation, rows, blocks, storage='float32', bias=false) -%}
@@ -22,11 +23,18 @@
     {%- set columns = [] -%}
     {%- for block in range(blocks) -%}
         {%- set within -%}
-            filter (row_id >= {{ rows * block // blocks }} and row_id < {{ rows * (block + 1) // blocks }})
+            filter (where row_id >= {{ rows * block // blocks }} and row_id < {{ rows * (block + 1) // blocks }})
         {%- endset -%}
-        {%- set row = 'vector' if storage == 'float32' else '{vector: vector, scale: scale}' -%}
+        {%- set row = {
+            'float32': 'vector',
+            'int8': '{vector: vector, scale: scale}',
+            'int4': '{\n            ' ~ [
+                'vector: vector', 'steps: steps', 'offsets: offsets',
+                'scale: scale', 'offset_scale: offset_scale',
+            ] | join(',\n            ') ~ '\n        }',
+        }[storage] -%}
         {%- do columns.append(
-            'list(' ~ row ~ ' order by row_id) ' ~ within ~ ' as block_' ~ block
+            'list(\n        ' ~ row ~ ' order by row_id\n    ) ' ~ within ~ ' as block_' ~ block
         ) -%}
     {%- endfor -%}
     {%- if storage == 'int8' -%}

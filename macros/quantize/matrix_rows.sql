@@ -1,6 +1,6 @@
 {#
     The rows of a matrix that is stored in blocks: a select of
-    (row_id, vector), and scale where the storage has one. For queries and tests.
+    (row_id, vector), and what else the storage has. For queries and tests.
 
     weight  relation of one row, see `matrix_blocks`
 #}

@@ -101,7 +101,8 @@ scored as (
         k.dimensions,
         {%- if decode %}
         list_transform(
-            k.keys, lambda key: {{ relama.inner_product('key', 'q.vector') }} * {{ scale }}
+            k.keys,
+            lambda key: {{ relama.inner_product('key', 'q.vector') }} * {{ scale }}
         ) as scores
         {%- else %}
         list_transform(
@@ -121,8 +122,13 @@ scored as (
     inner join page as k
     {%- endif %}
         on
+            {% if decode -%}
             {{ relama.same('k', 'q', ['sequence_id']) }}
-            and k.kv_head {{ '- q.head //' if decode else '= q.head //' }} {{ num_heads // num_kv_heads }}{{ ' = 0' if decode }}
+            and k.kv_head - q.head // {{ num_heads // num_kv_heads }} = 0
+            {%- else -%}
+            {{ relama.same('q', 'k', ['sequence_id']) }}
+            and q.head // {{ num_heads // num_kv_heads }} = k.kv_head
+            {%- endif %}
     where q.head < {{ num_heads }}{% if not decode %} and k.first_position <= q.position{% endif %}
 
 ),

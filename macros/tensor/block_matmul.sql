@@ -23,18 +23,13 @@
     )) }}
 {%- endmacro %}
 
-{#
-    Every block reads the same `x` in the same order, so the rows of the blocks
-    correspond one to one: a positional join puts them together at a fifth of the
-    cost of a hash join. The check of the keys costs nothing.
-#}
 {% macro duckdb__block_matmul(hidden, weight, blocks, storage, bias, residual) -%}
     {%- if storage == 'int8' and not var('decode', false) -%}
 {{ relama.block_matmul_pairs(hidden, weight, blocks, bias, residual) }}
     {%- elif blocks == 1 -%}
 with x as (
 
-    {{ relama.matmul_input(hidden, residual) | indent(4) }}
+    {{ relama.block_matmul_input(hidden, residual, storage) | indent(4) }}
 
 ),
 
@@ -45,7 +40,7 @@ block_0 as (
         {%- if bias %}
         w.bias,
         {%- endif %}
-        {{ relama.block_product('w', 0, 'x.vector', storage) | indent(8) }} as products
+        {{ relama.block_product('w', 0, 'x', storage) | indent(8) }} as products
     from {{ weight }} as w
     cross join x
 
@@ -57,20 +52,13 @@ select
     {{ relama.block_sum('products', 'bias' if bias, 'residual' if residual is not none) | indent(4) }} as vector
 from block_0
     {%- else -%}
-        {%- set vectors, checks = [], [] -%}
+        {%- set vectors = [] -%}
         {%- for block in range(blocks) -%}
             {%- do vectors.append('block_' ~ block ~ '.vector') -%}
-            {%- do checks.append('block_' ~ block ~ '.sequence_id = x.sequence_id') -%}
-            {%- do checks.append('block_' ~ block ~ '.position = x.position') -%}
         {%- endfor -%}
-        {%- set sum = relama.block_sum(
-            vectors | join(' || '),
-            'block_0.bias' if bias,
-            'x.residual' if residual is not none
-        ) -%}
 with x as materialized (
 
-    {{ relama.matmul_input(hidden, residual) | indent(4) }}
+    {{ relama.block_matmul_input(hidden, residual, storage) | indent(4) }}
 
 )
 {%- for block in range(blocks) %},
@@ -83,7 +71,7 @@ block_{{ block }} as (
         {%- if bias and block == 0 %}
         w.bias,
         {%- endif %}
-        {{ relama.block_product('w', block, 'x.vector', storage) | indent(8) }} as vector
+        {{ relama.block_product('w', block, 'x', storage) | indent(8) }} as vector
     from {{ weight }} as w
     cross join x
 
@@ -93,15 +81,15 @@ block_{{ block }} as (
 select
     x.sequence_id,
     x.position,
-    case
-        when
-            {{ checks | join('\n            and ') }}
-            then {{ sum | indent(12) }}
-        else error('block_matmul: the rows of the blocks do not correspond')
-    end as vector
+    {{ relama.block_sum(
+        vectors | join('\n|| '),
+        'block_0.bias' if bias,
+        'x.residual' if residual is not none
+    ) | indent(4) }} as vector
 from x
 {%- for block in range(blocks) %}
-positional join block_{{ block }}
+inner join block_{{ block }}
+    on {{ relama.same('x', 'block_' ~ block, ['sequence_id', 'position']) }}
 {%- endfor %}
     {%- endif -%}
 {%- endmacro %}
@@ -109,25 +97,66 @@ positional join block_{{ block }}
 {# The products with bias and residual, whichever there are, added. An expression. #}
 {% macro block_sum(products, bias, residual) -%}
     {%- if bias and residual -%}
-list_transform({{ products }}, lambda y, i: y + {{ bias }}[i] + {{ residual }}[i])
+list_transform(
+    {{ products | indent(4) }},
+    lambda y, i: y + {{ bias }}[i] + {{ residual }}[i]
+)
     {%- elif bias or residual -%}
-list_transform({{ products }}, lambda y, i: y + {{ bias or residual }}[i])
+list_transform(
+    {{ products | indent(4) }},
+    lambda y, i: y + {{ bias or residual }}[i]
+)
     {%- else -%}
 {{ products }}
     {%- endif -%}
 {%- endmacro %}
 
-{# The products of all rows of a block with a vector, as a list. An expression. #}
-{% macro block_product(weight, block, vector, storage) -%}
+{#
+    The input of a block. In storage int4 it is cut into groups, as the weight's rows
+    are, with the sum of each group beside them.
+#}
+{% macro block_matmul_input(hidden, residual, storage) -%}
+    {%- if storage != 'int4' -%}
+{{ relama.matmul_input(hidden, residual) }}
+    {%- else -%}
+select
+    *,
+    list_transform(groups, lambda g: cast(list_sum(g) as real)) as sums
+from (
+    select
+        *,
+        {{ relama.vector_groups('vector') | indent(8) }} as groups
+    from (
+        {{ relama.matmul_input(hidden, residual) | indent(8) }}
+    ) as ungrouped
+) as grouped
+    {%- endif -%}
+{%- endmacro %}
+
+{# The products of all rows of a block with the input `x`, as a list. An expression. #}
+{% macro block_product(weight, block, x, storage) -%}
+    {%- set block = weight ~ '.block_' ~ block -%}
     {%- if storage == 'float32' -%}
 list_transform(
-    {{ weight }}.block_{{ block }},
-    lambda row: {{ relama.inner_product('row', vector) }}
+    {{ block }},
+    lambda row: {{ relama.inner_product('row', x ~ '.vector') }}
+)
+    {%- elif storage == 'int8' -%}
+list_transform(
+    cast({{ block }} as struct(vector real[], scale real)[]),
+    lambda row: {{ relama.inner_product('row.vector', x ~ '.vector') }} * row.scale
 )
     {%- else -%}
 list_transform(
-    cast({{ weight }}.block_{{ block }} as struct(vector real[], scale real)[]),
-    lambda row: {{ relama.inner_product('row.vector', vector) }} * row.scale
+    cast({{ block }} as struct(
+        vector real[][], steps real[], offsets real[], scale real, offset_scale real
+    )[]),
+    lambda row: list_inner_product(
+        row.steps,
+        list_transform(
+            row.vector, lambda g, i: {{ relama.inner_product('g', x ~ '.groups[i]') }}
+        )
+    ) * row.scale + {{ relama.inner_product('row.offsets', x ~ '.sums') }} * row.offset_scale
 )
     {%- endif -%}
 {%- endmacro %}

@@ -13,11 +13,10 @@
     far a and b are scaled up before they are rounded, less 4 % for the rounding.
 #}
 {% macro block_matmul_pairs(hidden, weight, blocks, bias, residual) -%}
-    {%- set evens, odds, checks = [], [], [] -%}
+    {%- set firsts, seconds = [], [] -%}
     {%- for block in range(blocks) -%}
-        {%- do evens.append('block_' ~ block ~ '.first_vector') -%}
-        {%- do odds.append('block_' ~ block ~ '.second_vector') -%}
-        {%- do checks.append('block_' ~ block ~ '.place = pair.place') -%}
+        {%- do firsts.append('block_' ~ block ~ '.first_vector') -%}
+        {%- do seconds.append('block_' ~ block ~ '.second_vector') -%}
     {%- endfor -%}
 with x as materialized (
 
@@ -68,12 +67,19 @@ block_{{ block }} as (
         {%- if bias and block == 0 %}
         bias,
         {%- endif %}
-        list_transform(products, lambda p: cast(
-            (p.product - 67108864 * round(p.product / 67108864)) * p.scale / first_factor as real
-        )) as first_vector,
-        list_transform(products, lambda p: cast(
-            round(p.product / 67108864) * p.scale / second_factor as real
-        )) as second_vector
+        list_transform(
+            products,
+            lambda p: cast(
+                (p.product - 67108864 * round(p.product / 67108864))
+                * p.scale / first_factor as real
+            )
+        ) as first_vector,
+        list_transform(
+            products,
+            lambda p: cast(
+                round(p.product / 67108864) * p.scale / second_factor as real
+            )
+        ) as second_vector
     from (
         select
             pair.place,
@@ -103,15 +109,11 @@ product as materialized (
         {%- if bias %}
         block_0.bias,
         {%- endif %}
-        case
-            when {{ checks | join(' and ') }}
-                then {{ evens | join(' || ') }}
-            else error('block_matmul: the rows of the blocks do not correspond')
-        end as first_vector,
-        {{ odds | join(' || ') }} as second_vector
+        {{ firsts | join('\n        || ') }} as first_vector,
+        {{ seconds | join('\n        || ') }} as second_vector
     from pair
     {%- for block in range(blocks) %}
-    positional join block_{{ block }}
+    inner join block_{{ block }} on pair.place = block_{{ block }}.place
     {%- endfor %}
 
 ),

@@ -7,18 +7,24 @@
     `block_matmul` is the same for a weight in blocks.
 
     hidden    relation (sequence_id, position, vector)
-    weight    relation (row_id, vector), with a column bias where `bias` is true
+    weight    relation (row_id, vector), with a column bias where `bias` is true and
+              a column scale in storage int8
+    storage   float32 or int8
     bias      whether the weight has a bias
     residual  relation (sequence_id, position, vector) to be added, or none
 #}
-{% macro matmul(hidden, weight, bias=false, residual=none) -%}
+{% macro matmul(hidden, weight, storage='float32', bias=false, residual=none) -%}
     {%- set products -%}
 (
     select
         w.row_id,
         x.sequence_id,
         x.position,
+        {% if storage == 'float32' -%}
         {{ relama.inner_product('w.vector', 'x.vector') }}
+        {%- else -%}
+        {{ relama.inner_product('cast(w.vector as real[])', 'x.vector') }} * w.scale
+        {%- endif %}
         {%- if bias %} + w.bias{% endif %}
         {%- if residual is not none %} + x.residual[w.row_id + 1]{% endif %} as y
     from {{ weight }} as w

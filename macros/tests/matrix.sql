@@ -5,10 +5,15 @@
 {% test matrix(model, rows, columns, blocks=0, storage='float32') %}
 with matrix as (
 
-    {% if blocks -%}
-    {{ relama.matrix_rows(model, rows, blocks, storage) | indent(4) }}
+    select
+        m.row_id,
+        {{ relama.dequantized('m', storage) | indent(8) }} as vector
+    from {% if blocks -%}
+    (
+        {{ relama.matrix_rows(model, rows, blocks, storage) | indent(8) }}
+    ) as m
     {%- else -%}
-    select * from {{ model }}
+    {{ model }} as m
     {%- endif %}
 
 ),

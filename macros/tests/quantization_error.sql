@@ -1,15 +1,16 @@
 {#
     No element of a quantised matrix is further from the checkpoint's than half a
     step of its storage, relative to the largest element of its row. In int8 a
-    step is 1/127 of it.
+    step is 1/127 of it. In int4 a step is at most 2/15 of it, and both the step and
+    the offset have been rounded to 8 bits.
 
     staged   names of the staged tensors that the matrix is made of, top to bottom
     rows     number of rows of each
     blocks   number of blocks; 0 for a table of rows
-    storage  int8
+    storage  int8 or int4
 #}
 {% test quantization_error(model, staged, rows, blocks, storage) %}
-    {%- set bound = {'int8': 0.5 / 127}[storage] %}
+    {%- set bound = {'int8': 0.5 / 127, 'int4': 1 / 15 + 1 / 127}[storage] %}
 with matrix as (
 
     {% if blocks -%}
@@ -17,6 +18,15 @@ with matrix as (
     {%- else -%}
     select * from {{ model }}
     {%- endif %}
+
+),
+
+dequantized as (
+
+    select
+        m.row_id,
+        {{ relama.dequantized('m', storage) | indent(8) }} as vector
+    from matrix as m
 
 ),
 
@@ -38,11 +48,10 @@ differences as (
 
     select
         checkpoint.row_id,
-        {{ relama.largest_difference('checkpoint.vector', 'matrix.vector', 'matrix.scale') }}
-            as difference,
-        {{ relama.largest_difference('checkpoint.vector', 'matrix.vector', '0') }} as largest
+        {{ relama.largest_difference('checkpoint.vector', 'dequantized.vector') }} as difference,
+        {{ relama.largest_difference('checkpoint.vector', 'null') }} as largest
     from checkpoint
-    left join matrix on checkpoint.row_id = matrix.row_id
+    left join dequantized on checkpoint.row_id = dequantized.row_id
 
 )
 
@@ -51,13 +60,11 @@ from differences
 where difference is null or difference > largest * {{ bound * 1.001 }}
 {% endtest %}
 
-{# The largest |a[i] - b[i] * scale|. An expression. #}
-{% macro largest_difference(a, b, scale) -%}
-    {{ return(adapter.dispatch('largest_difference', 'relama')(a, b, scale)) }}
+{# The largest |a[i] - b[i]|, or |a[i]| without b. An expression. #}
+{% macro largest_difference(a, b) -%}
+    {{ return(adapter.dispatch('largest_difference', 'relama')(a, b)) }}
 {%- endmacro %}
 
-{% macro duckdb__largest_difference(a, b, scale) -%}
-    list_max(list_transform(
-        {{ a }}, lambda x, i: abs(cast(x as double) - cast({{ b }}[i] as double) * {{ scale }})
-    ))
+{% macro duckdb__largest_difference(a, b) -%}
+    list_max(list_transform({{ a }}, lambda x{% if b != 'null' %}, i{% endif %}: abs(x{% if b != 'null' %} - {{ b }}[i]{% endif %})))
 {%- endmacro %}

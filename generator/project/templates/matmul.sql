@@ -16,11 +16,11 @@ product as (
 
     {{ relama.<% if blocks %>block_<% endif %>matmul(
         'hidden',
-        ref('<< weight >>')
-<%- if blocks %>,
+        ref('<< weight >>'),
+<%- if blocks %>
         blocks=<< blocks >>,
-        storage='<< storage >>'
 <%- endif %>
+        storage='<< storage >>'
 <%- if bias %>,
         bias=true
 <%- endif %>
