@@ -15,7 +15,7 @@
         list_transform({{ row }}.vector, lambda code: code * {{ row }}.scale)
     {%- else -%}
         flatten(list_transform({{ row }}.vector, lambda g, i: list_transform(
-            g,
+            cast(g as tinyint[]),
             lambda code: cast(
                 code * {{ row }}.scale * {{ row }}.steps[i]
                 + {{ row }}.offset_scale * {{ row }}.offsets[i] as real

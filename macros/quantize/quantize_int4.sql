@@ -7,7 +7,8 @@
         step = scale * steps[group],  offset = offset_scale * offsets[group]
 
     A select of (row_id, vector, steps, offsets, scale, offset_scale) and, where
-    there is one, bias; `vector` holds the codes of each group.
+    there is one, bias; `vector` holds the codes of each group. A group is a
+    TINYINT[32], of which DuckDB stores no lengths.
 
     relation  relation (row_id, vector), with bias where `bias` is true
 #}
@@ -86,7 +87,7 @@ offsetted as (
 
 select
     row_id,
-    list_transform(groups, lambda g, i: list_transform(g, lambda x: cast(
+    list_transform(groups, lambda g, i: cast(list_transform(g, lambda x: cast(
         case
             when steps[i] > 0
                 then greatest(-8, least(7, round(
@@ -94,7 +95,7 @@ select
                 )))
             else 0
         end as tinyint
-    ))) as vector,
+    )) as tinyint[32])) as vector,
     steps,
     offsets,
     scale,

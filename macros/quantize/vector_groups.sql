@@ -1,10 +1,9 @@
 {#
-    A vector cut into groups of 32, the last one shorter where its length is no
-    multiple of 32. An expression.
+    A vector cut into groups of 32, the last one filled up with zeros. An expression.
 #}
 {% macro vector_groups(vector) -%}
     list_transform(
         range((len({{ vector }}) + 31) // 32),
-        lambda g: {{ vector }}[g * 32 + 1:g * 32 + 32]
+        lambda g: list_resize({{ vector }}[g * 32 + 1:g * 32 + 32], 32, 0)
     )
 {%- endmacro %}

@@ -120,7 +120,8 @@ list_transform(
 {{ relama.matmul_input(hidden, residual) }}
     {%- else -%}
 select
-    *,
+    * exclude (groups),
+    list_transform(groups, lambda g: cast(g as real[32])) as groups,
     list_transform(groups, lambda g: cast(list_sum(g) as real)) as sums
 from (
     select
@@ -149,12 +150,12 @@ list_transform(
     {%- else -%}
 list_transform(
     cast({{ block }} as struct(
-        vector real[][], steps real[], offsets real[], scale real, offset_scale real
+        vector real[32][], steps real[], offsets real[], scale real, offset_scale real
     )[]),
     lambda row: list_inner_product(
         row.steps,
         list_transform(
-            row.vector, lambda g, i: {{ relama.inner_product('g', x ~ '.groups[i]') }}
+            row.vector, lambda g, i: array_inner_product(g, {{ x }}.groups[i])
         )
     ) * row.scale + {{ relama.inner_product('row.offsets', x ~ '.sums') }} * row.offset_scale
 )
