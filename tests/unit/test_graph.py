@@ -63,7 +63,7 @@ def test_fused_graph() -> None:
 
 @pytest.mark.parametrize("disabled", [[], *([name] for name in PASSES), list(PASSES)])
 def test_passes_keep_every_tensor_exactly_once(disabled: list[str]) -> None:
-    graph = run_passes(llama.build(CONFIG), disabled)
+    graph = run_passes(llama.build(CONFIG), disabled=disabled)
     tensors = [part.tensor for weight in graph.weights.values() for part in weight.parts]
     expected = [
         part.tensor for weight in llama.build(CONFIG).weights.values() for part in weight.parts
@@ -80,7 +80,39 @@ def test_passes_do_not_change_their_input() -> None:
 
 def test_unknown_pass() -> None:
     with pytest.raises(InputError, match="no pass 'fuse'"):
-        run_passes(llama.build(CONFIG), ["fuse"])
+        run_passes(llama.build(CONFIG), disabled=["fuse"])
+
+
+def test_unknown_storage() -> None:
+    with pytest.raises(InputError, match=r"no storage 'float8'; storages: float32, int8"):
+        run_passes(llama.build(CONFIG), "float8")
+
+
+def test_norms_stay_float32() -> None:
+    weights = run_passes(llama.build(CONFIG), "int8").weights
+    assert {w.storage for name, w in weights.items() if "norm" in name} == {"float32"}
+    assert {w.storage for name, w in weights.items() if "norm" not in name} == {"int8"}
+
+
+def test_int4_keeps_the_embedding_and_the_head_in_int8() -> None:
+    weights = run_passes(llama.build(CONFIG), "int4").weights
+    assert weights["layer_00__qkv_proj_weight"].storage == "int4"
+    assert weights["embedding_weight"].storage == weights["lm_head_weight"].storage == "int8"
+    assert weights["final_norm_weight"].storage == "float32"
+    with pytest.raises(InputError, match="int4 needs the pass cut_blocks"):
+        run_passes(llama.build(CONFIG), "int4", ["cut_blocks"])
+
+
+@pytest.mark.parametrize(
+    ("intermediate_size", "blocks"),
+    [(88, 1), (6000, 1), (7000, 2), (120_000, 2), (240_000, 3)],
+)
+def test_only_linear_layers_are_cut_into_blocks(intermediate_size: int, blocks: int) -> None:
+    """Less than 300,000 elements are one block; none has more than 4.2 million."""
+    weights = run_passes(llama.build(replace(CONFIG, intermediate_size=intermediate_size))).weights
+    assert weights["layer_00__down_proj_weight"].blocks == blocks
+    assert weights["embedding_weight"].blocks == weights["lm_head_weight"].blocks == 0
+    assert weights["layer_00__mlp_norm_weight"].blocks == 0
 
 
 def small_graph(config: ModelConfig = CONFIG) -> Graph:
