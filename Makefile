@@ -26,6 +26,8 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/dbt --quiet compile --vars '{trace: true}' --target-path build/lint
 	$(BIN)/sqlfluff lint --processes 2 $(addprefix build/lint/compiled/relama/,models analyses tests)
+	$(BIN)/dbt --quiet compile --vars '{trace: true, decode: true}' --target-path build/lint_decode
+	$(BIN)/sqlfluff lint --processes 2 build/lint_decode/compiled/relama/models/layers
 
 types: $(INSTALLED)
 	$(BIN)/mypy --strict
