@@ -34,7 +34,7 @@ rounded as (
         select
             x.vector,
             row_number() over (order by x.sequence_id, x.position) as place,
-            32212254 / (w.norm * greatest(sqrt(
+            32212254 / (greatest(w.norm, 1) * greatest(sqrt(
                 cast({{ relama.inner_product('x.vector', 'x.vector') }} as double)
             ), 1e-30)) as factor
         from x
