@@ -10,7 +10,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -23,30 +24,75 @@ import yaml
 from generator.project.manifest import DISABLED_OPTIMIZERS
 
 ROOT = Path(__file__).parents[2]
-MACROS = [ROOT / "macros" / "tensor", ROOT / "macros" / "decode"]
+MACROS = [ROOT / "macros" / name for name in ("tensor", "decode", "quantize")]
+#: What only other macros call; their examples are examples of these.
+PARTS = {"block_matmul_pairs", "dequantized", "same", "vector_groups"}
 Vector = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Size:
+    """A matrix and how it is stored."""
+
+    rows: int
+    columns: int
+    blocks: int
+    plus: bool = False  # with a bias and a residual
+
+    @property
+    def name(self) -> str:
+        return f"{self.rows}_{self.columns}_{self.blocks}"
+
+
+SIZES = [
+    Size(1001, 300, 3, plus=True),
+    Size(7, 5, 1, plus=True),
+    Size(33, 20, 2),
+    Size(130, 8192, 2),
+]
+STORAGES = ["float32", "int8"]
 
 #: What is tested here, rendered by dbt.
 CALLS = {
     "sample": "relama.sample('logits', 'sampling')",
     "uniform": "relama.uniform('seed', 'sequence_id', 'position')",
     "collect_vector": "relama.collect_vector('elements', ['sequence_id', 'position'], 'y', 'i')",
-    "matmul": "relama.matmul('hidden', 'weight', 1001, 300, bias=true, residual='residual')",
+    "matmul": "relama.matmul('hidden', 'weight', bias=true, residual='residual')",
+    "quantize_int8": "relama.quantize_int8('weight', bias=true)",
 }
+#: The same, in the text for one new token of each sequence as well.
+BOTH_TEXTS = {
+    "attention": "relama.attention('rotated', 'cache', 'appended', 'pages', 'paged', 6, 2, 8)",
+    "kv_page": "relama.kv_page('cache', 8, page_size=64)",
+    "paged": "relama.paged('rotated', 'pages', 64)",
+}
+for size in SIZES:
+    plus = ", bias=true, residual='residual'" if size.plus else ""
+    for storage in STORAGES:
+        arguments = f"rows={size.rows}, blocks={size.blocks}, storage='{storage}'"
+        blocks = f"relama.matrix_blocks('weight', {arguments}, bias=true)"
+        product = f"blocks={size.blocks}, storage='{storage}'{plus}"
+        CALLS[f"blocks_{storage}_{size.name}"] = blocks
+        CALLS[f"rows_{storage}_{size.name}"] = f"relama.matrix_rows('blocks', {arguments})"
+        BOTH_TEXTS[f"product_{storage}_{size.name}"] = (
+            f"relama.block_matmul('hidden', 'blocks', {product})"
+        )
 
 #: A call of every portable variant; DuckDB has its own of most.
 DEFAULT_CALLS = {
+    "attention": "'rotated', 'cache', 'appended', 'pages', 'paged', 4, 2, 8",
     "collect_vector": "'elements', ['sequence_id'], 'y', 'i'",
     "exponential": "'x'",
     "inner_product": "'a', 'b'",
     "integer_divide": "'a', 2",
     "is_finite_vector": "'vector', 4",
-    "matmul": "'hidden', 'weight', true, 'residual'",
     "mean_square_quotient": "'a', 'b'",
     "rms_norm": "'hidden', 'weight', 1e-5",
     "rotary_angles": "'step_input', 'inverse_frequencies'",
     "rotary_embedding": "[('queries', 2), ('keys', 1)], 'angles', 4",
     "rounded_vector": "'vector', 4",
+    "same": "'a', 'b', ['sequence_id', 'position']",
     "series": "4, 's', 'number'",
     "softmax": "'scores', ['sequence_id']",
     "swiglu": "'gate_up', 4",
@@ -59,13 +105,20 @@ DEFAULT_CALLS = {
 
 @pytest.fixture(scope="module")
 def sql(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The SQL of `CALLS` and `DEFAULT_CALLS`, rendered by one call of dbt."""
-    calls = CALLS | {
+    """The SQL of all calls, rendered by dbt; that of the text for decoding ends in `_decode`."""
+    directory = tmp_path_factory.mktemp("dbt")
+    defaults = {
         f"default__{name}": f"relama.default__{name}({arguments})"
         for name, arguments in DEFAULT_CALLS.items()
     }
+    decode = rendered(directory, BOTH_TEXTS, "{decode: true}")
+    return rendered(directory, CALLS | BOTH_TEXTS | defaults, "{}") | {
+        f"{name}_decode": text for name, text in decode.items()
+    }
+
+
+def rendered(directory: Path, calls: Mapping[str, str], variables: str) -> dict[str, str]:
     inline = "\n".join(f"-- call {name}\n{{{{ {call} }}}}" for name, call in calls.items())
-    directory = tmp_path_factory.mktemp("dbt")
     profile = {"type": "duckdb", "path": ":memory:"}
     profiles = {"relama": {"target": "dev", "outputs": {"dev": profile}}}
     (directory / "profiles.yml").write_text(yaml.safe_dump(profiles))
@@ -75,6 +128,7 @@ def sql(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         ("--profiles-dir", directory),
         ("--target-path", directory / "target"),
         ("--log-path", directory / "logs"),
+        ("--vars", variables),
     ):
         command += [option, str(path)]
     environment = dict(os.environ, DBT_SEND_ANONYMOUS_USAGE_STATS="false")
@@ -93,12 +147,13 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
 def test_every_public_macro_has_an_example_with_a_unit_test() -> None:
     # The macros of state.sql are statements; every run of dbt begins with them.
-    names = {path.stem for folder in MACROS for path in folder.glob("*.sql")} - {"state"}
+    names = {path.stem for folder in MACROS for path in folder.glob("*.sql")} - {"state"} - PARTS
     examples = ROOT / "models" / "macro_examples"
     tests = yaml.safe_load((examples / "_unit_tests.yml").read_text())["unit_tests"]
-    tested = {test["model"].removesuffix("_example") for test in tests}
-    assert names <= tested
-    assert tested == {path.stem.removesuffix("_example") for path in examples.glob("*.sql")}
+    tested = {test["model"] for test in tests}
+    assert tested == {path.stem for path in examples.glob("*.sql")}
+    called = "".join(path.read_text() for path in examples.glob("*.sql"))
+    assert names <= set(re.findall(r"relama\.(\w+)\(", called))
 
 
 def test_every_portable_variant_renders(sql: dict[str, str]) -> None:
@@ -203,29 +258,227 @@ def test_collect_vector_sorts_shuffled_rows(
         np.testing.assert_array_equal(vector, np.sqrt(3 * np.arange(rows) + sequence_id))
 
 
-def test_matmul_in_two_halves_is_the_product(
-    sql: dict[str, str], connection: duckdb.DuckDBPyConnection
-) -> None:
-    assert "row_id < 500" in sql["matmul"]
-    assert "row_id >= 500" in sql["matmul"]
-    random = np.random.default_rng(0)
-    rows, columns, positions = 1001, 300, 3
-    matrix = random.normal(size=(rows, columns)).astype(np.float32)
-    bias = random.normal(size=rows).astype(np.float32)
-    hidden = random.normal(size=(positions, columns)).astype(np.float32)
-    residual = random.normal(size=(positions, rows)).astype(np.float32)
-    order = random.permutation(rows)
-    weight = pa.table({"row_id": order, "vector": lists(matrix[order]), "bias": bias[order]})
-    write(connection, "weight", weight)
-    for name, vectors in (("hidden", hidden), ("residual", residual)):
-        keys = {"sequence_id": np.zeros(positions, int), "position": np.arange(positions)}
-        write(connection, name, pa.table({**keys, "vector": lists(vectors)}))
+def test_matmul_is_the_product(sql: dict[str, str], connection: duckdb.DuckDBPyConnection) -> None:
+    matrix, bias = write_weight(connection, 1001, 300)
+    hidden, residual = write_hidden(connection, [(0, 3)], 300, 1001)
 
     product = connection.sql(sql["matmul"]).order("position").fetchall()
 
     expected = hidden.astype(float) @ matrix.T.astype(float) + bias + residual
-    assert [row[:2] for row in product] == [(0, position) for position in range(positions)]
+    assert [row[:2] for row in product] == [(0, position) for position in range(3)]
     np.testing.assert_allclose([row[2] for row in product], expected, rtol=0, atol=1e-4)
+
+
+def test_quantize_int8_rounds_to_the_nearest_code(
+    sql: dict[str, str], connection: duckdb.DuckDBPyConnection
+) -> None:
+    matrix, bias = write_weight(connection, 500, 77)
+    codes, scales = quantized(matrix)
+
+    rows = connection.sql(sql["quantize_int8"]).order("row_id").fetchall()
+
+    assert [row[0] for row in rows] == list(range(500))
+    np.testing.assert_array_equal([row[1] for row in rows], codes)
+    np.testing.assert_array_equal(np.array([row[2] for row in rows], np.float32), scales)
+    np.testing.assert_array_equal(np.array([row[3] for row in rows], np.float32), bias)
+    assert np.abs(codes * scales[:, None] - matrix).max() <= scales.max() * 0.50001
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: size.name)
+def test_matrix_rows_takes_blocks_apart(
+    sql: dict[str, str], connection: duckdb.DuckDBPyConnection, size: Size, storage: str
+) -> None:
+    matrix, _ = write_weight(connection, size.rows, size.columns)
+    write_blocks(connection, sql, size, storage)
+
+    rows = connection.sql(sql[f"rows_{storage}_{size.name}"]).order("row_id").fetchall()
+
+    assert connection.sql("from blocks").fetchall()[1:] == []
+    assert [row[0] for row in rows] == list(range(size.rows))
+    expected = matrix if storage == "float32" else quantized(matrix)[0]
+    np.testing.assert_array_equal([row[1] for row in rows], expected)
+
+
+#: How far a product may be off, as a share of the largest. Two positions at once are
+#: rounded to integers, the more coarsely the longer the rows are.
+PAIRS = {7: 1e-5, 33: 5e-5, 1001: 5e-4, 130: 5e-3}
+
+
+@pytest.mark.parametrize("text", ["", "_decode"])
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: size.name)
+@pytest.mark.parametrize("threads", [2, 4])
+def test_block_matmul_is_the_product(
+    sql: dict[str, str],
+    connection: duckdb.DuckDBPyConnection,
+    size: Size,
+    storage: str,
+    text: str,
+    threads: int,
+) -> None:
+    """Positions of three sequences in no order: one each to decode, an odd number otherwise."""
+    connection.execute(f"set threads = {threads}")
+    matrix, bias = write_weight(connection, size.rows, size.columns)
+    write_blocks(connection, sql, size, storage)
+    if storage == "int8":
+        codes, scales = quantized(matrix)
+        matrix = codes.astype(np.float32) * scales[:, None]
+    many = 5000 if size.columns < 100 else 8
+    lengths = [(0, 1), (3, 1), (7, 1)] if text else [(0, many), (3, 4), (7, many // 2 - 1)]
+    hidden, residual = write_hidden(connection, lengths, size.columns, size.rows)
+    expected = hidden.astype(float) @ matrix.T.astype(float)
+    if size.plus:
+        expected += bias + residual
+
+    statement = sql[f"product_{storage}_{size.name}{text}"]
+    product = connection.sql(statement).order("sequence_id, position").fetchall()
+
+    assert [row[:2] for row in product] == [(s, p) for s, count in lengths for p in range(count)]
+    tolerance = PAIRS[size.rows] if storage == "int8" and not text else 1e-5
+    differences = np.abs(np.array([row[2] for row in product]) - expected)
+    assert differences.max() < tolerance * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("text", ["", "_decode"])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_block_matmul_with_zeros(
+    sql: dict[str, str], connection: duckdb.DuckDBPyConnection, storage: str, text: str
+) -> None:
+    """A hidden state of zeros beside another, and a matrix of zeros."""
+    size = SIZES[2]
+    statement = sql[f"product_{storage}_{size.name}{text}"]
+    write_weight(connection, size.rows, size.columns)
+    write_blocks(connection, sql, size, storage)
+    write_hidden(connection, [(0, 1), (1, 1)], size.columns, size.rows)
+    connection.execute("update hidden set vector = list_transform(vector, lambda x: 0 * x)")
+    rows = connection.sql(statement).fetchall()
+    assert [list(row[2]) for row in rows] == [[0.0] * size.rows] * 2
+
+    connection.execute("update weight set vector = list_transform(vector, lambda x: 0 * x)")
+    write_blocks(connection, sql, size, storage)
+    write_hidden(connection, [(0, 1), (1, 1)], size.columns, size.rows)
+    rows = connection.sql(statement).fetchall()
+    assert [list(row[2]) for row in rows] == [[0.0] * size.rows] * 2
+
+
+@pytest.mark.parametrize("appended", [1, 3, 70])
+@pytest.mark.parametrize("paged", [0, 64, 128])
+def test_attention_over_pages(
+    sql: dict[str, str], connection: duckdb.DuckDBPyConnection, appended: int, paged: int
+) -> None:
+    """Sequences of different lengths; what `paged` says lies in pages, the rest in the cache."""
+    heads, kv_heads, width = 6, 2, 8
+    random = np.random.default_rng(appended + paged)
+    cached = {0: 130, 4: 5, 9: 0}
+    keys, values, queries = {}, {}, {}
+    for sequence_id, count in cached.items():
+        shape = (count + appended, kv_heads, width)
+        keys[sequence_id] = 2 * random.normal(size=shape).astype(np.float32)
+        values[sequence_id] = random.normal(size=shape).astype(np.float32)
+        queries[sequence_id] = 2 * random.normal(size=(appended, heads, width)).astype(np.float32)
+    for name, selected in (("cache", False), ("appended", True)):
+        places = [
+            (sequence_id, position, head)
+            for sequence_id, count in cached.items()
+            for position in (range(count, count + appended) if selected else range(count))
+            for head in range(kv_heads)
+        ]
+        random.shuffle(places)
+        columns = dict(
+            zip(("sequence_id", "position", "kv_head"), zip(*places, strict=True), strict=True)
+        )
+        columns["key"] = lists([keys[s][p, h] for s, p, h in places])
+        columns["value"] = lists([values[s][p, h] for s, p, h in places])
+        write(connection, name, pa.table(columns))
+    places = [
+        (sequence_id, count + i, head)
+        for sequence_id, count in cached.items()
+        for i in range(appended)
+        for head in range(heads + kv_heads)
+    ]
+    columns = dict(zip(("sequence_id", "position", "head"), zip(*places, strict=True), strict=True))
+    vectors = [
+        queries[s][p - cached[s], h] if h < heads else keys[s][p, h - heads] for s, p, h in places
+    ]
+    write(connection, "rotated", pa.table({**columns, "vector": lists(vectors)}))
+    pages = f"select * from ({sql['kv_page']}) where first_position < {paged}"
+    connection.execute(f"create or replace table pages as {pages}")
+    connection.execute(f"create or replace table paged as {sql['paged']}")
+    assert dict(connection.sql("from paged").fetchall()) == {0: paged, 4: 0, 9: 0}
+
+    for text in ("", "_decode") if appended == 1 else ("",):
+        rows = connection.sql(sql["attention" + text]).order("sequence_id, position").fetchall()
+        assert [row[:2] for row in rows] == sorted({place[:2] for place in places})
+        for sequence_id, position, vector in rows:
+            query = queries[sequence_id][position - cached[sequence_id]]
+            expected = attended(query, keys[sequence_id], values[sequence_id], position)
+            np.testing.assert_allclose(vector, expected, rtol=0, atol=1e-5)
+
+
+def attended(query: Matrix, keys: Matrix, values: Matrix, position: int) -> Vector:
+    """Attention of one position to all up to its own, the heads side by side."""
+    vectors = []
+    for head, row in enumerate(query.astype(float)):
+        kv_head = head * keys.shape[1] // len(query)
+        scores = keys[: position + 1, kv_head] @ row / np.sqrt(len(row))
+        weights = np.exp(scores - scores.max())
+        vectors.append(weights / weights.sum() @ values[: position + 1, kv_head])
+    return np.concatenate(vectors)
+
+
+def quantized(matrix: Matrix) -> tuple[npt.NDArray[np.int8], Matrix]:
+    """Codes of 8 bits and a scale for every row, halves rounded away from zero."""
+    largest = np.abs(matrix).max(axis=1).astype(float)
+    steps = matrix * (127 / largest)[:, None]
+    codes = np.sign(steps) * np.floor(np.abs(steps) + 0.5)
+    return codes.astype(np.int8), (largest / 127).astype(np.float32)
+
+
+def write_weight(
+    connection: duckdb.DuckDBPyConnection, rows: int, columns: int
+) -> tuple[Matrix, Matrix]:
+    """A random matrix and a bias, its rows in no order."""
+    random = np.random.default_rng(rows)
+    matrix = random.normal(size=(rows, columns)).astype(np.float32)
+    bias = random.normal(size=rows).astype(np.float32)
+    order = random.permutation(rows)
+    weight = pa.table({"row_id": order, "vector": lists(matrix[order]), "bias": bias[order]})
+    write(connection, "weight", weight)
+    return matrix, bias
+
+
+def write_blocks(
+    connection: duckdb.DuckDBPyConnection, sql: Mapping[str, str], size: Size, storage: str
+) -> None:
+    rows = "weight"
+    if storage == "int8":
+        connection.execute(f"create or replace table quantized as {sql['quantize_int8']}")
+        rows = "quantized"
+    statement = sql[f"blocks_{storage}_{size.name}"].replace("from weight", f"from {rows}")
+    connection.execute(f"create or replace table blocks as {statement}")
+
+
+def write_hidden(
+    connection: duckdb.DuckDBPyConnection,
+    lengths: list[tuple[int, int]],
+    columns: int,
+    rows: int,
+) -> tuple[Matrix, Matrix]:
+    """Random `hidden` and `residual` of these sequences, each in an order of its own."""
+    random = np.random.default_rng(columns)
+    places = [(sequence_id, p) for sequence_id, count in lengths for p in range(count)]
+    matrices = []
+    for name, width in (("hidden", columns), ("residual", rows)):
+        vectors = random.normal(size=(len(places), width)).astype(np.float32)
+        order = random.permutation(len(places))
+        keys = {
+            "sequence_id": [places[i][0] for i in order],
+            "position": [places[i][1] for i in order],
+        }
+        write(connection, name, pa.table({**keys, "vector": lists(vectors[order])}))
+        matrices.append(vectors)
+    return matrices[0], matrices[1]
 
 
 def probabilities(
@@ -279,5 +532,5 @@ def write(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> 
     connection.unregister("arrow")
 
 
-def lists(matrix: npt.NDArray[np.float32]) -> pa.Array:
+def lists(matrix: Iterable[Matrix]) -> pa.Array:
     return pa.array(list(matrix), pa.list_(pa.float32()))
