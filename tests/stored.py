@@ -1,0 +1,60 @@
+"""The weights as a built project holds them, for the oracle to compute with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from generator.architectures import build_graph
+from generator.checkpoint import Checkpoint
+from generator.checkpoint.base import FloatArray, Tensor
+from generator.graph import Weight
+from generator.passes import run_passes
+from generator.project.manifest import Project
+from generator.runtime.database import open_database
+
+
+def stored_tensors(
+    project: Project, checkpoint: Checkpoint, storage: str, disabled: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
+    """The checkpoint's tensors with what the weight tables hold in their place."""
+    tensors = dict(checkpoint.tensors)
+    graph = run_passes(build_graph(checkpoint), storage, disabled)
+    with open_database(project) as connection:
+        for weight in graph.weights.values():
+            if weight.rows == 1:
+                continue
+            if weight.blocks:
+                columns = ", ".join(f"block_{i}" for i in range(weight.blocks))
+                blocks = connection.execute(f"select {columns} from {weight.name}").fetchall()[0]
+                rows = [_row(row, weight) for block in blocks for row in block]
+            else:
+                relation = connection.execute(f"select * from {weight.name} order by row_id")
+                names = [column[0] for column in relation.description]
+                rows = [
+                    _row(dict(zip(names, row, strict=True)), weight) for row in relation.fetchall()
+                ]
+            matrix, first = np.array(rows, np.float32), 0
+            for part in weight.parts:
+                part_rows = matrix[first : first + part.rows]
+                tensors[part.tensor] = _tensor(part.tensor, part_rows)
+                first += part.rows
+    return tensors
+
+
+def _row(row: Any, weight: Weight) -> FloatArray:
+    """A row of the table, or of a block, as float32."""
+    if weight.storage == "float32":
+        return np.array(row["vector"] if isinstance(row, dict) else row, np.float32)
+    codes = np.array(row["vector"], np.float64)
+    if weight.storage == "int4":
+        steps, offsets = np.array(row["steps"], float), np.array(row["offsets"], float)
+        codes = codes * (row["scale"] * steps)[:, None]
+        codes = (codes + (row["offset_scale"] * offsets)[:, None]).ravel()[: weight.columns]
+        return codes.astype(np.float32)
+    return (codes * row["scale"]).astype(np.float32)
+
+
+def _tensor(name: str, rows: FloatArray) -> Tensor:
+    return Tensor(name, rows.shape, "F32", lambda start, stop: rows[start:stop])
