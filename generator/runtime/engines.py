@@ -73,17 +73,19 @@ class Session:
     def step(self) -> int:
         execute = self.connection.execute
         cached = self._cached + self._waiting
-        with self.state.transaction():
-            execute("delete from step")
-            with self._weights.reading():
-                for statement in self._decode if self._waiting == 1 else self._step:
-                    execute(statement)
-            for statement in self._appends:
+        *models, insert = self._decode if self._waiting == 1 else self._step
+        with self._weights.reading():
+            for statement in models:
                 execute(statement)
-            if cached // PAGE_SIZE > self._cached // PAGE_SIZE:
-                for statement in self._packs:
+            with self.state.transaction():
+                execute("delete from step")
+                execute(insert)
+                for statement in self._appends:
                     execute(statement)
-            chosen = _chosen(self.connection)
+                if cached // PAGE_SIZE > self._cached // PAGE_SIZE:
+                    for statement in self._packs:
+                        execute(statement)
+                chosen = _chosen(self.connection)
         self._cached, self._waiting = cached, 1
         return chosen
 

@@ -18,10 +18,10 @@ from generator.runtime.resident import Stored, block_size, hold, redirected, sto
 
 # Measured, see docs/decisions/0011-residency.md.
 _PROCESS = 130_000_000
-_STATEMENT_A_LAYER = 5_000_000
+_STATEMENT_A_LAYER = 3_000_000
 _STATEMENT = 32_000_000
 _RETAINED = 64_000_000
-_BUFFERS = 24_000_000
+_BUFFERS = 16_000_000
 _AHEAD = 24_000_000
 _BEHIND = 8_000_000
 
@@ -42,14 +42,14 @@ class Weights:
         """Prepares to insert a select that reads every weight into the table `step`.
 
         Returns:
-            What to execute for that, as often as needed.
+            What to execute for that: statements of their own, and last the insert.
         """
         if self.plan is None:
             connection.execute(f"prepare {name} as insert into step {select}")
             return [f"execute {name}"]
         # A prepared statement would hold its intermediate rows until it runs again.
-        creates, last = split(redirected(select, {table.name for table in self.plan.resident}))
-        return [*creates, f"insert into step {last}"]
+        resident = {table.name for table in self.plan.resident}
+        return split(redirected(select, resident), "insert into step")
 
     def reading(self) -> AbstractContextManager[None]:
         """Surrounds a statement that reads every weight once."""
@@ -59,11 +59,13 @@ class Weights:
 def overhead(tables: Sequence[Table], layers: int, threads: int) -> Overhead:
     """What a session needs beside the weights of a model of so many layers."""
     piece = max((table.piece for table in tables), default=0)
+    vectors = max((table.vectors for table in tables), default=0)
     return Overhead(
         process=max(resident_set() or 0, _PROCESS),
         statement=_STATEMENT + layers * _STATEMENT_A_LAYER,
-        working=_RETAINED + threads * piece,
-        buffers=_BUFFERS,
+        working=_RETAINED + threads * vectors,
+        # DuckDB holds all blocks of a piece until it has read the piece.
+        buffers=_BUFFERS + threads * piece,
         ahead=_AHEAD + _BEHIND,
     )
 
@@ -100,11 +102,14 @@ def limited(
     if plan.streamed:
         database -= plan.overhead.ahead
     connection.execute("set temp_directory = ''")
-    connection.execute(f"set memory_limit = '{database}B'")
+    # While weights are copied, nothing is computed.
+    copying = max(database, limit - plan.overhead.process - _RETAINED)
+    connection.execute(f"set memory_limit = '{copying}B'")
     connection.execute("set allocator_flush_threshold = '16MB'")
     names = {table.name for table in plan.resident}
     with closing(BlockFile(project.directory / DATABASE_FILE, block_size(connection))) as file:
         hold(connection, [weight for weight in stored if weight.table.name in names], file)
+        connection.execute(f"set memory_limit = '{database}B'")
         streamed = [w for w in stored if w.table.name not in names and not w.table.looked_up]
         if not streamed:
             yield Weights(plan)

@@ -51,8 +51,8 @@ class Table:
     Attributes:
         name: its name in the database.
         size: bytes that it takes, in memory and on disk.
-        piece: bytes that a thread needs to compute with it, at most: the largest piece
-            of a column that is read at once, as stored and as float32.
+        piece: bytes of the largest piece of a column that a thread reads at once.
+        vectors: bytes of the vectors that such a piece becomes: as stored, and as float32.
         elements: numbers in it, which is its multiply-adds a token.
         looked_up: only the rows of the step's tokens are read, not all of it.
     """
@@ -60,6 +60,7 @@ class Table:
     name: str
     size: int
     piece: int = 0
+    vectors: int = 0
     elements: int = 0
     looked_up: bool = False
 
@@ -144,7 +145,7 @@ def smallest_limit(overhead: Overhead, small: Sequence[Table] = ()) -> int:
 
 
 def plan_residency(
-    tables: Sequence[Table], limit: int, overhead: Overhead, *, small: int = 1 << 20
+    tables: Sequence[Table], limit: int, overhead: Overhead, *, small: int = 1 << 19
 ) -> Plan:
     """Keeps as many tables as fit, and streams the rest, spread evenly between them.
 

@@ -18,6 +18,8 @@ _RESIDENT = '"resident"."main".'
 #: Bytes of one value as DuckDB stores it uncompressed; a list is an offset.
 _WIDTHS = {"TINYINT": 1, "SMALLINT": 2, "INTEGER": 4, "FLOAT": 4, "BIGINT": 8, "DOUBLE": 8}
 _LIST_WIDTH = 8
+#: Tables of so many blocks share them with others.
+_SHARED = 2
 #: Bytes of tables that are packed at once: small ones share blocks.
 _PACKED = 32_000_000
 
@@ -66,6 +68,7 @@ def _stored(
     ).fetchall()
     columns: dict[tuple[int, int], dict[int, None]] = {}
     pieces: dict[tuple[int, int], int] = {}
+    vectors: dict[tuple[int, int], int] = {}
     size = elements = 0
     bitpacked = False
     for row_group, column, kind, count, compression, block, more in segments:
@@ -75,16 +78,18 @@ def _stored(
         size += count * _WIDTHS.get(kind, _LIST_WIDTH)
         if kind in ("TINYINT", "FLOAT"):
             elements += count
+            pieces[key] = pieces.get(key, 0) + count * _WIDTHS[kind]
             # What is not float32 is turned into float32 to be computed with.
-            bytes_each = 4 if kind == "FLOAT" else 4 + _WIDTHS[kind]
-            pieces[key] = pieces.get(key, 0) + count * bytes_each
+            as_float = 0 if kind == "FLOAT" else count * _WIDTHS["FLOAT"]
+            vectors[key] = vectors.get(key, 0) + count * _WIDTHS[kind] + as_float
         bitpacked |= kind == "TINYINT" and compression == "BitPacking"
     # Threads read the columns side by side.
     side_by_side = chain.from_iterable(zip_longest(*columns.values()))
     blocks = dict.fromkeys(block for block in side_by_side if block is not None)
-    if bitpacked:
+    if len(blocks) > _SHARED:
         size = len(blocks) * block_size
-    table = Table(name, size, max(pieces.values(), default=0), elements, looked_up)
+    piece, vector = (max(sizes.values(), default=0) for sizes in (pieces, vectors))
+    table = Table(name, size, piece, vector, elements, looked_up)
     return Stored(table, tuple(blocks), bitpacked)
 
 
@@ -120,7 +125,7 @@ def hold(
 
 
 def _is_large(weight: Stored) -> bool:
-    return len(weight.blocks) > 4
+    return len(weight.blocks) > _SHARED
 
 
 def redirected(statement: str, names: Collection[str]) -> str:
