@@ -279,9 +279,12 @@ def plan(
 @_DIRECTORY
 @_sampling_options
 @click.option("--system", metavar="TEXT", help="System message.")
+@_MEMORY_LIMIT
 @_JSON
 @report_errors
-def chat(directory: Path, system: str | None, as_json: bool, **sampling: Any) -> None:
+def chat(
+    directory: Path, system: str | None, memory_limit: str | None, as_json: bool, **sampling: Any
+) -> None:
     """Converse; the KV cache is kept from turn to turn. End with Ctrl-D or /exit."""
     from generator.project.manifest import load_project
     from generator.runtime.engines import open_engine
@@ -296,7 +299,7 @@ def chat(directory: Path, system: str | None, as_json: bool, **sampling: Any) ->
     tokenizer.render_chat([*messages, {"role": "user", "content": ""}])
     turns = []
     began = time.perf_counter()
-    with open_engine(project, "session") as engine:
+    with open_engine(project, "session", _limit(project, memory_limit)) as engine:
         compile_s = time.perf_counter() - began
         while (line := read_line(as_json)) is not None:
             if not line:
@@ -350,9 +353,12 @@ def logits(directory: Path, prompt: str, top: int, as_json: bool) -> None:
 @_DIRECTORY
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--max-tokens", type=int, metavar="N", help="Score the first N tokens.")
+@_MEMORY_LIMIT
 @_JSON
 @report_errors
-def perplexity(directory: Path, file: Path, max_tokens: int | None, as_json: bool) -> None:
+def perplexity(
+    directory: Path, file: Path, max_tokens: int | None, memory_limit: str | None, as_json: bool
+) -> None:
     """Score FILE: negative log-likelihood and perplexity, computed in SQL."""
     from generator.project.manifest import load_project
     from generator.runtime.scoring import negative_log_likelihood
@@ -366,7 +372,8 @@ def perplexity(directory: Path, file: Path, max_tokens: int | None, as_json: boo
     token_ids = ProjectTokenizer(directory).encode(text)[:max_tokens]
     with bar("Scoring", unit="tokens", hidden=as_json) as move:
         move(total=len(token_ids), advance=1)
-        nll = negative_log_likelihood(project, token_ids, move)
+        limit = _limit(project, memory_limit)
+        nll = negative_log_likelihood(project, token_ids, move, limit)
     result = {"tokens": len(token_ids), "nll": nll, "perplexity": of(nll, len(token_ids))}
     _prints(as_json, result)
     if not as_json:

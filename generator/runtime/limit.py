@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from generator.config import ModelConfig
 from generator.project.manifest import Project
 from generator.runtime.database import DATABASE_FILE
 from generator.runtime.pieces import split
@@ -18,7 +19,9 @@ from generator.runtime.resident import Stored, block_size, hold, redirected, sto
 
 # Measured, see docs/decisions/0011-residency.md.
 _PROCESS = 130_000_000
-_STATEMENT_A_LAYER = 3_000_000
+_STATE_A_LAYER = 3_000_000
+_WHOLE_A_LAYER = 8_000_000
+_VECTORS_A_LAYER = 16
 _STATEMENT = 32_000_000
 _RETAINED = 64_000_000
 _BUFFERS = 16_000_000
@@ -38,6 +41,12 @@ class Weights:
     plan: Plan | None = None
     prefetcher: Prefetcher | None = None
 
+    def redirected(self, select: str) -> str:
+        """A select that reads resident weights in memory."""
+        if self.plan is None:
+            return select
+        return redirected(select, {table.name for table in self.plan.resident})
+
     def prepared(self, connection: duckdb.DuckDBPyConnection, name: str, select: str) -> list[str]:
         """Prepares to insert a select that reads every weight into the table `step`.
 
@@ -48,21 +57,33 @@ class Weights:
             connection.execute(f"prepare {name} as insert into step {select}")
             return [f"execute {name}"]
         # A prepared statement would hold its intermediate rows until it runs again.
-        resident = {table.name for table in self.plan.resident}
-        return split(redirected(select, resident), "insert into step")
+        return split(self.redirected(select), "insert into step")
 
     def reading(self) -> AbstractContextManager[None]:
         """Surrounds a statement that reads every weight once."""
         return self.prefetcher.reading() if self.prefetcher else nullcontext()
 
 
-def overhead(tables: Sequence[Table], layers: int, threads: int) -> Overhead:
-    """What a session needs beside the weights of a model of so many layers."""
+def overhead(
+    tables: Sequence[Table], config: ModelConfig, threads: int, whole: int = 0
+) -> Overhead:
+    """What a session needs beside the weights.
+
+    Args:
+        tables: the weights.
+        config: of the model.
+        threads: DuckDB's.
+        whole: positions of a statement that is run in one piece; 0 where none is.
+    """
     piece = max((table.piece for table in tables), default=0)
     vectors = max((table.vectors for table in tables), default=0)
+    statement = _STATEMENT + config.num_hidden_layers * _STATE_A_LAYER
+    if whole:
+        position = _VECTORS_A_LAYER * 4 * (config.hidden_size + config.intermediate_size)
+        statement += config.num_hidden_layers * (_WHOLE_A_LAYER + whole * position)
     return Overhead(
         process=max(resident_set() or 0, _PROCESS),
-        statement=_STATEMENT + layers * _STATEMENT_A_LAYER,
+        statement=statement,
         working=_RETAINED + threads * vectors,
         # DuckDB holds all blocks of a piece until it has read the piece.
         buffers=_BUFFERS + threads * piece,
@@ -71,7 +92,11 @@ def overhead(tables: Sequence[Table], layers: int, threads: int) -> Overhead:
 
 
 def plan_session(
-    project: Project, connection: duckdb.DuckDBPyConnection, statement: str, limit: int
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    limit: int,
+    whole: int = 0,
 ) -> tuple[Plan, list[Stored]]:
     """The plan of a session that runs `statement`, and how its weights are stored.
 
@@ -81,15 +106,22 @@ def plan_session(
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
     stored = stored_weights(connection, statement)
     tables = [weight.table for weight in stored]
-    layers = project.config.num_hidden_layers
-    return plan_residency(tables, limit, overhead(tables, layers, threads)), stored
+    needed = overhead(tables, project.config, threads, whole)
+    return plan_residency(tables, limit, needed), stored
 
 
 @contextmanager
 def limited(
-    project: Project, connection: duckdb.DuckDBPyConnection, statement: str, limit: int | None
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    limit: int | None,
+    whole: int = 0,
 ) -> Iterator[Weights]:
     """Sets a connection up to run `statement` within `limit` bytes; None is no limit.
+
+    Args:
+        whole: positions that it reads at once if it is run in one piece, or 0.
 
     Raises:
         InputError: the limit is too small.
@@ -97,7 +129,7 @@ def limited(
     if limit is None:
         yield Weights()
         return
-    plan, stored = plan_session(project, connection, statement, limit)
+    plan, stored = plan_session(project, connection, statement, limit, whole)
     database = limit - plan.overhead.process - plan.overhead.working
     if plan.streamed:
         database -= plan.overhead.ahead

@@ -1,5 +1,7 @@
 """The plan of a memory limit: what it promises for any tables and any limit."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,7 +90,7 @@ def test_the_streamed_tables_are_spread_evenly() -> None:
     plan = planned(tables, OVERHEAD.total + 1500)
     places = [tables.index(table) for table in plan.streamed]
     assert len(places) == 5
-    assert all(3 <= b - a <= 5 for a, b in zip(places, places[1:], strict=False))
+    assert all(3 <= b - a <= 5 for a, b in itertools.pairwise(places))
 
 
 def test_a_table_that_is_looked_up_is_not_read_for_a_token() -> None:
