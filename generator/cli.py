@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -28,6 +28,9 @@ from generator.console import (
 from generator.errors import InputError
 from generator.passes import PASSES, STORAGES
 
+if TYPE_CHECKING:
+    from generator.project.manifest import Project
+
 
 def _prints(as_json: bool, result: dict[str, Any]) -> None:
     if as_json:
@@ -46,6 +49,11 @@ _MODEL = click.option(
     metavar="PATH",
     type=click.Path(path_type=Path),
     help="A Hugging Face directory or a GGUF file.",
+)
+_MEMORY_LIMIT = click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    help="Keep the process under SIZE of memory, e.g. 1500MB; see relama plan.",
 )
 
 
@@ -153,6 +161,7 @@ def build(directory: Path, full_refresh: bool, as_json: bool) -> None:
 @click.option(
     "--engine", type=click.Choice(["session", "dbt"]), default="session", show_default=True
 )
+@_MEMORY_LIMIT
 @_JSON
 @report_errors
 def generate(
@@ -161,6 +170,7 @@ def generate(
     chat: bool,
     system: str | None,
     engine: str,
+    memory_limit: str | None,
     as_json: bool,
     **sampling: Any,
 ) -> None:
@@ -181,7 +191,7 @@ def generate(
     else:
         prompt_ids = tokenizer.encode(text)
     began = time.perf_counter()
-    with open_engine(project, engine) as opened:
+    with open_engine(project, engine, _limit(project, memory_limit)) as opened:
         compile_s = time.perf_counter() - began
         generation = run(
             project,
@@ -206,11 +216,75 @@ def generate(
 
 @main.command()
 @_DIRECTORY
-@_sampling_options
-@click.option("--system", metavar="TEXT", help="System message.")
+@click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    help="Memory of the process, e.g. 1500MB; by default what the machine has available.",
+)
+@click.option(
+    "--disk-speed", type=float, metavar="MB/S", help="Megabytes a second; measured by default."
+)
 @_JSON
 @report_errors
-def chat(directory: Path, system: str | None, as_json: bool, **sampling: Any) -> None:
+def plan(
+    directory: Path, memory_limit: str | None, disk_speed: float | None, as_json: bool
+) -> None:
+    """Show which weights a memory limit keeps in memory and which it streams from disk.
+
+    Nothing is generated. The seconds a token are a lower bound: the slower one of reading
+    the streamed weights and multiplying all of them, at speeds measured on this machine.
+    """
+    from generator.project.manifest import load_project
+    from generator.runtime.forecast import forecast, layer_numbers
+    from generator.runtime.residency import megabytes
+    from generator.runtime.tokenizer import ProjectTokenizer
+
+    if disk_speed is not None and disk_speed <= 0:
+        raise InputError(f"disk-speed must be positive, not {disk_speed:g}.")
+    project = load_project(directory)
+    ProjectTokenizer(directory)  # A session holds it in memory, and the plan counts that.
+    limit = _limit(project, memory_limit)
+    with waiting("Measuring", as_json):
+        result = forecast(project, limit, disk_speed and disk_speed * 1e6)
+    _prints(as_json, result.as_json())
+    if as_json:
+        return
+    table = Table("weights", "in memory", "", "streamed", "", title=None)
+    for kind, resident, streamed in result.groups():
+        cells = []
+        for tables in (resident, streamed):
+            layers = layer_numbers(tables)
+            cells.append(f"layers {layers}" if layers else "all" if tables else "")
+            cells.append(megabytes(sum(t.size for t in tables)) if tables else "")
+        table.add_row(kind, *cells)
+    Console().print(table)
+    found, overhead = result.plan, result.plan.overhead
+    streaming = overhead.streaming if found.streamed else 0
+    click.echo(
+        f"Limit {megabytes(found.limit)}: {megabytes(found.resident_bytes)} of weights, "
+        f"{megabytes(overhead.process)} process, {megabytes(overhead.statement)} state and "
+        f"statement, {megabytes(overhead.working)} working vectors"
+        + (f", {megabytes(streaming)} for streaming." if streaming else ".")
+    )
+    given = "as given" if disk_speed else "measured"
+    click.echo(
+        f"A token: {megabytes(found.streamed_bytes)} from disk at {result.disk / 1e6:,.0f} MB/s "
+        f"({given}), {found.multiply_adds / 1e6:,.0f} million multiply-adds at "
+        f"{result.compute / 1e9:.2f} billion a second (measured): at least "
+        f"{result.seconds_a_token:.2f} s."
+    )
+
+
+@main.command()
+@_DIRECTORY
+@_sampling_options
+@click.option("--system", metavar="TEXT", help="System message.")
+@_MEMORY_LIMIT
+@_JSON
+@report_errors
+def chat(
+    directory: Path, system: str | None, memory_limit: str | None, as_json: bool, **sampling: Any
+) -> None:
     """Converse; the KV cache is kept from turn to turn. End with Ctrl-D or /exit."""
     from generator.project.manifest import load_project
     from generator.runtime.engines import open_engine
@@ -225,7 +299,7 @@ def chat(directory: Path, system: str | None, as_json: bool, **sampling: Any) ->
     tokenizer.render_chat([*messages, {"role": "user", "content": ""}])
     turns = []
     began = time.perf_counter()
-    with open_engine(project, "session") as engine:
+    with open_engine(project, "session", _limit(project, memory_limit)) as engine:
         compile_s = time.perf_counter() - began
         while (line := read_line(as_json)) is not None:
             if not line:
@@ -279,9 +353,12 @@ def logits(directory: Path, prompt: str, top: int, as_json: bool) -> None:
 @_DIRECTORY
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--max-tokens", type=int, metavar="N", help="Score the first N tokens.")
+@_MEMORY_LIMIT
 @_JSON
 @report_errors
-def perplexity(directory: Path, file: Path, max_tokens: int | None, as_json: bool) -> None:
+def perplexity(
+    directory: Path, file: Path, max_tokens: int | None, memory_limit: str | None, as_json: bool
+) -> None:
     """Score FILE: negative log-likelihood and perplexity, computed in SQL."""
     from generator.project.manifest import load_project
     from generator.runtime.scoring import negative_log_likelihood
@@ -295,7 +372,8 @@ def perplexity(directory: Path, file: Path, max_tokens: int | None, as_json: boo
     token_ids = ProjectTokenizer(directory).encode(text)[:max_tokens]
     with bar("Scoring", unit="tokens", hidden=as_json) as move:
         move(total=len(token_ids), advance=1)
-        nll = negative_log_likelihood(project, token_ids, move)
+        limit = _limit(project, memory_limit)
+        nll = negative_log_likelihood(project, token_ids, move, limit)
     result = {"tokens": len(token_ids), "nll": nll, "perplexity": of(nll, len(token_ids))}
     _prints(as_json, result)
     if not as_json:
@@ -362,6 +440,15 @@ def docs(directory: Path, as_json: bool) -> None:
     _prints(as_json, {"file": str(page)})
     if not as_json:
         click.echo(f"Open {page} in a browser.")
+
+
+def _limit(project: Project, given: str | None) -> int | None:
+    """The memory limit in bytes: the option's, or that of the project's variables, or none."""
+    from generator.project.variables import memory_limit
+    from generator.runtime.residency import parse_size
+
+    text = given if given is not None else memory_limit(project)
+    return None if text is None else parse_size(text)
 
 
 def _settings(directory: Path, options: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from generator.project.describe import kv_cache_name, kv_pages_name
 from generator.project.manifest import PAGE_SIZE, Project
 from generator.runtime import dbt
 from generator.runtime.database import SEQUENCE, State, open_database
+from generator.runtime.limit import Weights, limited
 from generator.runtime.statements import compiled, decode_statements, session_statements
 
 
@@ -39,16 +40,18 @@ class Session:
         connection: duckdb.DuckDBPyConnection,
         sql: Mapping[str, str],
         decode: Mapping[str, str],
+        weights: Weights | None = None,
     ) -> None:
         self.connection = connection
         self.state = State(project, connection)
+        self._weights = weights or Weights()
         layers = range(project.config.num_hidden_layers)
         caches = [kv_cache_name(layer) for layer in layers]
         pages = [kv_pages_name(layer) for layer in layers]
         self._cached, self._waiting = 0, 0
         try:
-            connection.execute(f"prepare step as insert into step {sql['step']}")
-            connection.execute(f"prepare decode as insert into step {decode['step']}")
+            self._step = self._weights.prepared(connection, "step", sql["step"])
+            self._decode = self._weights.prepared(connection, "decode", decode["step"])
             appends = {table: sql[table] for table in (*caches, "tokens")}
             appends |= {table: decode[table] for table in pages}
             for table, select in appends.items():
@@ -70,15 +73,19 @@ class Session:
     def step(self) -> int:
         execute = self.connection.execute
         cached = self._cached + self._waiting
-        with self.state.transaction():
-            execute("delete from step")
-            execute("execute decode" if self._waiting == 1 else "execute step")
-            for statement in self._appends:
+        *models, insert = self._decode if self._waiting == 1 else self._step
+        with self._weights.reading():
+            for statement in models:
                 execute(statement)
-            if cached // PAGE_SIZE > self._cached // PAGE_SIZE:
-                for statement in self._packs:
+            with self.state.transaction():
+                execute("delete from step")
+                execute(insert)
+                for statement in self._appends:
                     execute(statement)
-            chosen = _chosen(self.connection)
+                if cached // PAGE_SIZE > self._cached // PAGE_SIZE:
+                    for statement in self._packs:
+                        execute(statement)
+                chosen = _chosen(self.connection)
         self._cached, self._waiting = cached, 1
         return chosen
 
@@ -112,12 +119,23 @@ def _chosen(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 @contextmanager
-def open_engine(project: Project, name: str) -> Iterator[Engine]:
-    """The engine `session` or `dbt`, ready to start. Raises `ProjectError` where not built."""
+def open_engine(project: Project, name: str, memory_limit: int | None = None) -> Iterator[Engine]:
+    """The engine `session` or `dbt`, ready to start.
+
+    Args:
+        memory_limit: bytes that this process may have in memory, engine `session`.
+
+    Raises:
+        ProjectError: the project is not built.
+        InputError: the limit is too small for the model.
+    """
     if name == "dbt":
         yield DbtEngine(project)
     else:
         sql = compiled(project, session_statements(project))
         decode = compiled(project, decode_statements(project), decode=True)
-        with open_database(project) as connection:
-            yield Session(project, connection, sql, decode)
+        with (
+            open_database(project) as connection,
+            limited(project, connection, decode["step"], memory_limit) as weights,
+        ):
+            yield Session(project, connection, sql, decode, weights)

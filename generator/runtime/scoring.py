@@ -13,6 +13,7 @@ from generator.errors import InputError
 from generator.project.describe import kv_cache_name, kv_pages_name
 from generator.project.manifest import Project
 from generator.runtime.database import SEQUENCE, open_database, scratch
+from generator.runtime.limit import limited
 from generator.runtime.statements import compiled
 
 #: Positions that one scoring step reads: bounds the memory of the logits.
@@ -50,14 +51,15 @@ def negative_log_likelihood(
     project: Project,
     token_ids: Sequence[int],
     on_progress: Callable[[int], None] = lambda done: None,
+    memory_limit: int | None = None,
 ) -> float:
     """The summed -log p of every token after the first, in nats, computed in SQL.
 
     Reads `CHUNK` tokens a step through the KV cache; calls `on_progress` with
-    the number of tokens scored by each.
+    the number of tokens scored by each. `memory_limit` is in bytes of this process.
 
     Raises:
-        InputError: fewer than two tokens, or more than the context holds.
+        InputError: fewer than two tokens, more than the context holds, or too small a limit.
     """
     if len(token_ids) < 2:
         raise InputError("A text needs at least two tokens to be scored.")
@@ -65,9 +67,13 @@ def negative_log_likelihood(
     caches, pages = [kv_cache_name(i) for i in layers], [kv_pages_name(i) for i in layers]
     names = [*caches, *pages]
     sql = compiled(project, ["score", *caches]) | compiled(project, pages, decode=True)
-    with open_database(project) as connection, scratch(project, connection) as state:
+    with (
+        open_database(project) as connection,
+        limited(project, connection, sql["score"], memory_limit, whole=CHUNK) as weights,
+        scratch(project, connection) as state,
+    ):
         state.check_tokens(token_ids)
-        connection.execute(f"prepare score as insert into step {sql['score']}")
+        connection.execute(f"prepare score as insert into step {weights.redirected(sql['score'])}")
         for name in names:
             connection.execute(f"prepare append_{name} as insert into {name} {sql[name]}")
         state.append_tokens(token_ids[:1], first_position=0)
@@ -75,7 +81,8 @@ def negative_log_likelihood(
             chunk = token_ids[first : first + CHUNK]
             state.append_tokens(chunk, first_position=first)
             connection.execute("delete from step")
-            connection.execute("execute score")
+            with weights.reading():
+                connection.execute("execute score")
             for name in names:
                 connection.execute(f"execute append_{name}")
             connection.execute(

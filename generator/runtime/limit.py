@@ -1,0 +1,153 @@
+"""A memory limit for a session: plans residency, and prepares the connection for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import duckdb
+
+from generator.config import ModelConfig
+from generator.project.manifest import Project
+from generator.runtime.database import DATABASE_FILE
+from generator.runtime.pieces import split
+from generator.runtime.prefetch import BlockFile, Prefetcher
+from generator.runtime.process_memory import resident_set
+from generator.runtime.residency import Overhead, Plan, Table, plan_residency
+from generator.runtime.resident import Stored, block_size, hold, redirected, stored_weights
+
+# Measured, see docs/decisions/0011-residency.md.
+_PROCESS = 130_000_000
+_STATE_A_LAYER = 3_000_000
+_WHOLE_A_LAYER = 8_000_000
+_VECTORS_A_LAYER = 16
+_STATEMENT = 32_000_000
+_RETAINED = 64_000_000
+_BUFFERS = 16_000_000
+_AHEAD = 24_000_000
+_BEHIND = 8_000_000
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a session: where a statement finds them, and how it reads them.
+
+    Attributes:
+        plan: what is where; None without a limit.
+        prefetcher: reads the streamed ones ahead; None where none are streamed.
+    """
+
+    plan: Plan | None = None
+    prefetcher: Prefetcher | None = None
+
+    def redirected(self, select: str) -> str:
+        """A select that reads resident weights in memory."""
+        if self.plan is None:
+            return select
+        return redirected(select, {table.name for table in self.plan.resident})
+
+    def prepared(self, connection: duckdb.DuckDBPyConnection, name: str, select: str) -> list[str]:
+        """Prepares to insert a select that reads every weight into the table `step`.
+
+        Returns:
+            What to execute for that: statements of their own, and last the insert.
+        """
+        if self.plan is None:
+            connection.execute(f"prepare {name} as insert into step {select}")
+            return [f"execute {name}"]
+        # A prepared statement would hold its intermediate rows until it runs again.
+        return split(self.redirected(select), "insert into step")
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Surrounds a statement that reads every weight once."""
+        return self.prefetcher.reading() if self.prefetcher else nullcontext()
+
+
+def overhead(
+    tables: Sequence[Table], config: ModelConfig, threads: int, whole: int = 0
+) -> Overhead:
+    """What a session needs beside the weights.
+
+    Args:
+        tables: the weights.
+        config: of the model.
+        threads: DuckDB's.
+        whole: positions of a statement that is run in one piece; 0 where none is.
+    """
+    piece = max((table.piece for table in tables), default=0)
+    vectors = max((table.vectors for table in tables), default=0)
+    statement = _STATEMENT + config.num_hidden_layers * _STATE_A_LAYER
+    if whole:
+        position = _VECTORS_A_LAYER * 4 * (config.hidden_size + config.intermediate_size)
+        statement += config.num_hidden_layers * (_WHOLE_A_LAYER + whole * position)
+    return Overhead(
+        process=max(resident_set() or 0, _PROCESS),
+        statement=statement,
+        working=_RETAINED + threads * vectors,
+        # DuckDB holds all blocks of a piece until it has read the piece.
+        buffers=_BUFFERS + threads * piece,
+        ahead=_AHEAD + _BEHIND,
+    )
+
+
+def plan_session(
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    limit: int,
+    whole: int = 0,
+) -> tuple[Plan, list[Stored]]:
+    """The plan of a session that runs `statement`, and how its weights are stored.
+
+    Raises:
+        InputError: the limit is too small.
+    """
+    ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
+    stored = stored_weights(connection, statement)
+    tables = [weight.table for weight in stored]
+    needed = overhead(tables, project.config, threads, whole)
+    return plan_residency(tables, limit, needed), stored
+
+
+@contextmanager
+def limited(
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    limit: int | None,
+    whole: int = 0,
+) -> Iterator[Weights]:
+    """Sets a connection up to run `statement` within `limit` bytes; None is no limit.
+
+    Args:
+        whole: positions that it reads at once if it is run in one piece, or 0.
+
+    Raises:
+        InputError: the limit is too small.
+    """
+    if limit is None:
+        yield Weights()
+        return
+    plan, stored = plan_session(project, connection, statement, limit, whole)
+    database = limit - plan.overhead.process - plan.overhead.working
+    if plan.streamed:
+        database -= plan.overhead.ahead
+    connection.execute("set temp_directory = ''")
+    # While weights are copied, nothing is computed.
+    copying = max(database, limit - plan.overhead.process - _RETAINED)
+    connection.execute(f"set memory_limit = '{copying}B'")
+    connection.execute("set allocator_flush_threshold = '16MB'")
+    names = {table.name for table in plan.resident}
+    with closing(BlockFile(project.directory / DATABASE_FILE, block_size(connection))) as file:
+        hold(connection, [weight for weight in stored if weight.table.name in names], file)
+        connection.execute(f"set memory_limit = '{database}B'")
+        streamed = [w for w in stored if w.table.name not in names and not w.table.looked_up]
+        if not streamed:
+            yield Weights(plan)
+            return
+        blocks = [block for weight in streamed for block in weight.blocks]
+        prefetcher = Prefetcher(file, blocks, window=_AHEAD, behind=_BEHIND)
+        with closing(prefetcher):
+            prefetcher.start()
+            yield Weights(plan, prefetcher)

@@ -1,0 +1,83 @@
+"""Memory limits on a real model, in a process of its own that the system measures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generator.project.manifest import Project
+from generator.runtime.engines import open_engine
+
+PROMPT = "The capital of France is"
+TOKENS = 5
+
+
+def generated(project: Project, *options: str) -> tuple[dict[str, Any], int]:
+    """What `relama generate --json` prints, and the process's largest resident set in bytes."""
+    command = [sys.executable, "-m", "generator.cli", "generate", str(project.directory), PROMPT]
+    command += ["--max-tokens", str(TOKENS), "--json", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return json.loads(output), usage.ru_maxrss * 1024
+
+
+def planned(project: Project, limit: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "generator.cli", "plan", str(project.directory), "--json"]
+    run = subprocess.run([*command, "--memory-limit", limit], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    result: dict[str, Any] = json.loads(run.stdout)
+    return result
+
+
+@pytest.mark.parametrize(("limit", "streams"), [("520MB", True), ("1500MB", False)])
+def test_the_process_keeps_under_its_limit(
+    smollm2_project: Project, limit: str, streams: bool
+) -> None:
+    plan = planned(smollm2_project, limit)
+    assert bool(plan["streamed"]) is streams
+    unlimited, _ = generated(smollm2_project)
+    result, peak = generated(smollm2_project, "--memory-limit", limit)
+    assert result["ids"] == unlimited["ids"]
+    assert peak <= 1.1 * plan["memory_limit"]
+
+
+def test_the_limit_of_the_projects_variables_holds(smollm2_project: Project) -> None:
+    settings = smollm2_project.directory / "dbt_project.yml"
+    before = settings.read_text()
+    assert "  memory_limit: null\n" in before
+    try:
+        settings.write_text(before.replace("memory_limit: null", "memory_limit: 100MB"))
+        command = [sys.executable, "-m", "generator.cli", "plan", str(smollm2_project.directory)]
+        run = subprocess.run(command, capture_output=True, text=True)
+    finally:
+        settings.write_text(before)
+    assert run.returncode == 1
+    assert run.stderr.startswith("Error: A memory limit of 100 MB is too small for this model;")
+
+
+def test_a_limit_that_holds_everything_changes_no_token(tiny_project: Project) -> None:
+    prompt = [46, 75, 82, 82, 85]
+
+    def continued(limit: int | None) -> list[int]:
+        with open_engine(tiny_project, "session", limit) as engine:
+            engine.start(prompt, (0.8, 20, 0.9, 7))
+            return [engine.step() for _ in range(40)]
+
+    assert continued(2_000_000_000) == continued(None)
+
+
+def test_plan_names_every_weight_once(tiny_project: Project) -> None:
+    plan = planned(tiny_project, "1GB")
+    names = [*plan["resident"], *plan["streamed"]]
+    weights = Path(tiny_project.directory / "models" / "weights").rglob("*_weight.sql")
+    assert sorted(names) == sorted(path.stem for path in weights)

@@ -1,0 +1,109 @@
+"""The plan of a memory limit: what it promises for any tables and any limit."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from generator.errors import InputError
+from generator.runtime.residency import Overhead, Plan, Table, parse_size, plan_residency
+
+OVERHEAD = Overhead(process=100, statement=20, working=30, buffers=8, ahead=2)
+SMALL = 10
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1500MB", 1_500_000_000),
+        ("1.5GB", 1_500_000_000),
+        ("1.5 gb", 1_500_000_000),
+        ("800MiB", 800 * 1024**2),
+        ("2GiB", 2 * 1024**3),
+        ("64KB", 64_000),
+        ("123B", 123),
+    ],
+)
+def test_sizes_are_those_of_duckdb(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MB", "1500", "-1GB", "1.5XB", "1,5GB", "80%", "1e9B"])
+def test_what_is_no_size_is_refused_in_one_sentence(text: str) -> None:
+    with pytest.raises(InputError, match="is not a size; write it like 1500MB"):
+        parse_size(text)
+
+
+def test_zero_is_refused() -> None:
+    with pytest.raises(InputError, match="must be positive"):
+        parse_size("0MB")
+
+
+def planned(tables: list[Table], limit: int) -> Plan:
+    return plan_residency(tables, limit, OVERHEAD, small=SMALL)
+
+
+def used(plan: Plan) -> int:
+    streaming = OVERHEAD.streaming if plan.streamed else 0
+    return OVERHEAD.total - OVERHEAD.streaming + streaming + plan.resident_bytes
+
+
+TABLES = st.lists(st.integers(1, 200), min_size=1, max_size=40).map(
+    lambda sizes: [Table(f"table_{i}", size) for i, size in enumerate(sizes)]
+)
+
+
+@given(TABLES, st.integers(0, 10_000))
+def test_a_plan_keeps_to_the_limit_and_loses_no_table(tables: list[Table], limit: int) -> None:
+    least = OVERHEAD.total + sum(table.size for table in tables if table.size < SMALL)
+    everything = OVERHEAD.total - OVERHEAD.streaming + sum(table.size for table in tables)
+    if limit < min(least, everything):
+        with pytest.raises(InputError, match="too small for this model; the smallest that works"):
+            planned(tables, limit)
+        return
+    plan = planned(tables, limit)
+    assert used(plan) <= limit
+    assert plan.tables == tuple(tables)
+    assert set(plan.resident) | set(plan.streamed) == set(tables)
+    assert not set(plan.resident) & set(plan.streamed)
+    assert all(table.size >= SMALL for table in plan.streamed)
+
+
+@given(TABLES, st.integers(0, 10_000))
+def test_no_table_is_streamed_that_would_fit(tables: list[Table], limit: int) -> None:
+    try:
+        plan = planned(tables, limit)
+    except InputError:
+        return
+    if plan.streamed:
+        assert used(plan) + min(table.size for table in plan.streamed) > limit
+
+
+def test_everything_is_resident_where_it_fits() -> None:
+    tables = [Table("a", 50), Table("b", 50)]
+    assert planned(tables, 250).streamed == ()
+
+
+def test_the_streamed_tables_are_spread_evenly() -> None:
+    tables = [Table(f"table_{i}", 100) for i in range(20)]
+    plan = planned(tables, OVERHEAD.total + 1500)
+    places = [tables.index(table) for table in plan.streamed]
+    assert len(places) == 5
+    assert all(3 <= b - a <= 5 for a, b in itertools.pairwise(places))
+
+
+def test_a_table_that_is_looked_up_is_not_read_for_a_token() -> None:
+    tables = [Table("embedding", 500, elements=500, looked_up=True), Table("a", 100, elements=100)]
+    plan = planned(tables, OVERHEAD.total + 100)
+    assert [table.name for table in plan.streamed] == ["embedding"]
+    assert plan.streamed_bytes == 0
+    assert plan.multiply_adds == 100
+
+
+def test_reading_and_computing_overlap() -> None:
+    tables = [Table(name, 100, elements=400) for name in ("a", "b")]
+    plan = planned(tables, OVERHEAD.total + 100)
+    assert plan.streamed_bytes == 100
+    assert plan.seconds_a_token(disk=10, compute=1000) == 10
+    assert plan.seconds_a_token(disk=1000, compute=100) == 8
