@@ -39,9 +39,6 @@ PUBLISHED_DISK = 125_000_000
 #: Random weights answer nothing: any tokens will do.
 PROMPT = [504, 3575, 282, 4649, 314, 260, 1142, 282]
 
-#: What DuckDB leaves of the limit to Python, to the page cache and to a step's activations.
-REST_BYTES = 350_000_000
-
 MEASURED_AT_LEAST = 2
 
 
@@ -120,19 +117,13 @@ def run(
     }
 
 
-def database_limit(limit: int) -> int:
-    """DuckDB's share of a memory limit, in bytes: all but `REST_BYTES`, at least half."""
-    return max(limit - REST_BYTES, limit // 2)
-
-
 def _point(
     spec: Spec, limit: int, rate: int | None, warmup: int, tokens: int, cap: float, say: Say
 ) -> dict[str, Any]:
     """One system under one limit."""
     point: dict[str, Any] = {"limit_bytes": limit, "read_rate": rate}
     if spec.kind == "relama":
-        spec = replace(spec, memory_limit=database_limit(limit))
-        point["database_limit_bytes"] = spec.memory_limit
+        spec = replace(spec, memory_limit=limit)
     cgroups.forget(_database(spec))
     steps: list[dict[str, Any]] = []
     with cgroups.limited(limit, rate, _database(spec)) as group:

@@ -28,13 +28,13 @@ class Relama(System):
 
     def load(self) -> None:
         self._stack = ExitStack()
-        engine = self._stack.enter_context(open_engine(self.project, "session"))
+        engine = self._stack.enter_context(
+            open_engine(self.project, "session", self.memory_limit)
+        )
         if not isinstance(engine, Session):
             raise BenchmarkError("relama's engine 'session' is not a session.")
         self.engine = engine
         engine.connection.execute(f"set threads = {self.threads}")
-        if self.memory_limit is not None:
-            engine.connection.execute(f"set memory_limit = '{self.memory_limit}B'")
         self._held: list[int] = []
 
     def close(self) -> None:

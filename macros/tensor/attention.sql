@@ -114,13 +114,8 @@ scored as (
             end
         ) as scores
         {%- endif %}
-    {%- if decode %}
     from page as k
     inner join {{ rotated }} as q
-    {%- else %}
-    from {{ rotated }} as q
-    inner join page as k
-    {%- endif %}
         on
             {% if decode -%}
             {{ relama.same('k', 'q', ['sequence_id']) }}
