@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,8 +48,21 @@ def smollm2_project(
 
 @pytest.fixture(scope="session")
 def built_tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The fixture checkpoint's project; to be copied, not changed."""
-    return make_project(tmp_path_factory.mktemp("tiny") / "tiny", TINY_LLAMA)
+    """The fixture checkpoint's project; to be copied, not changed.
+
+    The first of the processes that run tests builds it, each takes a copy.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # That of a process lies within that of the run.
+    with (shared / "tiny.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "tiny").is_dir():
+            make_project(shared / "building" / "tiny", TINY_LLAMA, overwrite=True)
+            (shared / "building" / "tiny").rename(shared / "tiny")
+    target = tmp_path_factory.mktemp("tiny") / "tiny"
+    shutil.copytree(shared / "tiny", target, symlinks=True)
+    return load_project(target)
 
 
 @pytest.fixture

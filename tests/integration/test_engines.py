@@ -11,8 +11,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from generator.project.describe import kv_cache_name
-from generator.project.manifest import Project
+from generator.project.describe import kv_cache_name, kv_pages_name
+from generator.project.manifest import PAGE_SIZE, Project
 from generator.runtime import dbt
 from generator.runtime.database import State, open_database
 from generator.runtime.engines import open_engine
@@ -32,7 +32,10 @@ def continued(project: Project, engine_name: str, count: int, sampling=GREEDY) -
 
 
 def assert_whole_tokens(project: Project) -> int:
-    """Every cache holds exactly the positions before the last predicted one; returns them."""
+    """Every cache holds exactly the positions before the last predicted one; returns them.
+
+    No page holds any other.
+    """
     with open_database(project) as connection:
         ((read,),) = connection.execute(
             "select coalesce(max(position), 0) from tokens where logprob is not null"
@@ -43,6 +46,10 @@ def assert_whole_tokens(project: Project) -> int:
             ).fetchall()
             heads = project.config.num_key_value_heads
             assert rows == [(p, h) for p in range(read) for h in range(heads)]
+            ((paged,),) = connection.execute(
+                f"select coalesce(max(first_position), -{PAGE_SIZE}) from {kv_pages_name(layer)}"
+            ).fetchall()
+            assert paged + PAGE_SIZE <= read
     return int(read)
 
 
@@ -66,11 +73,13 @@ def test_the_same_seed_gives_the_same_tokens(tiny_project: Project) -> None:
 
 def test_a_prepared_step_does_not_go_stale(tiny_project: Project) -> None:
     """DuckDB bakes statistics into prepared plans unless told otherwise (64 steps, every row)."""
-    sql = compiled(tiny_project, ["step"])["step"]
+    general = compiled(tiny_project, ["step"])["step"]
+    decode = compiled(tiny_project, ["step"], decode=True)["step"]
     with open_engine(tiny_project, "session") as engine:
         engine.start(PROMPT, GREEDY)
         connection = engine.connection  # type: ignore[attr-defined]
-        for _ in range(64):
+        for i in range(64):
+            sql = decode if i else general
             fresh = connection.execute(f"select * from ({sql}) order by all").fetchall()
             engine.step()
             prepared = connection.execute("select * from step order by all").fetchall()
@@ -116,7 +125,7 @@ def test_a_failing_step_changes_nothing(tiny_project: Project) -> None:
         connection = engine.connection  # type: ignore[attr-defined]
         before = connection.execute("select * from tokens order by all").fetchall()
         # A weight of the wrong length makes the dot product fail in the last layer.
-        connection.execute("update layer_01__down_proj_weight set vector = [1.0] where row_id = 3")
+        connection.execute("update layer_01__down_proj_weight set block_0 = [[1.0::float]]")
         with pytest.raises(duckdb.Error):
             engine.step()
         assert connection.execute("select * from tokens order by all").fetchall() == before
