@@ -117,12 +117,11 @@ scored as (
     from page as k
     inner join {{ rotated }} as q
         on
-            {% if decode -%}
             {{ relama.same('k', 'q', ['sequence_id']) }}
+            {% if decode -%}
             and k.kv_head - q.head // {{ num_heads // num_kv_heads }} = 0
             {%- else -%}
-            {{ relama.same('q', 'k', ['sequence_id']) }}
-            and q.head // {{ num_heads // num_kv_heads }} = k.kv_head
+            and k.kv_head = q.head // {{ num_heads // num_kv_heads }}
             {%- endif %}
     where q.head < {{ num_heads }}{% if not decode %} and k.first_position <= q.position{% endif %}
 
