@@ -12,17 +12,18 @@ from generator.config import ModelConfig
 from generator.project.manifest import Project
 from generator.runtime.database import DATABASE_FILE
 from generator.runtime.pieces import split
-from generator.runtime.prefetch import BlockFile, Prefetcher
+from generator.runtime.prefetch import SUPPORTED, BlockFile, Prefetcher
 from generator.runtime.process_memory import resident_set
 from generator.runtime.residency import Overhead, Plan, Table, plan_residency
 from generator.runtime.resident import Stored, block_size, hold, redirected, stored_weights
 
 # Measured, see docs/decisions/0011-residency.md.
 _PROCESS = 130_000_000
-_STATE_A_LAYER = 3_000_000
+# The columns of a layer's cache and pages grow by a block each.
+_STATE_BLOCKS_A_LAYER = 36
 _WHOLE_A_LAYER = 8_000_000
 _VECTORS_A_LAYER = 16
-_STATEMENT = 32_000_000
+_STATEMENT = 24_000_000
 _RETAINED = 64_000_000
 _BUFFERS = 16_000_000
 _AHEAD = 24_000_000
@@ -65,7 +66,7 @@ class Weights:
 
 
 def overhead(
-    tables: Sequence[Table], config: ModelConfig, threads: int, whole: int = 0
+    tables: Sequence[Table], config: ModelConfig, threads: int, block: int, whole: int = 0
 ) -> Overhead:
     """What a session needs beside the weights.
 
@@ -73,11 +74,12 @@ def overhead(
         tables: the weights.
         config: of the model.
         threads: DuckDB's.
+        block: bytes of a block of the database file.
         whole: positions of a statement that is run in one piece; 0 where none is.
     """
     piece = max((table.piece for table in tables), default=0)
     vectors = max((table.vectors for table in tables), default=0)
-    statement = _STATEMENT + config.num_hidden_layers * _STATE_A_LAYER
+    statement = _STATEMENT + config.num_hidden_layers * _STATE_BLOCKS_A_LAYER * block
     if whole:
         position = _VECTORS_A_LAYER * 4 * (config.hidden_size + config.intermediate_size)
         statement += config.num_hidden_layers * (_WHOLE_A_LAYER + whole * position)
@@ -106,7 +108,7 @@ def plan_session(
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
     stored = stored_weights(connection, statement)
     tables = [weight.table for weight in stored]
-    needed = overhead(tables, project.config, threads, whole)
+    needed = overhead(tables, project.config, threads, block_size(connection), whole)
     return plan_residency(tables, limit, needed), stored
 
 
@@ -143,7 +145,7 @@ def limited(
         hold(connection, [weight for weight in stored if weight.table.name in names], file)
         connection.execute(f"set memory_limit = '{database}B'")
         streamed = [w for w in stored if w.table.name not in names and not w.table.looked_up]
-        if not streamed:
+        if not streamed or not SUPPORTED:
             yield Weights(plan)
             return
         blocks = [block for weight in streamed for block in weight.blocks]
