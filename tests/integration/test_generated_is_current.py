@@ -14,6 +14,7 @@ import yaml
 
 from generator.project.fixture import CHECKPOINT, GENERATED, PROMPT, main, write_fixture
 from generator.project.manifest import DISABLED_OPTIMIZERS
+from generator.project.render import render
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,8 +86,12 @@ def test_a_change_is_found_named_and_mended(
 def test_settings_written_by_hand_agree_with_the_templates() -> None:
     project = yaml.safe_load((ROOT / "dbt_project.yml").read_text())
     assert project["vars"]["prompt_token_ids"] == list(PROMPT)
-    template = (ROOT / "generator" / "project" / "templates" / "profiles.yml").read_text()
     hand_written = yaml.safe_load((ROOT / "profiles.yml").read_text())["relama"]["outputs"]["dev"]
-    rendered = template.replace("<< project >>", "relama")
-    rendered = rendered.replace("<< disabled_optimizers >>", DISABLED_OPTIMIZERS)
+    rendered = render(
+        "profiles.yml",
+        project="relama",
+        disabled_optimizers=DISABLED_OPTIMIZERS,
+        storage="float32",
+        small=False,
+    )
     assert yaml.safe_load(rendered)["relama"]["outputs"]["dev"] == hand_written
