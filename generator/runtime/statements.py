@@ -40,7 +40,7 @@ def compiled(project: Project, names: Sequence[str], *, decode: bool = False) ->
     """The compiled SQL of the models and analyses `names`; asks dbt where it is not kept yet.
 
     Args:
-        decode: the variant for steps that read one token of each sequence.
+        decode: the variant for steps that read one token of one sequence.
 
     Raises:
         ProjectError: dbt cannot compile the project.

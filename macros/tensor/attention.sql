@@ -49,8 +49,12 @@
 {% macro duckdb__attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
 ) -%}
+    {%- if var('decode', false) -%}
+{{ relama.attention_decode(
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+) }}
+    {%- else -%}
     {%- set scale = relama.real(1 / head_dim ** 0.5) -%}
-    {%- set decode = var('decode', false) -%}
     {%- set place = '(i // ' ~ head_dim ~ ') * page_count + p' -%}
 with recent as (
 
@@ -77,17 +81,7 @@ page as (
 
     union all
 
-    {% if decode -%}
-    select
-        sequence_id,
-        kv_head,
-        position as first_position,
-        [key] as keys,
-        list_transform(value, lambda x: [x]) as dimensions
-    from {{ appended }}
-    {%- else -%}
     {{ relama.kv_page(appended, head_dim) | indent(4) }}
-    {%- endif %}
 
 ),
 
@@ -99,12 +93,6 @@ scored as (
         q.head,
         k.first_position,
         k.dimensions,
-        {%- if decode %}
-        list_transform(
-            k.keys,
-            lambda key: {{ relama.inner_product('key', 'q.vector') }} * {{ scale }}
-        ) as scores
-        {%- else %}
         list_transform(
             k.keys,
             lambda key, i: case
@@ -113,17 +101,12 @@ scored as (
                 else {{ relama.real("'-infinity'") }}
             end
         ) as scores
-        {%- endif %}
     from page as k
     inner join {{ rotated }} as q
         on
             {{ relama.same('k', 'q', ['sequence_id']) }}
-            {% if decode -%}
-            and k.kv_head - q.head // {{ num_heads // num_kv_heads }} = 0
-            {%- else -%}
             and k.kv_head = q.head // {{ num_heads // num_kv_heads }}
-            {%- endif %}
-    where q.head < {{ num_heads }}{% if not decode %} and k.first_position <= q.position{% endif %}
+    where q.head < {{ num_heads }} and k.first_position <= q.position
 
 ),
 
@@ -220,4 +203,5 @@ select
         )
     ) as vector
 from summed
+    {%- endif -%}
 {%- endmacro %}
