@@ -65,6 +65,23 @@ with recent as (
 
 ),
 
+-- Two halves of the appended rows, one for a thread.
+even_heads as (
+
+    select *
+    from {{ appended }}
+    where kv_head % 2 = 0
+
+),
+
+odd_heads as (
+
+    select *
+    from {{ appended }}
+    where kv_head % 2 = 1
+
+),
+
 page as (
 
     select
@@ -81,7 +98,11 @@ page as (
 
     union all
 
-    {{ relama.kv_page(appended, head_dim) | indent(4) }}
+    {{ relama.kv_page('even_heads', head_dim) | indent(4) }}
+
+    union all
+
+    {{ relama.kv_page('odd_heads', head_dim) | indent(4) }}
 
 ),
 
@@ -192,16 +213,21 @@ summed as (
 select
     sequence_id,
     position,
-    list_transform(
-        range({{ num_heads * head_dim }}),
-        lambda i: cast(
-            list_sum(list_transform(
-                range(page_count),
-                lambda p: factors[{{ place }} + 1]
-                * elements[({{ place }}) * {{ head_dim }} + i % {{ head_dim }} + 1]
-            )) / sums[i // {{ head_dim }} + 1] as real
+    case
+        when page_count = 1 then list_transform(
+            elements, lambda e, i: cast(e / totals[(i - 1) // {{ head_dim }} + 1] as real)
         )
-    ) as vector
+        else list_transform(
+            range({{ num_heads * head_dim }}),
+            lambda i: cast(
+                list_sum(list_transform(
+                    range(page_count),
+                    lambda p: factors[{{ place }} + 1]
+                    * elements[({{ place }}) * {{ head_dim }} + i % {{ head_dim }} + 1]
+                )) / sums[i // {{ head_dim }} + 1] as real
+            )
+        )
+    end as vector
 from summed
     {%- endif -%}
 {%- endmacro %}

@@ -14,32 +14,30 @@
 #}
 {% macro block_matmul_pairs(hidden, weight, blocks, bias, residual) -%}
     {%- set firsts, seconds = [], [] -%}
+    {%- set columns = ['sequence_id', 'position', 'factor'] -%}
+    {%- if residual is not none -%}
+        {%- do columns.append('residual') -%}
+    {%- endif -%}
     {%- for block in range(blocks) -%}
         {%- do firsts.append('block_' ~ block ~ '.first_vector') -%}
         {%- do seconds.append('block_' ~ block ~ '.second_vector') -%}
     {%- endfor -%}
-with x as materialized (
+with x as (
 
     {{ relama.matmul_input(hidden, residual) | indent(4) }}
 
 ),
 
-rounded as (
+scaled as materialized (
 
     select
-        place,
-        factor,
-        list_transform(vector, lambda v: round(v * factor)) as vector
-    from (
-        select
-            x.vector,
-            row_number() over (order by x.sequence_id, x.position) as place,
-            32212254 / (greatest(w.norm, 1) * greatest(sqrt(
-                cast({{ relama.inner_product('x.vector', 'x.vector') }} as double)
-            ), 1e-30)) as factor
-        from x
-        cross join {{ weight }} as w
-    ) as scaled
+        x.*,
+        row_number() over (order by x.sequence_id, x.position) as place,
+        32212254 / (greatest(w.norm, 1) * greatest(sqrt(
+            cast({{ relama.inner_product('x.vector', 'x.vector') }} as double)
+        ), 1e-30)) as factor
+    from x
+    cross join {{ weight }} as w
 
 ),
 
@@ -47,14 +45,19 @@ pair as materialized (
 
     select
         a.place,
-        a.factor as first_factor,
-        b.factor as second_factor,
+        {%- for column in columns %}
+        a.{{ column }} as first_{{ column }},
+        b.{{ column }} as second_{{ column }},
+        {%- endfor %}
         case
-            when b.place is null then a.vector
-            else list_transform(a.vector, lambda v, i: v + 67108864 * b.vector[i])
+            when b.place is null then list_transform(a.vector, lambda v: round(v * a.factor))
+            else list_transform(
+                a.vector,
+                lambda v, i: round(v * a.factor) + 67108864 * round(b.vector[i] * b.factor)
+            )
         end as vector
-    from rounded as a
-    left join rounded as b on a.place + 1 = b.place
+    from scaled as a
+    left join scaled as b on a.place + 1 = b.place
     where a.place % 2 = 1
 
 )
@@ -105,7 +108,7 @@ block_{{ block }} as (
 product as materialized (
 
     select
-        pair.place,
+        pair.* exclude (vector),
         {%- if bias %}
         block_0.bias,
         {%- endif %}
@@ -116,45 +119,20 @@ product as materialized (
     inner join block_{{ block }} on pair.place = block_{{ block }}.place
     {%- endfor %}
 
-),
-
-numbered as (
-
-    select
-        sequence_id,
-        position,
-        {%- if residual is not none %}
-        residual,
-        {%- endif %}
-        row_number() over (order by sequence_id, position) as place
-    from x
-
 )
-
+{%- for half in ('first', 'second') %}
+{% if not loop.first %}
+union all
+{% endif %}
 select
-    n.sequence_id,
-    n.position,
+    {{ half }}_sequence_id as sequence_id,
+    {{ half }}_position as position,
     {{ relama.block_sum(
-        'p.vector', 'p.bias' if bias, 'n.residual' if residual is not none
+        half ~ '_vector', 'bias' if bias, half ~ '_residual' if residual is not none
     ) | indent(4) }} as vector
-from (
-    select
-        place,
-        {%- if bias %}
-        bias,
-        {%- endif %}
-        first_vector as vector
-    from product
-
-    union all
-
-    select
-        place + 1 as place,
-        {%- if bias %}
-        bias,
-        {%- endif %}
-        second_vector as vector
-    from product
-) as p
-inner join numbered as n on p.place = n.place
+from product
+    {%- if half == 'second' %}
+where second_position is not null
+    {%- endif %}
+{%- endfor %}
 {%- endmacro %}
