@@ -214,19 +214,23 @@ select
     sequence_id,
     position,
     case
-        when page_count = 1 then list_transform(
-            elements, lambda e, i: cast(e / totals[(i - 1) // {{ head_dim }} + 1] as real)
-        )
-        else list_transform(
-            range({{ num_heads * head_dim }}),
-            lambda i: cast(
-                list_sum(list_transform(
-                    range(page_count),
-                    lambda p: factors[{{ place }} + 1]
-                    * elements[({{ place }}) * {{ head_dim }} + i % {{ head_dim }} + 1]
-                )) / sums[i // {{ head_dim }} + 1] as real
+        when page_count = 1
+            then
+                list_transform(
+                    elements,
+                    lambda e, i: cast(e / totals[(i - 1) // {{ head_dim }} + 1] as real)
+                )
+        else
+            list_transform(
+                range({{ num_heads * head_dim }}),
+                lambda i: cast(
+                    list_sum(list_transform(
+                        range(page_count),
+                        lambda p: factors[{{ place }} + 1]
+                        * elements[({{ place }}) * {{ head_dim }} + i % {{ head_dim }} + 1]
+                    )) / sums[i // {{ head_dim }} + 1] as real
+                )
             )
-        )
     end as vector
 from summed
     {%- endif -%}

@@ -1,9 +1,9 @@
 {#
     The attention of a step that reads one token of one sequence, see `attention`: it
-    comes after everything cached, so no score is masked, and in what order the
-    positions are weighed does not matter. DuckDB only.
+    comes after everything cached, so no score is masked. DuckDB only.
 
-    A select of (sequence_id, position, vector).
+    A select of (sequence_id, position, vector). What is added is added in order of
+    the positions, so that equal steps give equal bits.
 #}
 {% macro attention_decode(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
@@ -14,6 +14,7 @@ with recent as (
 
     select
         c.kv_head,
+        c.position,
         c.key,
         c.value
     from {{ cache }} as c
@@ -23,6 +24,7 @@ with recent as (
 
     select
         kv_head,
+        position,
         key,
         value
     from {{ appended }}
@@ -33,10 +35,23 @@ collected as (
 
     select
         kv_head,
+        min(position) as first_position,
+        list_grade_up(list(position)) as places,
         list(key) as keys,
-        flatten(list(value)) as elements
+        list(value) as vals
     from recent
     group by kv_head
+
+),
+
+sorted as (
+
+    select
+        kv_head,
+        first_position,
+        list_select(keys, places) as keys,
+        flatten(list_select(vals, places)) as elements
+    from collected
 
 ),
 
@@ -44,6 +59,7 @@ page as (
 
     select
         kv_head,
+        first_position,
         keys,
         dimensions
     from {{ pages }}
@@ -52,11 +68,12 @@ page as (
 
     select
         kv_head,
+        first_position,
         keys,
         list_transform(range({{ head_dim }}), lambda dimension: list_transform(
             range(len(keys)), lambda i: elements[i * {{ head_dim }} + dimension + 1]
         )) as dimensions
-    from collected
+    from sorted
 
 ),
 
@@ -66,6 +83,7 @@ scored as (
         q.sequence_id,
         q.position,
         q.head,
+        k.first_position,
         k.dimensions,
         list_transform(
             k.keys,
@@ -103,6 +121,7 @@ shares as (
         sequence_id,
         position,
         head,
+        first_position,
         largest,
         list_sum(exponentials) as total,
         list_transform(
@@ -119,7 +138,7 @@ gathered as (
         min(sequence_id) as sequence_id,
         min(position) as position,
         count(*) // {{ num_heads }} as page_count,
-        list_grade_up(list(head)) as places,
+        list_grade_up(list(cast(head as bigint) * 4294967296 + first_position)) as places,
         list(largest) as largest,
         list(total) as totals,
         list(vector) as vectors
