@@ -99,9 +99,8 @@ CORRUPTIONS = {
     },
     "int4": {
         "layer_00__o_proj_weight": (
-            "block_0 = list_transform(block_0, lambda row, i: {vector: row.vector, "
-            "steps: row.steps, offsets: row.offsets, scale: cast(row.scale * 2 as real), "
-            "offset_scale: row.offset_scale})"
+            "block_0 = list_transform(block_0, lambda row, i: "
+            "{scale: cast(row.scale * 2 as real), steps: row.steps, vector: row.vector})"
         ),
         "lm_head_weight": "scale = scale * 1.01 where row_id = 7",
     },
