@@ -43,8 +43,8 @@ scaled as (
     select
         *,
         cast(list_max(list_transform(
-            highs, lambda high, g: (high - lows[g]) / 15.0
-        )) / 63 as real) as scale
+            highs, lambda high, g: high - lows[g]
+        )) / (15.0 * 63) as real) as scale
     from measured
 
 ),
