@@ -49,10 +49,9 @@ def _row(row: Any, weight: Weight) -> FloatArray:
         return np.array(row["vector"] if isinstance(row, dict) else row, np.float32)
     codes = np.array(row["vector"], np.float64)
     if weight.storage == "int4":
-        steps, offsets = np.array(row["steps"], float), np.array(row["offsets"], float)
-        codes = codes * (row["scale"] * steps)[:, None]
-        codes = (codes + (row["offset_scale"] * offsets)[:, None]).ravel()[: weight.columns]
-        return codes.astype(np.float32)
+        steps, zero_points = np.array(row["steps"], float), codes[:, 32] + codes[:, 33] / 16
+        codes = (codes[:, :32] - zero_points[:, None]) * steps[:, None]
+        codes = codes.ravel()[: weight.columns]
     return (codes * row["scale"]).astype(np.float32)
 
 

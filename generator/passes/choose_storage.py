@@ -2,11 +2,13 @@
 
 `float32` keeps a row as `FLOAT[]`. `int8` keeps it as `TINYINT[]` with one scale
 a row (LLM.int8, arXiv 2208.07339, section 2.1, row-wise). `int4` keeps groups of
-32 with a step and an offset each; see the macros `quantize_int8` and
+32 with a step and a zero point each; see the macros `quantize_int8` and
 `quantize_int4`.
 
 The weights of norms stay float32: they are few, and everything is multiplied by
-them. In int4 the embedding and the output head are int8: they lose most.
+them. In int4 the embedding and the output head, which lose most, are `int6`: rows
+with one scale, of 7 bits for frequent tokens and down to 5 for rare ones (macro
+`quantize_int6`).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ def choose_storage(graph: Graph, storage: str) -> Graph:
     def chosen(name: str) -> str:
         if readers.get(name) == {Kind.RMS_NORM}:
             return "float32"
-        return "int8" if storage == "int4" and readers.get(name) != {Kind.MATMUL} else storage
+        return "int6" if storage == "int4" and readers.get(name) != {Kind.MATMUL} else storage
 
     return graph.rebuilt(
         {name: replace(weight, storage=chosen(name)) for name, weight in graph.weights.items()}

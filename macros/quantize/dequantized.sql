@@ -1,6 +1,6 @@
 {#
-    The row of a matrix as float32, see `quantize_int8` and `quantize_int4`. An
-    expression.
+    The row of a matrix as float32, see `quantize_int8`, `quantize_int6` and
+    `quantize_int4`. An expression.
 
     row  alias of a relation with the columns of the storage
 #}
@@ -11,14 +11,14 @@
 {% macro duckdb__dequantized(row, storage) -%}
     {%- if storage == 'float32' -%}
         {{ row }}.vector
-    {%- elif storage == 'int8' -%}
+    {%- elif storage in ('int8', 'int6') -%}
         list_transform({{ row }}.vector, lambda code: code * {{ row }}.scale)
     {%- else -%}
         flatten(list_transform({{ row }}.vector, lambda g, i: list_transform(
-            cast(g as tinyint[]),
+            cast(g as tinyint[])[:32],
             lambda code: cast(
-                code * {{ row }}.scale * {{ row }}.steps[i]
-                + {{ row }}.offset_scale * {{ row }}.offsets[i] as real
+                (code - g[33] - g[34] / 16) * {{ row }}.scale * {{ row }}.steps[i]
+                as real
             )
         )))
     {%- endif -%}

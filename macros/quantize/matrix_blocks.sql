@@ -5,7 +5,8 @@
 
     In storage int8 a row is a struct: vector TINYINT[], and scale, the number that
     it is to be multiplied by; norm is the length of the longest row of codes. In
-    storage int4 the struct holds what `quantize_int4` gives.
+    storage int4 the struct holds what `quantize_int4` gives, the small columns before
+    the large one: DuckDB fills its blocks in that order.
 
     relation  relation (row_id, vector), with bias and scale where there are any
     rows      number of rows of the matrix
@@ -28,10 +29,7 @@
         {%- set row = {
             'float32': 'vector',
             'int8': '{vector: vector, scale: scale}',
-            'int4': '{\n            ' ~ [
-                'vector: vector', 'steps: steps', 'offsets: offsets',
-                'scale: scale', 'offset_scale: offset_scale',
-            ] | join(',\n            ') ~ '\n        }',
+            'int4': '{scale: scale, steps: steps, vector: vector}',
         }[storage] -%}
         {%- do columns.append(
             'list(\n        ' ~ row ~ ' order by row_id\n    ) ' ~ within ~ ' as block_' ~ block

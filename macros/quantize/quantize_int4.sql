@@ -1,14 +1,15 @@
 {#
-    Rounds every row of a matrix to 4 bits, in groups of 32 with a step and an offset
-    each, which are rounded to 8 bits themselves (as Q4_1 and the K-quants of
-    llama.cpp):
+    Rounds every row of a matrix to 4 bits, in groups of 32 with a step and a zero
+    point each (as Q4_1 of llama.cpp), the steps being rounded to 6 bits themselves
+    (as those of its K-quants):
 
-        x[i] = code[i] * step + offset,  code[i] from -8 to 7,
-        step = scale * steps[group],  offset = offset_scale * offsets[group]
+        x[i] = step * (code[i] - zero_point),  code[i] from -8 to 7,
+        step = scale * steps[group],  zero_point = digit_1 + digit_2 / 16
 
-    A select of (row_id, vector, steps, offsets, scale, offset_scale) and, where
-    there is one, bias; `vector` holds the codes of each group. A group is a
-    TINYINT[32], of which DuckDB stores no lengths.
+    A select of (row_id, scale, steps, vector) and, where there is one, bias. `vector`
+    holds a TINYINT[34] for each group: its 32 codes and the two digits of its zero
+    point, from -8 to 7 too, so that DuckDB packs all of them into 4 bits. It stores
+    no lengths of a fixed array.
 
     relation  relation (row_id, vector), with bias where `bias` is true
 #}
@@ -26,12 +27,13 @@ with grouped as (
 
 ),
 
+-- A group's range holds 0, or its zero point might not fit into two digits.
 measured as (
 
     select
         *,
-        list_transform(groups, lambda g: cast(list_min(g) as double)) as lows,
-        list_transform(groups, lambda g: (list_max(g) - list_min(g)) / 15.0) as ideal_steps
+        list_transform(groups, lambda g: least(list_min(g), 0.0)) as lows,
+        list_transform(groups, lambda g: greatest(list_max(g), 0.0)) as highs
     from grouped
 
 ),
@@ -40,7 +42,9 @@ scaled as (
 
     select
         *,
-        cast(list_max(ideal_steps) / 255 as real) as scale
+        cast(list_max(list_transform(
+            highs, lambda high, g: high - lows[g]
+        )) / (15.0 * 63) as real) as scale
     from measured
 
 ),
@@ -49,59 +53,56 @@ stepped as (
 
     select
         *,
-        list_transform(ideal_steps, lambda s: cast(
-            case when scale > 0 then least(255, ceil(s / scale)) else 0 end as utinyint
+        list_transform(highs, lambda high, g: cast(
+            case
+                when high > lows[g] and scale > 0
+                    then greatest(1, least(63, round((high - lows[g]) / 15.0 / scale)))
+                else 0
+            end as utinyint
         )) as steps
     from scaled
 
 ),
 
-centred as (
+-- In sixteenths of a step; the middle of the range lies between the codes -1 and 0.
+zeroed as (
 
     select
         *,
-        list_transform(lows, lambda low, g: low + 8 * scale * steps[g]) as centres
+        list_transform(highs, lambda high, g: cast(
+            case
+                when steps[g] > 0
+                    then greatest(-136, least(119, round(
+                        -8 * (lows[g] + high) / (scale * steps[g]) - 8
+                    )))
+                else 0
+            end as integer
+        )) as zero_points
     from stepped
-
-),
-
-centre_scaled as (
-
-    select
-        *,
-        cast(greatest(list_max(centres), -list_min(centres)) / 127 as real) as offset_scale
-    from centred
-
-),
-
-offsetted as (
-
-    select
-        *,
-        list_transform(centres, lambda c: cast(
-            case when offset_scale > 0 then round(c / offset_scale) else 0 end as tinyint
-        )) as offsets
-    from centre_scaled
 
 )
 
 select
     row_id,
-    list_transform(groups, lambda g, i: cast(list_transform(g, lambda x: cast(
-        case
-            when steps[i] > 0
-                then greatest(-8, least(7, round(
-                    (x - offset_scale * offsets[i]) / (scale * steps[i])
-                )))
-            else 0
-        end as tinyint
-    )) as tinyint[32])) as vector,
-    steps,
-    offsets,
     scale,
-    offset_scale
+    steps,
+    list_transform(groups, lambda g, i: cast(
+        list_transform(g, lambda x: cast(
+            case
+                when steps[i] > 0
+                    then greatest(-8, least(7, round(
+                        x / (scale * steps[i]) + zero_points[i] / 16
+                    )))
+                else 0
+            end as tinyint
+        ))
+        || [
+            cast((zero_points[i] + 136) // 16 - 8 as tinyint),
+            cast((zero_points[i] + 136) % 16 - 8 as tinyint)
+        ] as tinyint[34]
+    )) as vector
     {%- if bias %},
     bias
     {%- endif %}
-from offsetted
+from zeroed
 {%- endmacro %}

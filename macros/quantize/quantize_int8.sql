@@ -6,13 +6,14 @@
     A select of (row_id, vector, scale) and, where there is one, bias. A row of
     zeros has the scale 0. x[i] is code[i] * scale to within scale / 2.
 
-    relation  relation (row_id, vector), with bias where `bias` is true
+    relation      relation (row_id, vector), with bias where `bias` is true
+    largest_code  what the largest element of a row becomes, an expression
 #}
-{% macro quantize_int8(relation, bias=false) -%}
-    {{ return(adapter.dispatch('quantize_int8', 'relama')(relation, bias)) }}
+{% macro quantize_int8(relation, bias=false, largest_code=127) -%}
+    {{ return(adapter.dispatch('quantize_int8', 'relama')(relation, bias, largest_code)) }}
 {%- endmacro %}
 
-{% macro duckdb__quantize_int8(relation, bias) -%}
+{% macro duckdb__quantize_int8(relation, bias, largest_code) -%}
 select
     row_id,
     list_transform(vector, lambda x: cast(round(x * inverse) as tinyint)) as vector,
@@ -23,8 +24,8 @@ select
 from (
     select
         *,
-        cast(largest / 127 as real) as scale,
-        case when largest > 0 then 127 / largest else 0 end as inverse
+        cast(largest / {{ largest_code }} as real) as scale,
+        case when largest > 0 then {{ largest_code }} / largest else 0 end as inverse
     from (
         select
             *,

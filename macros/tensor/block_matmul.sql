@@ -113,7 +113,8 @@ list_transform(
 
 {#
     The input of a block. In storage int4 it is cut into groups, as the weight's rows
-    are, with the sum of each group beside them.
+    are. A group ends in what the two digits of the weight's zero point are multiplied
+    by: minus the sum of its elements, and a sixteenth of that.
 #}
 {% macro block_matmul_input(hidden, residual, storage) -%}
     {%- if storage != 'int4' -%}
@@ -121,8 +122,10 @@ list_transform(
     {%- else -%}
 select
     * exclude (groups),
-    list_transform(groups, lambda g: cast(g as real[32])) as groups,
-    list_transform(groups, lambda g: cast(list_sum(g) as real)) as sums
+    list_transform(
+        groups,
+        lambda g: cast(g || [-list_sum(g), -list_sum(g) / 16] as real[34])
+    ) as groups
 from (
     select
         *,
@@ -150,14 +153,14 @@ list_transform(
     {%- else -%}
 list_transform(
     cast({{ block }} as struct(
-        vector real[32][], steps real[], offsets real[], scale real, offset_scale real
+        scale real, steps real[], vector real[34][]
     )[]),
     lambda row: list_inner_product(
         row.steps,
         list_transform(
             row.vector, lambda g, i: array_inner_product(g, {{ x }}.groups[i])
         )
-    ) * row.scale + {{ relama.inner_product('row.offsets', x ~ '.sums') }} * row.offset_scale
+    ) * row.scale
 )
     {%- endif -%}
 {%- endmacro %}

@@ -7,8 +7,8 @@
     of the vocabulary.
 
     hidden  relation (sequence_id, position, vector)
-    weight  relation (row_id, vector), and scale in storage int8
-    storage float32 or int8
+    weight  relation (row_id, vector), and scale in storage int8 and int6
+    storage float32, int8 or int6
 #}
 {% macro logits(hidden, weight, storage='float32') -%}
 select

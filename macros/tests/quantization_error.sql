@@ -1,16 +1,14 @@
 {#
     No element of a quantised matrix is further from the checkpoint's than half a
     step of its storage, relative to the largest element of its row. In int8 a
-    step is 1/127 of it. In int4 a step is at most 2/15 of it, and both the step and
-    the offset have been rounded to 8 bits.
+    step is 1/127 of it, in int6 1/63, 1/31 or 1/15. In int4 a step is at most 2/15.
 
     staged   names of the staged tensors that the matrix is made of, top to bottom
     rows     number of rows of each
     blocks   number of blocks; 0 for a table of rows
-    storage  int8 or int4
+    storage  int8, int6 or int4
 #}
 {% test quantization_error(model, staged, rows, blocks, storage) %}
-    {%- set bound = {'int8': 0.5 / 127, 'int4': 1 / 15 + 1 / 127}[storage] %}
 with matrix as (
 
     {% if blocks -%}
@@ -57,7 +55,13 @@ differences as (
 
 select *
 from differences
-where difference is null or difference > largest * {{ bound * 1.001 }}
+where
+    difference is null
+    or difference > largest * 1.001 *
+    {%- if storage == 'int8' %} 0.5 / 127
+    {%- elif storage == 'int4' %} 1 / 15
+    {%- else %} 0.5 / {{ relama.int6_largest_code('row_id', rows | sum) | indent(4) }}
+    {%- endif %}
 {% endtest %}
 
 {# The largest |a[i] - b[i]|, or |a[i]| without b. An expression. #}

@@ -1,4 +1,4 @@
--- code * step + offset, of a row that is one group
+-- step * (code - zero point), of a row that is one group
 with quantized as (
 
     {{ relama.quantize_int4(ref('example_matrix')) | indent(4) }}
@@ -8,8 +8,7 @@ with quantized as (
 select
     row_id,
     steps,
-    offsets,
-    round(scale * 255, 4) as step,
-    round(offset_scale * 127, 4) as offset_size,
+    round(scale * 63, 4) as step,
+    vector[1][33] + vector[1][34] / 16 as zero_point,
     vector[1][:4] as codes
 from quantized

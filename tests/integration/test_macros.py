@@ -60,6 +60,8 @@ CALLS = {
     "collect_vector": "relama.collect_vector('elements', ['sequence_id', 'position'], 'y', 'i')",
     "matmul": "relama.matmul('hidden', 'weight', bias=true, residual='residual')",
     "quantize_int8": "relama.quantize_int8('weight', bias=true)",
+    "quantize_int4": "relama.quantize_int4('weight', bias=true)",
+    "dequantized_int4": "relama.dequantized('w', 'int4')",
 }
 #: The same, in the text for one new token of each sequence as well.
 BOTH_TEXTS = {
@@ -284,6 +286,47 @@ def test_quantize_int8_rounds_to_the_nearest_code(
     np.testing.assert_array_equal(np.array([row[2] for row in rows], np.float32), scales)
     np.testing.assert_array_equal(np.array([row[3] for row in rows], np.float32), bias)
     assert np.abs(codes * scales[:, None] - matrix).max() <= scales.max() * 0.50001
+
+
+def test_quantize_int4_keeps_within_half_a_step(
+    sql: dict[str, str], connection: duckdb.DuckDBPyConnection
+) -> None:
+    """Groups far from 0, of one sign, of one value, tiny beside others, and of zeros."""
+    random = np.random.default_rng(4)
+    matrix = random.normal(size=(600, 75))
+    matrix[:100, :32] = np.abs(matrix[:100, :32])
+    matrix[100:200, :32] = 5 + matrix[100:200, :32] / 100
+    matrix[200:300, :32] *= np.logspace(-6, 0, 100)[:, None]
+    matrix[300:400, 32:64] = -np.linspace(0, 3, 100)[:, None]
+    matrix[400:500, 32:64] = 0
+    matrix[500:510] = 0
+    matrix = matrix.astype(np.float32)
+    weight = pa.table({"row_id": range(600), "vector": lists(matrix), "bias": matrix[:, 0]})
+    write(connection, "weight", weight)
+
+    connection.execute(f"create or replace table quantized as {sql['quantize_int4']}")
+    vectors = connection.sql(
+        f"select {sql['dequantized_int4']} as vector from quantized as w order by row_id"
+    ).fetchall()
+    rows = connection.sql("select vector, steps, bias from quantized order by row_id").fetchall()
+
+    # What DuckDB packs into 4 and into 6 bits.
+    codes = np.array([row[0] for row in rows])
+    assert codes.shape == (600, 3, 34)
+    assert (codes.min(), codes.max()) == (-8, 7)
+    assert max(max(row[1]) for row in rows) == 63
+    np.testing.assert_array_equal(np.array([row[2] for row in rows], np.float32), matrix[:, 0])
+    # The columns beyond the matrix fill up the last group: nothing reads them.
+    stored = np.array([row[0] for row in vectors])[:, :75]
+    largest = np.abs(matrix).max(axis=1, keepdims=True)
+    assert (np.abs(stored - matrix) <= largest / 15 * 1.0001).all()
+    assert not stored[400:500, 32:64].any()
+    # A matrix that has been in 16 evenly spaced values comes out as it went in.
+    even = np.tile(np.linspace(-1.75, 2, 16, dtype=np.float32), (1, 2))
+    write(connection, "weight", pa.table({"row_id": [0], "vector": lists(even), "bias": [0.0]}))
+    connection.execute(f"create or replace table quantized as {sql['quantize_int4']}")
+    again = connection.sql(f"select {sql['dequantized_int4']} from quantized as w").fetchall()
+    np.testing.assert_allclose(again[0][0], even[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("storage", STORAGES)

@@ -17,6 +17,7 @@ from generator.errors import ProjectError
 from generator.project.manifest import Project
 from generator.reference import forward, greedy
 from generator.runtime import dbt
+from generator.runtime.database import open_database
 from generator.runtime.engines import open_engine
 from generator.runtime.scoring import top_logits
 from tests.conftest import TINY_LLAMA, make_project
@@ -47,6 +48,20 @@ def test_a_build_tests_every_quantised_matrix(built: Project) -> None:
     status = [r["status"] for r in results if "quantization_error" in r["unique_id"]]
     # Four linear layers in each of two layers, the embedding and the output head.
     assert status == ["pass"] * 10
+
+
+def test_int4_is_packed(built: Project, storage: str) -> None:
+    """Codes, digits of zero points and steps: what DuckDB would store in a byte each."""
+    if storage != "int4":
+        pytest.skip("int8 has nothing to pack")
+    for name in ("layer_00__o_proj_weight", "layer_01__gate_up_proj_weight"):
+        with open_database(built) as connection:
+            rows = connection.execute(
+                "select segment_type, compression from pragma_storage_info(?) "
+                "where segment_type in ('TINYINT', 'UTINYINT')",
+                [name],
+            ).fetchall()
+        assert set(rows) == {("TINYINT", "BitPacking"), ("UTINYINT", "BitPacking")}
 
 
 def test_logits_are_those_of_the_stored_weights(built: Project, storage: str) -> None:
@@ -99,9 +114,8 @@ CORRUPTIONS = {
     },
     "int4": {
         "layer_00__o_proj_weight": (
-            "block_0 = list_transform(block_0, lambda row, i: {vector: row.vector, "
-            "steps: row.steps, offsets: row.offsets, scale: cast(row.scale * 2 as real), "
-            "offset_scale: row.offset_scale})"
+            "block_0 = list_transform(block_0, lambda row, i: "
+            "{scale: cast(row.scale * 2 as real), steps: row.steps, vector: row.vector})"
         ),
         "lm_head_weight": "scale = scale * 1.01 where row_id = 7",
     },

@@ -94,10 +94,10 @@ def test_norms_stay_float32() -> None:
     assert {w.storage for name, w in weights.items() if "norm" not in name} == {"int8"}
 
 
-def test_int4_keeps_the_embedding_and_the_head_in_int8() -> None:
+def test_int4_keeps_the_embedding_and_the_head_in_int6() -> None:
     weights = run_passes(llama.build(CONFIG), "int4").weights
     assert weights["layer_00__qkv_proj_weight"].storage == "int4"
-    assert weights["embedding_weight"].storage == weights["lm_head_weight"].storage == "int8"
+    assert weights["embedding_weight"].storage == weights["lm_head_weight"].storage == "int6"
     assert weights["final_norm_weight"].storage == "float32"
     with pytest.raises(InputError, match="int4 needs the pass cut_blocks"):
         run_passes(llama.build(CONFIG), "int4", ["cut_blocks"])

@@ -27,7 +27,7 @@ with stacked as (
 
 quantized as (
 
-    {{ relama.quantize_<< storage >>('stacked'<% if has_bias %>, bias=true<% endif %>) | indent(4) }}
+    {{ relama.quantize_<< storage >>('stacked'<% if has_bias %>, bias=true<% endif %><% if storage == 'int6' %>, rows=<< row_count >><% endif %>) | indent(4) }}
 
 )
 <%- set rows = 'quantized' %>
