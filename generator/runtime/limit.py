@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 
@@ -13,9 +13,16 @@ from generator.project.manifest import Project
 from generator.runtime.database import DATABASE_FILE
 from generator.runtime.pieces import split
 from generator.runtime.prefetch import SUPPORTED, BlockFile, Prefetcher
-from generator.runtime.process_memory import resident_set
+from generator.runtime.process_memory import trimmed_resident_set
 from generator.runtime.residency import Overhead, Plan, Table, plan_residency
-from generator.runtime.resident import Stored, block_size, hold, redirected, stored_weights
+from generator.runtime.resident import (
+    Stored,
+    block_size,
+    hold,
+    redirected,
+    stored_weights,
+    tables_read,
+)
 
 # Measured, see docs/decisions/0011-residency.md.
 _PROCESS = 130_000_000
@@ -31,24 +38,34 @@ _BEHIND = 8_000_000
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A statement to execute, and how many streamed blocks it reads."""
+
+    sql: str
+    blocks: int = 0
+
+
+@dataclass(frozen=True)
 class Weights:
     """The weights of a session: where a statement finds them, and how it reads them.
 
     Attributes:
         plan: what is where; None without a limit.
         prefetcher: reads the streamed ones ahead; None where none are streamed.
+        blocks: how many blocks each streamed table has, by its name.
     """
 
     plan: Plan | None = None
     prefetcher: Prefetcher | None = None
+    blocks: Mapping[str, int] = field(default_factory=dict)
 
-    def redirected(self, select: str) -> str:
-        """A select that reads resident weights in memory."""
-        if self.plan is None:
-            return select
-        return redirected(select, {table.name for table in self.plan.resident})
+    def whole(self, select: str) -> Piece:
+        """A select that reads every weight, to be run in one piece."""
+        return self._piece(self._redirected(select))
 
-    def prepared(self, connection: duckdb.DuckDBPyConnection, name: str, select: str) -> list[str]:
+    def prepared(
+        self, connection: duckdb.DuckDBPyConnection, name: str, select: str
+    ) -> list[Piece]:
         """Prepares to insert a select that reads every weight into the table `step`.
 
         Returns:
@@ -56,13 +73,27 @@ class Weights:
         """
         if self.plan is None:
             connection.execute(f"prepare {name} as insert into step {select}")
-            return [f"execute {name}"]
+            return [Piece(f"execute {name}")]
         # A prepared statement would hold its intermediate rows until it runs again.
-        return split(self.redirected(select), "insert into step")
+        pieces = split(self._redirected(select), "insert into step")
+        return [self._piece(sql) for sql in pieces]
 
-    def reading(self) -> AbstractContextManager[None]:
-        """Surrounds a statement that reads every weight once."""
-        return self.prefetcher.reading() if self.prefetcher else nullcontext()
+    def rewind(self) -> None:
+        """Says that the next piece is the first of a token."""
+        if self.prefetcher:
+            self.prefetcher.rewind()
+
+    def reading(self, piece: Piece) -> AbstractContextManager[None]:
+        """Surrounds the execution of a piece."""
+        return self.prefetcher.reading(piece.blocks) if self.prefetcher else nullcontext()
+
+    def _redirected(self, select: str) -> str:
+        if self.plan is None:
+            return select
+        return redirected(select, {table.name for table in self.plan.resident})
+
+    def _piece(self, sql: str) -> Piece:
+        return Piece(sql, sum(self.blocks.get(name, 0) for name in tables_read(sql)))
 
 
 def overhead(
@@ -84,7 +115,7 @@ def overhead(
         position = _VECTORS_A_LAYER * 4 * (config.hidden_size + config.intermediate_size)
         statement += config.num_hidden_layers * (_WHOLE_A_LAYER + whole * position)
     return Overhead(
-        process=max(resident_set() or 0, _PROCESS),
+        process=max(trimmed_resident_set() or 0, _PROCESS),
         statement=statement,
         working=_RETAINED + threads * vectors,
         # DuckDB holds all blocks of a piece until it has read the piece.
@@ -106,7 +137,7 @@ def plan_session(
         InputError: the limit is too small.
     """
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
-    stored = stored_weights(connection, statement)
+    stored = stored_weights(connection, statement, threads)
     tables = [weight.table for weight in stored]
     needed = overhead(tables, project.config, threads, block_size(connection), whole)
     return plan_residency(tables, limit, needed), stored
@@ -149,7 +180,8 @@ def limited(
             yield Weights(plan)
             return
         blocks = [block for weight in streamed for block in weight.blocks]
+        counts = {weight.table.name: len(weight.blocks) for weight in streamed}
         prefetcher = Prefetcher(file, blocks, window=_AHEAD, behind=_BEHIND)
         with closing(prefetcher):
             prefetcher.start()
-            yield Weights(plan, prefetcher)
+            yield Weights(plan, prefetcher, counts)

@@ -13,6 +13,7 @@ from generator.runtime.prefetch import BlockFile
 from generator.runtime.residency import Table
 
 _MAIN = '"relama"."main".'
+_WEIGHT = re.compile(rf"{re.escape(_MAIN)}\"(\w+_weight)\"")
 _RESIDENT = '"resident"."main".'
 
 #: Bytes of one value as DuckDB stores it uncompressed; a list is an offset.
@@ -39,15 +40,22 @@ class Stored:
     bitpacked: bool
 
 
-def stored_weights(connection: duckdb.DuckDBPyConnection, statement: str) -> list[Stored]:
-    """The tables of weights that a compiled statement reads, in order of use.
+def tables_read(statement: str) -> list[str]:
+    """The tables of weights that a compiled statement reads in the file, in order of use.
 
     dbt writes the models of a statement in the order in which they need each other.
     """
-    names = dict.fromkeys(re.findall(rf"{re.escape(_MAIN)}\"(\w+_weight)\"", statement))
+    return list(dict.fromkeys(_WEIGHT.findall(statement)))
+
+
+def stored_weights(
+    connection: duckdb.DuckDBPyConnection, statement: str, threads: int
+) -> list[Stored]:
+    """How the weights lie in the file that a compiled statement reads, in order of use."""
+    names = tables_read(statement)
     looked_up = "embedding_weight" if "lm_head_weight" in names else None
     size = block_size(connection)
-    return [_stored(connection, name, size, name == looked_up) for name in names]
+    return [_stored(connection, name, size, threads, name == looked_up) for name in names]
 
 
 def block_size(connection: duckdb.DuckDBPyConnection) -> int:
@@ -59,7 +67,11 @@ def block_size(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def _stored(
-    connection: duckdb.DuckDBPyConnection, name: str, block_size: int, looked_up: bool
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    block_size: int,
+    threads: int,
+    looked_up: bool,
 ) -> Stored:
     segments = connection.execute(
         "select row_group_id, column_id, segment_type, count, compression, block_id, "
@@ -83,9 +95,11 @@ def _stored(
             as_float = 0 if kind == "FLOAT" else count * _WIDTHS["FLOAT"]
             vectors[key] = vectors.get(key, 0) + count * _WIDTHS[kind] + as_float
         bitpacked |= kind == "TINYINT" and compression == "BitPacking"
-    # Threads read the columns side by side.
-    side_by_side = chain.from_iterable(zip_longest(*columns.values()))
-    blocks = dict.fromkeys(block for block in side_by_side if block is not None)
+    # Each thread reads a column.
+    waiting = [list(column) for column in columns.values()]
+    together = (waiting[i : i + threads] for i in range(0, len(waiting), threads))
+    in_order = chain.from_iterable(chain.from_iterable(zip_longest(*some)) for some in together)
+    blocks = dict.fromkeys(block for block in in_order if block is not None)
     if len(blocks) > _SHARED:
         size = len(blocks) * block_size
     piece, vector = (max(sizes.values(), default=0) for sizes in (pieces, vectors))
