@@ -10,9 +10,9 @@ import duckdb
 
 from generator.config import ModelConfig
 from generator.project.manifest import Project
-from generator.runtime.database import DATABASE_FILE
+from generator.runtime.database import DATABASE_FILE, reattach
 from generator.runtime.pieces import split
-from generator.runtime.prefetch import SUPPORTED, BlockFile, Prefetcher
+from generator.runtime.prefetch import SUPPORTED, BlockFile, Prefetcher, read_block_by_block
 from generator.runtime.process_memory import trimmed_resident_set
 from generator.runtime.residency import Overhead, Plan, Table, plan_residency
 from generator.runtime.resident import (
@@ -25,16 +25,17 @@ from generator.runtime.resident import (
 )
 
 # Measured, see docs/decisions/0011-residency.md.
-_PROCESS = 130_000_000
+# Plans, DuckDB's record of its blocks, and what its allocator keeps of freed memory.
+_GROWTH = 40_000_000
 # The columns of a layer's cache and pages grow by a block each.
-_STATE_BLOCKS_A_LAYER = 36
+_STATE_BLOCKS_A_LAYER = 20
+_STATEMENT = 32_000_000
 _WHOLE_A_LAYER = 8_000_000
 _VECTORS_A_LAYER = 16
-_STATEMENT = 24_000_000
-_RETAINED = 64_000_000
-_BUFFERS = 16_000_000
-_AHEAD = 24_000_000
-_BEHIND = 8_000_000
+# Where the system does not say how large a process is.
+_UNKNOWN = 100_000_000
+_AHEAD = 20_000_000
+_BEHIND = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Weights:
 
     def whole(self, select: str) -> Piece:
         """A select that reads every weight, to be run in one piece."""
-        return self._piece(self._redirected(select))
+        redirected = self._redirected(select)
+        return self._piece(redirected, tables_read(redirected))
 
     def prepared(
         self, connection: duckdb.DuckDBPyConnection, name: str, select: str
@@ -76,7 +78,11 @@ class Weights:
             return [Piece(f"execute {name}")]
         # A prepared statement would hold its intermediate rows until it runs again.
         pieces = split(self._redirected(select), "insert into step")
-        return [self._piece(sql) for sql in pieces]
+        last_use = {name: sql for sql in pieces for name in tables_read(sql)}
+        return [
+            self._piece(sql, [name for name in tables_read(sql) if last_use[name] is sql])
+            for sql in pieces
+        ]
 
     def rewind(self) -> None:
         """Says that the next piece is the first of a token."""
@@ -92,17 +98,23 @@ class Weights:
             return select
         return redirected(select, {table.name for table in self.plan.resident})
 
-    def _piece(self, sql: str) -> Piece:
-        return Piece(sql, sum(self.blocks.get(name, 0) for name in tables_read(sql)))
+    def _piece(self, sql: str, names: Sequence[str]) -> Piece:
+        return Piece(sql, sum(self.blocks.get(name, 0) for name in names))
 
 
 def overhead(
-    tables: Sequence[Table], config: ModelConfig, threads: int, block: int, whole: int = 0
+    tables: Sequence[Table],
+    config: ModelConfig,
+    process: int,
+    threads: int,
+    block: int,
+    whole: int = 0,
 ) -> Overhead:
     """What a session needs beside the weights.
 
     Args:
         tables: the weights.
+        process: bytes of the process before anything is computed.
         config: of the model.
         threads: DuckDB's.
         block: bytes of a block of the database file.
@@ -115,11 +127,11 @@ def overhead(
         position = _VECTORS_A_LAYER * 4 * (config.hidden_size + config.intermediate_size)
         statement += config.num_hidden_layers * (_WHOLE_A_LAYER + whole * position)
     return Overhead(
-        process=max(trimmed_resident_set() or 0, _PROCESS),
+        process=process + _GROWTH,
         statement=statement,
-        working=_RETAINED + threads * vectors,
+        working=threads * vectors,
         # DuckDB holds all blocks of a piece until it has read the piece.
-        buffers=_BUFFERS + threads * piece,
+        buffers=threads * piece,
         ahead=_AHEAD + _BEHIND,
     )
 
@@ -137,9 +149,10 @@ def plan_session(
         InputError: the limit is too small.
     """
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
+    process = trimmed_resident_set() or _UNKNOWN
     stored = stored_weights(connection, statement, threads)
     tables = [weight.table for weight in stored]
-    needed = overhead(tables, project.config, threads, block_size(connection), whole)
+    needed = overhead(tables, project.config, process, threads, block_size(connection), whole)
     return plan_residency(tables, limit, needed), stored
 
 
@@ -163,22 +176,20 @@ def limited(
         yield Weights()
         return
     plan, stored = plan_session(project, connection, statement, limit, whole)
-    database = limit - plan.overhead.process - plan.overhead.working
-    if plan.streamed:
-        database -= plan.overhead.ahead
     connection.execute("set temp_directory = ''")
-    # While weights are copied, nothing is computed.
-    copying = max(database, limit - plan.overhead.process - _RETAINED)
-    connection.execute(f"set memory_limit = '{copying}B'")
     connection.execute("set allocator_flush_threshold = '16MB'")
+    path = project.directory / DATABASE_FILE
     names = {table.name for table in plan.resident}
-    with closing(BlockFile(project.directory / DATABASE_FILE, block_size(connection))) as file:
+    with closing(BlockFile(path, block_size(connection))) as file:
         hold(connection, [weight for weight in stored if weight.table.name in names], file)
+        reattach(connection, project)
+        database = limit - plan.overhead.process - (plan.overhead.ahead if plan.streamed else 0)
         connection.execute(f"set memory_limit = '{database}B'")
         streamed = [w for w in stored if w.table.name not in names and not w.table.looked_up]
         if not streamed or not SUPPORTED:
             yield Weights(plan)
             return
+        read_block_by_block(path)
         blocks = [block for weight in streamed for block in weight.blocks]
         counts = {weight.table.name: len(weight.blocks) for weight in streamed}
         prefetcher = Prefetcher(file, blocks, window=_AHEAD, behind=_BEHIND)

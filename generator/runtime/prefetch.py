@@ -32,9 +32,6 @@ class BlockFile:
     def __init__(self, path: Path, block_size: int) -> None:
         self.block_size = block_size
         self._file = os.open(path, os.O_RDONLY)
-        for opened in _descriptors(path):
-            # Its own reading ahead goes beyond the table, into what is resident.
-            os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_RANDOM)
 
     def close(self) -> None:
         os.close(self._file)
@@ -56,6 +53,15 @@ class BlockFile:
         for block in blocks:
             offset = _HEADERS + block * self.block_size
             os.posix_fadvise(self._file, offset, self.block_size, os.POSIX_FADV_DONTNEED)
+
+
+def read_block_by_block(path: Path) -> None:
+    """Keeps the system from reading a file ahead by itself, for whoever in this process has it.
+
+    It would read beyond the table that DuckDB reads, into what is resident.
+    """
+    for opened in _descriptors(path):
+        os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 def _descriptors(path: Path) -> list[int]:
