@@ -183,7 +183,9 @@ def limited(
     with closing(BlockFile(path, block_size(connection))) as file:
         hold(connection, [weight for weight in stored if weight.table.name in names], file)
         reattach(connection, project)
-        database = limit - plan.overhead.process - (plan.overhead.ahead if plan.streamed else 0)
+        database = limit - plan.overhead.process - plan.overhead.working
+        if plan.streamed:
+            database -= plan.overhead.ahead
         connection.execute(f"set memory_limit = '{database}B'")
         streamed = [w for w in stored if w.table.name not in names and not w.table.looked_up]
         if not streamed or not SUPPORTED:

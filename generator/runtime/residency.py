@@ -74,13 +74,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Overhead:
-    """What a session needs beside the weights, in bytes. All but two are DuckDB's buffers.
+    """What a session needs beside the weights, in bytes.
 
     Attributes:
         process: Python, DuckDB's code and catalogue, and the tokenizer.
-        statement: the state, and a step's intermediate rows.
-        working: vectors that are computed with.
-        buffers: blocks that are streamed.
+        statement: DuckDB's own buffers for the state and for a step's intermediate rows.
+        working: vectors that are computed with, which DuckDB's limit does not count.
+        buffers: DuckDB's buffers for blocks that are streamed.
         ahead: the operating system's copies of blocks that are streamed.
     """
 
