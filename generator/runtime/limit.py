@@ -181,7 +181,8 @@ def limited(
     path = project.directory / DATABASE_FILE
     names = {table.name for table in plan.resident}
     with closing(BlockFile(path, block_size(connection))) as file:
-        hold(connection, [weight for weight in stored if weight.table.name in names], file)
+        held = [weight for weight in stored if weight.table.name in names]
+        hold(connection, held, file, limit - plan.overhead.process)
         reattach(connection, project)
         database = limit - plan.overhead.process - plan.overhead.working
         if plan.streamed:

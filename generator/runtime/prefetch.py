@@ -129,6 +129,7 @@ class Prefetcher:
         with self._changed:
             tokens = -(-self._begin // len(self._blocks))
             self._begin = self._end = tokens * len(self._blocks)
+            self._changed.notify()
 
     def _used(self) -> int:
         """Blocks that DuckDB has used since the session began."""

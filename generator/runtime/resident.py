@@ -26,7 +26,7 @@ _BLOCK = 1 << 18
 #: Bytes that a small table takes beside its values.
 _SMALL = 1 << 16
 #: Bytes that copying takes beside the copies.
-_COPYING = 48_000_000
+_COPYING = 24_000_000
 
 
 @dataclass(frozen=True)
@@ -118,23 +118,26 @@ def hold(
     connection: duckdb.DuckDBPyConnection,
     weights: Sequence[Stored],
     file: BlockFile,
+    at_most: int,
 ) -> None:
     """Copies tables into a database in memory, stored as they are in the file.
 
     Without a place for temporary files DuckDB cannot evict what is in it. Its limit rises
-    with what is held, so that its copies of the file's blocks make room for that.
+    with what is held, up to `at_most` bytes, so that its copies of the file's blocks make
+    room for that.
     """
     connection.execute("attach ':memory:' as resident (compress, row_group_size 2048)")
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
     connection.execute("set threads = 1")  # More would copy the rows in pieces, and merge them.
     held = 0
-    # The largest first: while a table is copied, it takes twice its size.
+    # The largest first: while a table is copied, it takes two or three times its size.
     in_order = sorted(weights, key=lambda weight: -weight.table.size)
     for weight, following in pairwise([*in_order, None]):
         assert weight is not None
         if following is not None:
             file.read_ahead(following.blocks)
-        connection.execute(f"set memory_limit = '{held + 3 * weight.table.held + _COPYING}B'")
+        needed = held + 3 * weight.table.held + _COPYING
+        connection.execute(f"set memory_limit = '{min(needed, at_most)}B'")
         compression = "bitpacking" if weight.bitpacked else "uncompressed"
         connection.execute(f"set force_compression = '{compression}'")
         name = f'"{weight.table.name}"'
