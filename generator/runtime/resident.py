@@ -26,7 +26,7 @@ _BLOCK = 1 << 18
 #: Bytes that a small table takes beside its values.
 _SMALL = 1 << 16
 #: Bytes that copying takes beside the copies.
-_COPYING = 24_000_000
+_COPYING = 96_000_000
 
 
 @dataclass(frozen=True)

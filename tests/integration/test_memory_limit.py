@@ -32,7 +32,10 @@ main()
 
 def generated(project: Project, *options: str) -> tuple[dict[str, Any], int]:
     """What `relama generate --json` prints, and the process's largest resident set in bytes."""
-    command = [sys.executable, "-c", _PROGRAM, "generate", str(project.directory), PROMPT]
+    # A file: DuckDB prints its progress where Python runs anything else.
+    program = project.directory.parent / "generate.py"
+    program.write_text(_PROGRAM)
+    command = [sys.executable, str(program), "generate", str(project.directory), PROMPT]
     command += ["--max-tokens", str(TOKENS), "--json", *options]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
