@@ -1,7 +1,9 @@
 """A Llama of any size with random weights, as a GGUF file.
 
 It says nothing sensible, but reads, computes and stores what a trained model
-of its shape would.
+of its shape would. Its weights are integers in -127..127 times one scale, and each
+group of 32 has a largest one: both Q8_0, with a scale a group, and int8, with a scale
+a row, hold exactly these numbers.
 """
 
 from __future__ import annotations
@@ -19,6 +21,13 @@ from gguf import GGUFValueType
 from benchmarks.gguf_files import Field, Planned, fields_of, write_gguf
 from benchmarks.places import BenchmarkError
 from generator.checkpoint.base import FloatArray
+
+#: Every weight is an integer in -LARGEST..LARGEST times this; float16 holds it exactly.
+SCALE = 2.0**-11
+LARGEST = 127
+
+#: Weights that share a scale in Q8_0.
+GROUP = 32
 
 #: Standard deviation of every matrix: that of Llama's initialisation, keeps logits finite.
 STANDARD_DEVIATION = 0.02
@@ -125,7 +134,14 @@ def write_synthetic(
 def _random_rows(seed: tuple[int, int], size: tuple[int, ...], start: int, stop: int) -> FloatArray:
     random = np.random.default_rng((*seed, start))
     values = random.standard_normal((stop - start, *size[1:]), np.float32)
-    values *= np.float32(STANDARD_DEVIATION)
+    values *= np.float32(STANDARD_DEVIATION / SCALE)
+    np.rint(values, out=values)
+    groups = values.reshape(-1, GROUP)
+    largest = np.abs(groups).argmax(axis=1)[:, None]
+    sign = np.copysign(np.float32(LARGEST), np.take_along_axis(groups, largest, axis=1))
+    np.put_along_axis(groups, largest, sign, axis=1)
+    values.clip(-LARGEST, LARGEST, out=values)
+    values *= np.float32(SCALE)
     return values
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.graph import Graph, Kind, Operator, Weight
-from generator.project.staging import staged_name
 
 Properties = dict[str, Any]
 
@@ -138,6 +137,13 @@ def kv_cache_name(layer: int | None) -> str:
 
 def kv_pages_name(layer: int | None) -> str:
     return f"layer_{layer:02d}__kv_pages"
+
+
+def staged_name(tensor: str) -> str:
+    """`model.layers.7.mlp.up_proj.weight` -> `layer_07__up_proj`, a bias ending in `_bias`."""
+    words = tensor.split(".")
+    name = words[-2] + ("_bias" if words[-1] == "bias" else "")
+    return f"layer_{int(words[2]):02d}__{name}" if words[1] == "layers" else name
 
 
 def colour_group(operator: Operator) -> str:

@@ -16,11 +16,12 @@ from generator.project.describe import (
     kv_pages_name,
     operator_comment,
     operator_properties,
+    staged_name,
     weight_properties,
 )
 from generator.project.manifest import PAGE_SIZE
 from generator.project.render import render, write, write_yaml
-from generator.project.staging import staged_name, staged_tensors
+from generator.project.staging import staged_tensors
 
 
 def write_models(graph: Graph, directory: Path, project: str) -> None:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from generator.checkpoint.base import FloatArray, Tensor
 from generator.errors import CheckpointError
 from generator.graph import Graph
+from generator.project.describe import staged_name
 
 Progress = Callable[[int], None]
 
@@ -45,13 +46,6 @@ def staged_tensors(graph: Graph) -> list[StagedTensor]:
             if part.bias:
                 staged.append(StagedTensor(staged_name(part.bias), part.bias, is_bias=True))
     return staged
-
-
-def staged_name(tensor: str) -> str:
-    """`model.layers.7.mlp.up_proj.weight` -> `layer_07__up_proj`, a bias ending in `_bias`."""
-    words = tensor.split(".")
-    name = words[-2] + ("_bias" if words[-1] == "bias" else "")
-    return f"layer_{int(words[2]):02d}__{name}" if words[1] == "layers" else name
 
 
 def stage(graph: Graph, tensors: Mapping[str, Tensor], directory: Path, progress: Progress) -> None:

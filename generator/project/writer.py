@@ -34,9 +34,6 @@ from generator.project.staging import stage
 from generator.rope import inverse_frequencies
 from generator.runtime.tokenizer import ProjectTokenizer, write_tokenizer
 
-#: Elements below which a model is stored in smaller blocks.
-SMALL_MODEL = 500_000_000
-
 #: What a new project's first step continues.
 FIRST_PROMPT = "Once upon a time"
 
@@ -163,7 +160,6 @@ def _write_settings(
         "config": graph.config,
         "trace": trace,
         "storage": storage,
-        "small": sum(w.rows * w.columns for w in graph.weights.values()) < SMALL_MODEL,
         "prompt_token_ids": prompt_token_ids,
         "disabled_optimizers": DISABLED_OPTIMIZERS,
         "source_name": re.sub(r"[^\w.\- ]", "_", checkpoint.path.name),

@@ -58,6 +58,13 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         raise ProjectError(f"{path} cannot be opened: {_one_line(error)}") from None
 
 
+def reattach(connection: duckdb.DuckDBPyConnection, project: Project) -> None:
+    """Opens the file again: DuckDB forgets where the blocks of tables lie that it has read."""
+    connection.execute("use memory")
+    connection.execute("detach relama")
+    _attach(connection, project.directory / DATABASE_FILE)
+
+
 def _one_line(error: Exception) -> str:
     return str(error).splitlines()[0]
 

@@ -74,18 +74,20 @@ class Session:
         execute = self.connection.execute
         cached = self._cached + self._waiting
         *models, insert = self._decode if self._waiting == 1 else self._step
-        with self._weights.reading():
-            for statement in models:
+        self._weights.rewind()
+        for piece in models:
+            with self._weights.reading(piece):
+                execute(piece.sql)
+        with self.state.transaction():
+            execute("delete from step")
+            with self._weights.reading(insert):
+                execute(insert.sql)
+            for statement in self._appends:
                 execute(statement)
-            with self.state.transaction():
-                execute("delete from step")
-                execute(insert)
-                for statement in self._appends:
+            if cached // PAGE_SIZE > self._cached // PAGE_SIZE:
+                for statement in self._packs:
                     execute(statement)
-                if cached // PAGE_SIZE > self._cached // PAGE_SIZE:
-                    for statement in self._packs:
-                        execute(statement)
-                chosen = _chosen(self.connection)
+            chosen = _chosen(self.connection)
         self._cached, self._waiting = cached, 1
         return chosen
 

@@ -10,7 +10,7 @@ from generator.project.manifest import Project
 from generator.runtime.database import DATABASE_FILE, open_database
 from generator.runtime.limit import plan_session
 from generator.runtime.process_memory import available, resident_set
-from generator.runtime.residency import Plan, Table
+from generator.runtime.residency import Plan, Table, kind
 from generator.runtime.speed import compute_speed, disk_speed
 from generator.runtime.statements import compiled, decode_statements
 
@@ -62,9 +62,9 @@ class Forecast:
         kinds: dict[str, tuple[list[Table], list[Table]]] = {}
         names = {table.name for table in self.plan.resident}
         for table in self.plan.tables:
-            resident, streamed = kinds.setdefault(_kind(table.name), ([], []))
+            resident, streamed = kinds.setdefault(kind(table.name), ([], []))
             (resident if table.name in names else streamed).append(table)
-        return [(kind, *tables) for kind, tables in kinds.items()]
+        return [(name, *tables) for name, tables in kinds.items()]
 
 
 def layer_numbers(tables: list[Table]) -> str:
@@ -97,7 +97,3 @@ def forecast(project: Project, limit: int | None, disk: float | None) -> Forecas
         plan, _ = plan_session(project, connection, statement, limit)
         compute = compute_speed(connection)
     return Forecast(plan, disk or disk_speed(project.directory / DATABASE_FILE), compute)
-
-
-def _kind(name: str) -> str:
-    return re.sub(r"^layer_\d+__", "", name).removesuffix("_weight")

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 
 from generator.config import ModelConfig
 from generator.project.manifest import Project
-from generator.runtime.database import DATABASE_FILE
+from generator.runtime.database import DATABASE_FILE, reattach
 from generator.runtime.pieces import split
-from generator.runtime.prefetch import SUPPORTED, BlockFile, Prefetcher
-from generator.runtime.process_memory import resident_set
+from generator.runtime.prefetch import SUPPORTED, BlockFile, Prefetcher, read_block_by_block
+from generator.runtime.process_memory import trimmed_resident_set
 from generator.runtime.residency import Overhead, Plan, Table, plan_residency
-from generator.runtime.resident import Stored, block_size, hold, redirected, stored_weights
+from generator.runtime.resident import (
+    Stored,
+    block_size,
+    hold,
+    redirected,
+    stored_weights,
+    tables_read,
+)
 
 # Measured, see docs/decisions/0011-residency.md.
-_PROCESS = 130_000_000
+# Plans, DuckDB's record of its blocks, and what its allocator keeps of freed memory.
+_GROWTH = 40_000_000
 # The columns of a layer's cache and pages grow by a block each.
-_STATE_BLOCKS_A_LAYER = 36
+_STATE_BLOCKS_A_LAYER = 20
+_STATEMENT = 32_000_000
 _WHOLE_A_LAYER = 8_000_000
 _VECTORS_A_LAYER = 16
-_STATEMENT = 24_000_000
-_RETAINED = 64_000_000
-_BUFFERS = 16_000_000
-_AHEAD = 24_000_000
-_BEHIND = 8_000_000
+# Where the system does not say how large a process is.
+_UNKNOWN = 100_000_000
+_AHEAD = 20_000_000
+_BEHIND = 4_000_000
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A statement to execute, and how many streamed blocks it reads."""
+
+    sql: str
+    blocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,18 +53,21 @@ class Weights:
     Attributes:
         plan: what is where; None without a limit.
         prefetcher: reads the streamed ones ahead; None where none are streamed.
+        blocks: how many blocks each streamed table has, by its name.
     """
 
     plan: Plan | None = None
     prefetcher: Prefetcher | None = None
+    blocks: Mapping[str, int] = field(default_factory=dict)
 
-    def redirected(self, select: str) -> str:
-        """A select that reads resident weights in memory."""
-        if self.plan is None:
-            return select
-        return redirected(select, {table.name for table in self.plan.resident})
+    def whole(self, select: str) -> Piece:
+        """A select that reads every weight, to be run in one piece."""
+        redirected = self._redirected(select)
+        return self._piece(redirected, tables_read(redirected))
 
-    def prepared(self, connection: duckdb.DuckDBPyConnection, name: str, select: str) -> list[str]:
+    def prepared(
+        self, connection: duckdb.DuckDBPyConnection, name: str, select: str
+    ) -> list[Piece]:
         """Prepares to insert a select that reads every weight into the table `step`.
 
         Returns:
@@ -56,22 +75,46 @@ class Weights:
         """
         if self.plan is None:
             connection.execute(f"prepare {name} as insert into step {select}")
-            return [f"execute {name}"]
+            return [Piece(f"execute {name}")]
         # A prepared statement would hold its intermediate rows until it runs again.
-        return split(self.redirected(select), "insert into step")
+        pieces = split(self._redirected(select), "insert into step")
+        last_use = {name: sql for sql in pieces for name in tables_read(sql)}
+        return [
+            self._piece(sql, [name for name in tables_read(sql) if last_use[name] is sql])
+            for sql in pieces
+        ]
 
-    def reading(self) -> AbstractContextManager[None]:
-        """Surrounds a statement that reads every weight once."""
-        return self.prefetcher.reading() if self.prefetcher else nullcontext()
+    def rewind(self) -> None:
+        """Says that the next piece is the first of a token."""
+        if self.prefetcher:
+            self.prefetcher.rewind()
+
+    def reading(self, piece: Piece) -> AbstractContextManager[None]:
+        """Surrounds the execution of a piece."""
+        return self.prefetcher.reading(piece.blocks) if self.prefetcher else nullcontext()
+
+    def _redirected(self, select: str) -> str:
+        if self.plan is None:
+            return select
+        return redirected(select, {table.name for table in self.plan.resident})
+
+    def _piece(self, sql: str, names: Sequence[str]) -> Piece:
+        return Piece(sql, sum(self.blocks.get(name, 0) for name in names))
 
 
 def overhead(
-    tables: Sequence[Table], config: ModelConfig, threads: int, block: int, whole: int = 0
+    tables: Sequence[Table],
+    config: ModelConfig,
+    process: int,
+    threads: int,
+    block: int,
+    whole: int = 0,
 ) -> Overhead:
     """What a session needs beside the weights.
 
     Args:
         tables: the weights.
+        process: bytes of the process before anything is computed.
         config: of the model.
         threads: DuckDB's.
         block: bytes of a block of the database file.
@@ -84,11 +127,11 @@ def overhead(
         position = _VECTORS_A_LAYER * 4 * (config.hidden_size + config.intermediate_size)
         statement += config.num_hidden_layers * (_WHOLE_A_LAYER + whole * position)
     return Overhead(
-        process=max(resident_set() or 0, _PROCESS),
+        process=process + _GROWTH,
         statement=statement,
-        working=_RETAINED + threads * vectors,
+        working=threads * vectors,
         # DuckDB holds all blocks of a piece until it has read the piece.
-        buffers=_BUFFERS + threads * piece,
+        buffers=threads * piece,
         ahead=_AHEAD + _BEHIND,
     )
 
@@ -106,9 +149,10 @@ def plan_session(
         InputError: the limit is too small.
     """
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
-    stored = stored_weights(connection, statement)
+    process = trimmed_resident_set() or _UNKNOWN
+    stored = stored_weights(connection, statement, threads)
     tables = [weight.table for weight in stored]
-    needed = overhead(tables, project.config, threads, block_size(connection), whole)
+    needed = overhead(tables, project.config, process, threads, block_size(connection), whole)
     return plan_residency(tables, limit, needed), stored
 
 
@@ -132,24 +176,26 @@ def limited(
         yield Weights()
         return
     plan, stored = plan_session(project, connection, statement, limit, whole)
-    database = limit - plan.overhead.process - plan.overhead.working
-    if plan.streamed:
-        database -= plan.overhead.ahead
     connection.execute("set temp_directory = ''")
-    # While weights are copied, nothing is computed.
-    copying = max(database, limit - plan.overhead.process - _RETAINED)
-    connection.execute(f"set memory_limit = '{copying}B'")
     connection.execute("set allocator_flush_threshold = '16MB'")
+    path = project.directory / DATABASE_FILE
     names = {table.name for table in plan.resident}
-    with closing(BlockFile(project.directory / DATABASE_FILE, block_size(connection))) as file:
-        hold(connection, [weight for weight in stored if weight.table.name in names], file)
+    with closing(BlockFile(path, block_size(connection))) as file:
+        held = [weight for weight in stored if weight.table.name in names]
+        hold(connection, held, file, limit - plan.overhead.process)
+        reattach(connection, project)
+        database = limit - plan.overhead.process - plan.overhead.working
+        if plan.streamed:
+            database -= plan.overhead.ahead
         connection.execute(f"set memory_limit = '{database}B'")
         streamed = [w for w in stored if w.table.name not in names and not w.table.looked_up]
         if not streamed or not SUPPORTED:
             yield Weights(plan)
             return
+        read_block_by_block(path)
         blocks = [block for weight in streamed for block in weight.blocks]
+        counts = {weight.table.name: len(weight.blocks) for weight in streamed}
         prefetcher = Prefetcher(file, blocks, window=_AHEAD, behind=_BEHIND)
         with closing(prefetcher):
             prefetcher.start()
-            yield Weights(plan, prefetcher)
+            yield Weights(plan, prefetcher, counts)

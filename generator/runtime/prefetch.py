@@ -16,8 +16,10 @@ from pathlib import Path
 #: A DuckDB file begins with three headers of this size; then come the blocks.
 _HEADERS = 3 * 4096
 #: The system reads no more than its read-ahead size for one request.
-_REQUEST = 128 * 1024
+_REQUEST = 128 << 10
 _POLL_S = 0.002
+#: Blocks that are asked for before the next look at how far DuckDB is.
+_AT_ONCE = 8
 _COUNTS = Path("/proc/self/io")
 
 #: Elsewhere than on Linux nothing is read ahead: DuckDB reads by itself.
@@ -41,7 +43,8 @@ class BlockFile:
         for block in blocks:
             begin = _HEADERS + block * self.block_size
             for offset in range(begin, begin + self.block_size, _REQUEST):
-                os.posix_fadvise(self._file, offset, _REQUEST, os.POSIX_FADV_WILLNEED)
+                size = min(_REQUEST, begin + self.block_size - offset)
+                os.posix_fadvise(self._file, offset, size, os.POSIX_FADV_WILLNEED)
 
     def drop(self, blocks: Sequence[int]) -> None:
         """Gives the system's copies of blocks back."""
@@ -52,11 +55,29 @@ class BlockFile:
             os.posix_fadvise(self._file, offset, self.block_size, os.POSIX_FADV_DONTNEED)
 
 
+def read_block_by_block(path: Path) -> None:
+    """Keeps the system from reading a file ahead by itself, for whoever in this process has it.
+
+    It would read beyond the table that DuckDB reads, into what is resident.
+    """
+    for opened in _descriptors(path):
+        os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_RANDOM)
+
+
+def _descriptors(path: Path) -> list[int]:
+    """The file descriptors by which this process, that is DuckDB, has a file open."""
+    if not SUPPORTED:
+        return []
+    real = str(path.resolve())
+    links = Path("/proc/self/fd").iterdir()
+    return [int(link.name) for link in links if os.path.realpath(link) == real]
+
+
 class Prefetcher:
     """Keeps a window of blocks read ahead, in the order of use, token after token.
 
-    How far DuckDB is, the system tells: it counts the bytes that the process reads.
-    Reads ahead are not among them.
+    How far DuckDB is within a statement, the system tells: it counts the bytes that the
+    process reads. Reads ahead are not among them.
     """
 
     def __init__(self, file: BlockFile, blocks: Sequence[int], window: int, behind: int) -> None:
@@ -72,7 +93,8 @@ class Prefetcher:
         self._window = max(1, window // file.block_size)
         self._behind = behind // file.block_size
         self._changed = threading.Condition()
-        self._round = 0
+        # Uses are counted since the session began; a token is `len(blocks)` of them.
+        self._begin = self._end = 0
         self._began_at: int | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="prefetch", daemon=True)
@@ -88,44 +110,56 @@ class Prefetcher:
         self._thread.join()
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Surrounds the statement that reads every block once."""
+    def reading(self, count: int) -> Iterator[None]:
+        """Surrounds a statement that reads the next so many of the blocks."""
         with self._changed:
+            self._end = self._begin + count
             self._began_at = _bytes_read()
             self._changed.notify()
         try:
             yield
         finally:
             with self._changed:
+                self._begin = self._end
                 self._began_at = None
-                self._round += 1
                 self._changed.notify()
+
+    def rewind(self) -> None:
+        """Says that the next statement begins a token, even if the last broke off."""
+        with self._changed:
+            tokens = -(-self._begin // len(self._blocks))
+            self._begin = self._end = tokens * len(self._blocks)
+            self._changed.notify()
 
     def _used(self) -> int:
         """Blocks that DuckDB has used since the session began."""
-        within = 0
-        if self._began_at is not None:
-            within = (_bytes_read() - self._began_at) // self._file.block_size
-        return self._round * len(self._blocks) + min(within, len(self._blocks))
+        if self._began_at is None:
+            return self._begin
+        within = (_bytes_read() - self._began_at) // self._file.block_size
+        return min(self._begin + within, self._end)
 
     def _run(self) -> None:
         asked = dropped = 0
-        count = len(self._blocks)
         while True:
             with self._changed:
                 if self._closed:
                     return
                 used = self._used()
-                if asked >= used + self._window:
-                    # Nothing to do until DuckDB has read more, or begins another token.
-                    self._changed.wait(_POLL_S if self._began_at is not None else None)
+                end = used + self._window
+                if asked >= end:
+                    # Nothing to do until DuckDB has read more.
+                    reads = self._began_at is not None and self._begin < self._end
+                    self._changed.wait(_POLL_S if reads else None)
                     continue
-            asked = max(asked, used)
-            self._file.read_ahead([self._blocks[asked % count]])
-            asked += 1
-            while dropped < used - self._behind:
-                self._file.drop([self._blocks[dropped % count]])
-                dropped += 1
+            begin, asked = max(asked, used), min(end, max(asked, used) + _AT_ONCE)
+            self._file.read_ahead(self._range(begin, asked))
+            behind = max(dropped, used - self._behind)
+            self._file.drop(self._range(dropped, behind))
+            dropped = behind
+
+    def _range(self, begin: int, end: int) -> list[int]:
+        """The blocks of so many uses."""
+        return [self._blocks[i % len(self._blocks)] for i in range(begin, end)]
 
 
 def _bytes_read() -> int:

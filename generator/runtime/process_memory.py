@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
@@ -13,9 +16,15 @@ def resident_set() -> int | None:
     return _field(_STATUS, "VmRSS")
 
 
-def peak_resident_set() -> int | None:
-    """The most bytes of this process that have been in memory at once, so far."""
-    return _field(_STATUS, "VmHWM")
+def trimmed_resident_set() -> int | None:
+    """The same after what Python has freed is given back to the system."""
+    gc.collect()
+    if sys.platform == "linux":
+        # The C library keeps what is freed, and gives it back when told to.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+    return resident_set()
 
 
 def available() -> int | None:

@@ -50,7 +50,8 @@ class Table:
 
     Attributes:
         name: its name in the database.
-        size: bytes that it takes, in memory and on disk.
+        size: bytes that it takes on disk.
+        in_memory: bytes that it takes in memory, where DuckDB's blocks are larger; 0: the same.
         piece: bytes of the largest piece of a column that a thread reads at once.
         vectors: bytes of the vectors that such a piece becomes: as stored, and as float32.
         elements: numbers in it, which is its multiply-adds a token.
@@ -59,10 +60,16 @@ class Table:
 
     name: str
     size: int
+    in_memory: int = 0
     piece: int = 0
     vectors: int = 0
     elements: int = 0
     looked_up: bool = False
+
+    @property
+    def held(self) -> int:
+        """Bytes that it takes where it is resident."""
+        return self.in_memory or self.size
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Overhead:
     """What a session needs beside the weights, in bytes.
 
     Attributes:
-        process: Python, DuckDB and the tokenizer, before anything is computed.
+        process: Python, DuckDB's code and catalogue, and the tokenizer.
         statement: DuckDB's own buffers for the state and for a step's intermediate rows.
         working: vectors that are computed with, which DuckDB's limit does not count.
         buffers: DuckDB's buffers for blocks that are streamed.
@@ -117,7 +124,8 @@ class Plan:
 
     @property
     def resident_bytes(self) -> int:
-        return sum(table.size for table in self.resident)
+        """Bytes of memory that the resident tables take."""
+        return sum(table.held for table in self.resident)
 
     @property
     def streamed_bytes(self) -> int:
@@ -141,16 +149,13 @@ class Plan:
 
 def smallest_limit(overhead: Overhead, small: Sequence[Table] = ()) -> int:
     """The least bytes with which a session can work, all large tables streamed."""
-    return overhead.total + sum(table.size for table in small)
+    return overhead.total + sum(table.held for table in small)
 
 
 def plan_residency(
     tables: Sequence[Table], limit: int, overhead: Overhead, *, small: int = 1 << 19
 ) -> Plan:
     """Keeps as many tables as fit, and streams the rest, spread evenly between them.
-
-    Spread, because the next streamed table is read while the resident ones before it
-    are computed.
 
     Args:
         tables: the weights in order of use.
@@ -164,9 +169,9 @@ def plan_residency(
     kept = [table for table in tables if table.size < small]
     looked_up = [table for table in tables if table.looked_up and table.size >= small]
     large = [table for table in tables if table.size >= small and not table.looked_up]
-    room = limit - (overhead.total - overhead.streaming) - sum(table.size for table in kept)
-    total = sum(table.size for table in large)
-    if room >= total + sum(table.size for table in looked_up):
+    room = limit - (overhead.total - overhead.streaming) - sum(table.held for table in kept)
+    total = sum(table.held for table in large)
+    if room >= total + sum(table.held for table in looked_up):
         return Plan(limit, overhead, tuple(tables), tuple(tables))
     room -= overhead.streaming
     if room < 0:
@@ -174,31 +179,56 @@ def plan_residency(
             f"A memory limit of {megabytes(limit)} is too small for this model; "
             f"the smallest that works is {megabytes(smallest_limit(overhead, kept))}."
         )
-    streamed = {table.name for table in [*_spread(large, total - room), *looked_up]}
+    streamed = {table.name for table in [*_streamed(large, total - room), *looked_up]}
     resident = tuple(table for table in tables if table.name not in streamed)
     return Plan(limit, overhead, tuple(tables), resident)
 
 
+def _streamed(tables: Sequence[Table], deficit: int) -> list[Table]:
+    """Tables that take at least `deficit` bytes of memory together, and no more than needed.
+
+    The disk has to be busy while resident tables are computed: what it reads then is in
+    memory twice for a while, and small tables that come often need the least of that. So
+    all tables of the smallest kinds, and of the next kind some.
+    """
+    kinds: dict[str, list[Table]] = {}
+    for table in tables:
+        kinds.setdefault(kind(table.name), []).append(table)
+    chosen: list[Table] = []
+    taken = 0
+    for group in sorted(kinds.values(), key=lambda group: max(table.size for table in group)):
+        chosen += _spread(group, deficit - taken)
+        taken = sum(table.held for table in chosen)
+    for table in sorted(chosen, key=lambda table: -table.held):
+        if taken - table.held >= deficit:
+            chosen.remove(table)
+            taken -= table.held
+    return chosen
+
+
+def kind(name: str) -> str:
+    """`gate_up_proj` for the table `layer_07__gate_up_proj_weight`."""
+    return re.sub(r"^layer_\d+__", "", name).removesuffix("_weight")
+
+
 def _spread(tables: Sequence[Table], deficit: int) -> list[Table]:
-    """Tables of at least `deficit` bytes together, spread evenly, and no more than needed."""
-    total = sum(table.size for table in tables)
+    """Tables of at least `deficit` bytes together, spread evenly; all where they are fewer."""
+    total = sum(table.held for table in tables)
+    if deficit >= total:
+        return list(tables)
     chosen: list[Table] = []
     passed = taken = 0
     for table in tables:
-        passed += table.size
-        if taken + table.size / 2 <= deficit * passed / total:
+        passed += table.held
+        if taken + table.held / 2 <= deficit * passed / total:
             chosen.append(table)
-            taken += table.size
+            taken += table.held
     names = {table.name for table in chosen}
-    rest = sorted((t for t in tables if t.name not in names), key=lambda table: table.size)
+    rest = sorted((t for t in tables if t.name not in names), key=lambda table: table.held)
     while taken < deficit:
         missing = deficit - taken
-        table = next((t for t in rest if t.size >= missing), rest[-1])
+        table = next((t for t in rest if t.held >= missing), rest[-1])
         rest.remove(table)
         chosen.append(table)
-        taken += table.size
-    for table in sorted(chosen, key=lambda table: -table.size):
-        if taken - table.size >= deficit:
-            chosen.remove(table)
-            taken -= table.size
+        taken += table.held
     return chosen

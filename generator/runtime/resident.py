@@ -13,6 +13,7 @@ from generator.runtime.prefetch import BlockFile
 from generator.runtime.residency import Table
 
 _MAIN = '"relama"."main".'
+_WEIGHT = re.compile(rf"{re.escape(_MAIN)}\"(\w+_weight)\"")
 _RESIDENT = '"resident"."main".'
 
 #: Bytes of one value as DuckDB stores it uncompressed; a list is an offset.
@@ -20,8 +21,12 @@ _WIDTHS = {"TINYINT": 1, "SMALLINT": 2, "INTEGER": 4, "FLOAT": 4, "BIGINT": 8, "
 _LIST_WIDTH = 8
 #: Tables of so many blocks share them with others.
 _SHARED = 2
-#: Bytes of tables that are packed at once: small ones share blocks.
-_PACKED = 32_000_000
+#: Bytes of a block in memory: a column's rest takes a whole one.
+_BLOCK = 1 << 18
+#: Bytes that a small table takes beside its values.
+_SMALL = 1 << 16
+#: Bytes that copying takes beside the copies.
+_COPYING = 96_000_000
 
 
 @dataclass(frozen=True)
@@ -39,15 +44,24 @@ class Stored:
     bitpacked: bool
 
 
-def stored_weights(connection: duckdb.DuckDBPyConnection, statement: str) -> list[Stored]:
-    """The tables of weights that a compiled statement reads, in order of use.
+def tables_read(statement: str) -> list[str]:
+    """The tables of weights that a compiled statement reads in the file, in order of use.
 
-    dbt writes the models of a statement in the order in which they need each other.
+    dbt writes the models of a statement in the order in which they need each other. Of a
+    table that is named twice, the first only looks rows up: an embedding that is the
+    output's matrix as well.
     """
-    names = dict.fromkeys(re.findall(rf"{re.escape(_MAIN)}\"(\w+_weight)\"", statement))
+    return list(reversed(dict.fromkeys(reversed(_WEIGHT.findall(statement)))))
+
+
+def stored_weights(
+    connection: duckdb.DuckDBPyConnection, statement: str, threads: int
+) -> list[Stored]:
+    """How the weights lie in the file that a compiled statement reads, in order of use."""
+    names = tables_read(statement)
     looked_up = "embedding_weight" if "lm_head_weight" in names else None
     size = block_size(connection)
-    return [_stored(connection, name, size, name == looked_up) for name in names]
+    return [_stored(connection, name, size, threads, name == looked_up) for name in names]
 
 
 def block_size(connection: duckdb.DuckDBPyConnection) -> int:
@@ -59,7 +73,11 @@ def block_size(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def _stored(
-    connection: duckdb.DuckDBPyConnection, name: str, block_size: int, looked_up: bool
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    block_size: int,
+    threads: int,
+    looked_up: bool,
 ) -> Stored:
     segments = connection.execute(
         "select row_group_id, column_id, segment_type, count, compression, block_id, "
@@ -68,7 +86,7 @@ def _stored(
     ).fetchall()
     columns: dict[tuple[int, int], dict[int, None]] = {}
     pieces: dict[tuple[int, int], int] = {}
-    vectors: dict[tuple[int, int], int] = {}
+    numbers: dict[tuple[tuple[int, int], str], int] = {}
     size = elements = 0
     bitpacked = False
     for row_group, column, kind, count, compression, block, more in segments:
@@ -79,17 +97,20 @@ def _stored(
         if kind in ("TINYINT", "FLOAT"):
             elements += count
             pieces[key] = pieces.get(key, 0) + count * _WIDTHS[kind]
-            # What is not float32 is turned into float32 to be computed with.
-            as_float = 0 if kind == "FLOAT" else count * _WIDTHS["FLOAT"]
-            vectors[key] = vectors.get(key, 0) + count * _WIDTHS[kind] + as_float
+            numbers[key, kind] = numbers.get((key, kind), 0) + count
         bitpacked |= kind == "TINYINT" and compression == "BitPacking"
-    # Threads read the columns side by side.
-    side_by_side = chain.from_iterable(zip_longest(*columns.values()))
-    blocks = dict.fromkeys(block for block in side_by_side if block is not None)
+    # Each thread reads a column.
+    waiting = [list(column) for column in columns.values()]
+    together = (waiting[i : i + threads] for i in range(0, len(waiting), threads))
+    in_order = chain.from_iterable(chain.from_iterable(zip_longest(*some)) for some in together)
+    blocks = dict.fromkeys(block for block in in_order if block is not None)
+    in_memory = size + _SMALL
     if len(blocks) > _SHARED:
         size = len(blocks) * block_size
-    piece, vector = (max(sizes.values(), default=0) for sizes in (pieces, vectors))
-    table = Table(name, size, piece, vector, elements, looked_up)
+        in_memory = -(-size // _BLOCK) * _BLOCK
+    piece = max(pieces.values(), default=0)
+    vectors = max((_vector(kind, count) for (_, kind), count in numbers.items()), default=0)
+    table = Table(name, size, in_memory, piece, vectors, elements, looked_up)
     return Stored(table, tuple(blocks), bitpacked)
 
 
@@ -97,35 +118,46 @@ def hold(
     connection: duckdb.DuckDBPyConnection,
     weights: Sequence[Stored],
     file: BlockFile,
+    at_most: int,
 ) -> None:
     """Copies tables into a database in memory, stored as they are in the file.
 
-    Without a place for temporary files DuckDB cannot evict what is in it.
+    Without a place for temporary files DuckDB cannot evict what is in it. Its limit rises
+    with what is held, up to `at_most` bytes, so that its copies of the file's blocks make
+    room for that.
     """
-    # COMPRESS packs small columns into common blocks; without it each takes a block.
     connection.execute("attach ':memory:' as resident (compress, row_group_size 2048)")
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
     connection.execute("set threads = 1")  # More would copy the rows in pieces, and merge them.
-    waiting = 0
-    for weight, following in pairwise([*sorted(weights, key=_is_large), None]):
+    held = 0
+    # The largest first: while a table is copied, it takes two or three times its size.
+    in_order = sorted(weights, key=lambda weight: -weight.table.size)
+    for weight, following in pairwise([*in_order, None]):
         assert weight is not None
         if following is not None:
             file.read_ahead(following.blocks)
+        needed = held + 3 * weight.table.held + _COPYING
+        connection.execute(f"set memory_limit = '{min(needed, at_most)}B'")
         compression = "bitpacking" if weight.bitpacked else "uncompressed"
         connection.execute(f"set force_compression = '{compression}'")
         name = f'"{weight.table.name}"'
         connection.execute(f"create table {_RESIDENT}{name} as from {_MAIN}{name}")
         file.drop(weight.blocks)
-        waiting += weight.table.size
-        if waiting > _PACKED or following is None:
+        if len(weight.blocks) > _SHARED:
+            # Packs its columns into common blocks. What is small would take a block then.
             connection.execute("checkpoint resident")
-            waiting = 0
+        held += weight.table.held
     connection.execute("set force_compression = 'uncompressed'")
     connection.execute(f"set threads = {threads}")
 
 
-def _is_large(weight: Stored) -> bool:
-    return len(weight.blocks) > _SHARED
+def _vector(kind: str, count: int) -> int:
+    """Bytes of the vector that a piece of a column becomes, and of its float32.
+
+    What is not float32 is turned into it to be computed with. Vectors grow by doubling.
+    """
+    numbers: int = 1 << max(0, count - 1).bit_length()
+    return numbers * (_WIDTHS[kind] + (0 if kind == "FLOAT" else _WIDTHS["FLOAT"]))
 
 
 def redirected(statement: str, names: Collection[str]) -> str:

@@ -73,7 +73,8 @@ def negative_log_likelihood(
         scratch(project, connection) as state,
     ):
         state.check_tokens(token_ids)
-        connection.execute(f"prepare score as insert into step {weights.redirected(sql['score'])}")
+        score = weights.whole(sql["score"])
+        connection.execute(f"prepare score as insert into step {score.sql}")
         for name in names:
             connection.execute(f"prepare append_{name} as insert into {name} {sql[name]}")
         state.append_tokens(token_ids[:1], first_position=0)
@@ -81,7 +82,8 @@ def negative_log_likelihood(
             chunk = token_ids[first : first + CHUNK]
             state.append_tokens(chunk, first_position=first)
             connection.execute("delete from step")
-            with weights.reading():
+            weights.rewind()
+            with weights.reading(score):
                 connection.execute("execute score")
             for name in names:
                 connection.execute(f"execute append_{name}")

@@ -11,7 +11,7 @@ from gguf import GGMLQuantizationType as Kind
 from benchmarks.checks import cosine
 from benchmarks.gguf_variants import write_variant
 from benchmarks.places import BenchmarkError
-from benchmarks.synthetic import SIZES, Shape, write_synthetic
+from benchmarks.synthetic import SCALE, SIZES, Shape, write_synthetic
 from benchmarks.systems.published import Published, write_database
 from benchmarks.systems.published_sql import Layout
 from generator.checkpoint import open_checkpoint
@@ -52,6 +52,18 @@ def test_a_synthetic_model_is_read_back(synthetic: Path) -> None:
         int(np.prod(tensor.shape)) for tensor in checkpoint.tensors.values() if tensor.shape[1:]
     )
     assert TINY.multiply_adds(config.vocab_size) == parameters
+
+
+def test_a_synthetic_model_loses_nothing_in_eight_bits(synthetic: Path, tmp_path: Path) -> None:
+    path = tmp_path / "variant.gguf"
+    write_variant(synthetic, path, Kind.Q8_0)
+    source, variant = open_checkpoint(synthetic), open_checkpoint(path)
+    for name, tensor in source.tensors.items():
+        values = tensor.read()
+        np.testing.assert_array_equal(variant.tensors[name].read(), values)
+        if values.ndim > 1:
+            # int8 has a scale a row.
+            np.testing.assert_array_equal(np.abs(values).max(axis=1), 127 * SCALE)
 
 
 def test_a_synthetic_model_depends_on_its_seed_alone(synthetic: Path, tmp_path: Path) -> None:

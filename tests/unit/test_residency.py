@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generator.errors import InputError
-from generator.runtime.residency import Overhead, Plan, Table, parse_size, plan_residency
+from generator.runtime.residency import Overhead, Plan, Table, kind, parse_size, plan_residency
 
 OVERHEAD = Overhead(process=100, statement=20, working=30, buffers=8, ahead=2)
 SMALL = 10
@@ -86,11 +86,29 @@ def test_everything_is_resident_where_it_fits() -> None:
 
 
 def test_the_streamed_tables_are_spread_evenly() -> None:
-    tables = [Table(f"table_{i}", 100) for i in range(20)]
+    tables = [Table(f"layer_{i:02d}__o_proj_weight", 100) for i in range(20)]
     plan = planned(tables, OVERHEAD.total + 1500)
     places = [tables.index(table) for table in plan.streamed]
     assert len(places) == 5
     assert all(3 <= b - a <= 5 for a, b in itertools.pairwise(places))
+
+
+def test_the_smallest_kinds_are_streamed_first() -> None:
+    sizes = {"qkv_proj": 30, "down_proj": 100}
+    tables = [
+        Table(f"layer_{layer:02d}__{name}_weight", size)
+        for layer in range(10)
+        for name, size in sizes.items()
+    ]
+    plan = planned(tables, OVERHEAD.total + 1300 - 500)
+    kinds = [kind(table.name) for table in plan.streamed]
+    assert (kinds.count("qkv_proj"), kinds.count("down_proj")) == (10, 2)
+
+
+def test_what_a_table_takes_in_memory_counts() -> None:
+    tables = [Table(f"table_{i}", 100, in_memory=120) for i in range(5)]
+    assert planned(tables, OVERHEAD.total + 500).resident_bytes == 480
+    assert planned(tables, OVERHEAD.total + 500).streamed_bytes == 100
 
 
 def test_a_table_that_is_looked_up_is_not_read_for_a_token() -> None:

@@ -15,8 +15,9 @@ from generator.checkpoint import open_checkpoint
 from generator.checkpoint.base import BLOCK_ELEMENTS, Tensor
 from generator.errors import CheckpointError
 from generator.passes import run_passes
+from generator.project.describe import staged_name
 from generator.project.manifest import project_name
-from generator.project.staging import stage, staged_name, staged_tensors
+from generator.project.staging import stage, staged_tensors
 from tests.conftest import TINY_LLAMA
 
 _MEASURE = """

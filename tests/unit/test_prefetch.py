@@ -1,0 +1,100 @@
+"""Reading ahead: in the order of use, so far ahead and no further, token after token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from generator.runtime import prefetch
+from generator.runtime.prefetch import SUPPORTED, BlockFile, Prefetcher
+from generator.runtime.resident import tables_read
+
+BLOCK = 1000
+BLOCKS = [7, 3, 5, 1, 8, 2]
+
+
+class Recorded(BlockFile):
+    """Asks for nothing, and remembers what it was asked for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, BLOCK)
+        self.asked: list[int] = []
+        self.dropped: list[int] = []
+
+    def read_ahead(self, blocks: Sequence[int]) -> None:
+        self.asked += blocks
+
+    def drop(self, blocks: Sequence[int]) -> None:
+        self.dropped += blocks
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Recorded]:
+    path = tmp_path / "database"
+    path.touch()
+    recorded = Recorded(path)
+    yield recorded
+    recorded.close()
+
+
+def settled(file: Recorded, asked: list[int]) -> bool:
+    """Whether these blocks and no others are asked for, after a while."""
+    deadline = time.monotonic() + 5
+    while len(file.asked) < len(asked) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(0.02)
+    return file.asked == asked
+
+
+@pytest.mark.skipif(not SUPPORTED, reason="reads ahead on Linux only")
+def test_a_window_moves_with_the_statements(
+    file: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = [0]
+    monkeypatch.setattr(prefetch, "_bytes_read", lambda: read[0])
+    prefetcher = Prefetcher(file, BLOCKS, window=2 * BLOCK, behind=BLOCK)
+    prefetcher.start()
+    assert settled(file, [7, 3])
+    prefetcher.rewind()
+    with prefetcher.reading(4):
+        assert settled(file, [7, 3])
+        read[0] += 2 * BLOCK
+        assert settled(file, [7, 3, 5, 1])
+        # More than the statement's own blocks is something else that DuckDB reads.
+        read[0] += 9 * BLOCK
+        assert settled(file, [7, 3, 5, 1, 8, 2])
+    with prefetcher.reading(0):
+        read[0] += 5 * BLOCK
+        assert settled(file, [7, 3, 5, 1, 8, 2])
+    with prefetcher.reading(2):
+        pass
+    # The first blocks of the next token.
+    assert settled(file, [7, 3, 5, 1, 8, 2, 7, 3])
+    prefetcher.close()
+    assert file.dropped == [7, 3, 5, 1, 8]
+
+
+@pytest.mark.skipif(not SUPPORTED, reason="reads ahead on Linux only")
+def test_a_token_that_broke_off_does_not_shift_the_next(
+    file: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefetch, "_bytes_read", lambda: 0)
+    prefetcher = Prefetcher(file, BLOCKS, window=BLOCK, behind=0)
+    prefetcher.start()
+    assert settled(file, [7])
+    prefetcher.rewind()
+    with prefetcher.reading(2):
+        pass
+    assert settled(file, [7, 5])
+    prefetcher.rewind()
+    assert settled(file, [7, 5, 7])
+    prefetcher.close()
+
+
+def test_tables_come_in_the_order_in_which_they_are_last_named() -> None:
+    named = ["embedding_weight", "a_weight", "b_weight", "a_weight", "embedding_weight"]
+    statement = " ".join(f'from "relama"."main"."{name}"' for name in named)
+    assert tables_read(statement) == ["b_weight", "a_weight", "embedding_weight"]
