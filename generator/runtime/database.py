@@ -13,6 +13,7 @@ from generator.errors import InputError, ProjectError
 from generator.project.describe import kv_cache_name, kv_pages_name
 from generator.project.manifest import DISABLED_OPTIMIZERS, PAGE_SIZE, Project
 from generator.project.sampling import check_sampling
+from generator.runtime.stack import deepen_stack
 
 DATABASE_FILE = "relama.duckdb"
 SEQUENCE = 0
@@ -30,6 +31,7 @@ def open_database(project: Project) -> Iterator[duckdb.DuckDBPyConnection]:
         raise ProjectError(
             f"{project.directory} has not been built; run: relama build {project.directory}"
         )
+    deepen_stack()
     connection = duckdb.connect()
     try:
         _attach(connection, path)

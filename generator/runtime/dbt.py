@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ProjectError
+from generator.runtime.stack import deepen_stack
 
 Event = dict[str, Any]
 
@@ -34,6 +35,7 @@ def invoke(
     environment = dict(os.environ, DBT_SEND_ANONYMOUS_USAGE_STATS="false")
     environment["DBT_PROFILES_DIR"] = str(directory.resolve())
     errors: list[str] = []
+    deepen_stack()
     with subprocess.Popen(
         command,
         cwd=directory,
