@@ -26,7 +26,7 @@ from generator.runtime.resident import (
 
 # Measured, see docs/decisions/0011-residency.md.
 # Plans, DuckDB's record of its blocks, and what its allocator keeps of freed memory.
-_GROWTH = 40_000_000
+_GROWTH = 100_000_000
 # The columns of a layer's cache and pages grow by a block each.
 _STATE_BLOCKS_A_LAYER = 20
 _STATEMENT = 32_000_000

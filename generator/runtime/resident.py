@@ -152,12 +152,12 @@ def hold(
 
 
 def _vector(kind: str, count: int) -> int:
-    """Bytes of the vector that a piece of a column becomes, and of its float32.
+    """Bytes of the vector that a piece of a column becomes, and of what is computed with.
 
-    What is not float32 is turned into it to be computed with. Vectors grow by doubling.
+    Codes are turned into doubles where a prompt is read. Vectors grow by doubling.
     """
     numbers: int = 1 << max(0, count - 1).bit_length()
-    return numbers * (_WIDTHS[kind] + (0 if kind == "FLOAT" else _WIDTHS["FLOAT"]))
+    return numbers * (_WIDTHS[kind] + (0 if kind == "FLOAT" else _WIDTHS["DOUBLE"]))
 
 
 def redirected(statement: str, names: Collection[str]) -> str:
