@@ -33,6 +33,9 @@ QUESTION = (
 PREFILL = (37, 256)
 DECODE = (64, 256, 1000)
 
+#: The published layouts read longer prompts in minutes, and are left out there.
+PUBLISHED_PREFILL = 37
+
 #: Tokens after which the logits are compared.
 CHECKED = 100
 
@@ -134,6 +137,9 @@ def _measure_prefill(
     say: Say,
 ) -> None:
     say(f"prefill of {len(ids)} tokens, {repeat} rounds")
+    pairs = zip(children, results, strict=True)
+    able = [p for p in pairs if p[0].spec.kind != "published" or len(ids) <= PUBLISHED_PREFILL]
+    children, results = [child for child, _ in able], [result for _, result in able]
     replies = in_turns(children, repeat, lambda child: child.ask("prefill", ids=ids))
     for result, answers in zip(results, replies, strict=True):
         seconds = [answer["seconds"] for answer in answers]

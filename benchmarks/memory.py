@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import cgroups, models
 from benchmarks.checks import check
-from benchmarks.child import Child, ChildDiedError, TimedOutError
+from benchmarks.child import Child
 from benchmarks.machine import describe
 from benchmarks.places import BUILD, BenchmarkError
 from benchmarks.synthetic import Shape
@@ -140,8 +140,8 @@ def _point(
                     steps.append(child.ask("decode", ids=ids, steps=1, timeout=10 * cap))
                     ids.append(steps[-1]["next_tokens"][0])
                     say(f"  {steps[-1]['seconds'][0]:.3f} s")
-        except (ChildDiedError, TimedOutError) as error:
-            point["failed"] = str(error)
+        except BenchmarkError as error:  # It died, took too long, or said that memory is out.
+            point["failed"] = str(error).splitlines()[0]
             say(f"  {error}")
         point["peak_bytes"] = group.peak()
     return {**point, **measured(steps, warmup)}

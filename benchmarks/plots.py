@@ -87,7 +87,7 @@ def tokens(result: dict[str, Any], path: Path) -> None:
     plt = _pyplot()
     systems = result["systems"][::-1]
     measures = list(systems[0]["measures"])
-    wanted = [name for name in ("prefill_256", "decode_256") if name in measures]
+    wanted = [name for name in ("prefill_37", "decode_256") if name in measures]
     shown = wanted if len(wanted) == 2 else measures[:2]
     figure, panels = plt.subplots(
         1, len(shown), figsize=(WIDTH_INCHES, 0.36 * len(systems) + 1.2), sharey=True, squeeze=False

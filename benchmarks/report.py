@@ -53,7 +53,7 @@ def inmemory_table(result: dict[str, Any]) -> str:
     rows = [
         [
             system["name"],
-            *(_speed(system["measures"][name]["tokens_per_s"]) for name in names),
+            *(_measured(system["measures"].get(name)) for name in names),
             f"{system['bytes'] / 1e6:,.0f} MB",
             _checked(system["checked"]),
         ]
@@ -153,6 +153,10 @@ def _disk(rate: int | None) -> str:
 def _measure(name: str) -> str:
     kind, count = name.split("_")
     return f"{kind} {int(count):,}" if kind == "prefill" else f"{kind} at {int(count):,}"
+
+
+def _measured(measure: dict[str, Any] | None) -> str:
+    return _speed(measure["tokens_per_s"]) if measure else ""
 
 
 def _speed(tokens_per_s: float) -> str:
