@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import cgroups
 from benchmarks.__main__ import main
-from benchmarks.checks import check, cosine
+from benchmarks.checks import check, cosine, passes
 from benchmarks.inmemory import compare_tokens, summary
 from benchmarks.memory import measured
 from benchmarks.places import BenchmarkError
@@ -144,6 +144,13 @@ def test_checks() -> None:
     assert check(near, expected, quantised=True)["passed"]
     assert not check(turned, expected, quantised=False)["passed"]
     assert not check(np.full(3, np.nan, np.float32), expected, quantised=True)["passed"]
+
+
+def test_a_quantised_system_may_be_less_near_with_the_same_token() -> None:
+    assert passes(same=True, near=0.998, quantised=True)
+    assert not passes(same=True, near=0.998, quantised=False)
+    assert not passes(same=False, near=0.998, quantised=True)
+    assert not passes(same=True, near=0.98, quantised=True)
 
 
 def test_without_root_the_memory_suite_says_so() -> None:
