@@ -15,11 +15,12 @@ import duckdb
 from generator.runtime.stack import deepen_stack
 if sys.argv[1] == "deep":
     deepen_stack()
-steps = ", ".join(
-    f"m{i + 1} as materialized (select a.x from m{i} as a cross join m{i} as b)" for i in range(2000)
-)
+steps = ["m0 as materialized (select 1 as x)"] + [
+    f"m{i + 1} as materialized (select a.x from m{i} as a cross join m{i} as b)"
+    for i in range(2000)
+]
 duckdb.sql("set max_expression_depth to 100000")
-(row,) = duckdb.sql(f"with m0 as materialized (select 1 as x), {steps} select x from m2000").fetchall()
+(row,) = duckdb.sql(f"with {', '.join(steps)} select x from m2000").fetchall()
 print(row[0])
 """
 
