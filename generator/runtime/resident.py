@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise, zip_longest
 
@@ -99,11 +99,7 @@ def _stored(
             pieces[key] = pieces.get(key, 0) + count * _WIDTHS[kind]
             numbers[key, kind] = numbers.get((key, kind), 0) + count
         bitpacked |= kind == "TINYINT" and compression == "BitPacking"
-    # Each thread reads a column.
-    waiting = [list(column) for column in columns.values()]
-    together = (waiting[i : i + threads] for i in range(0, len(waiting), threads))
-    in_order = chain.from_iterable(chain.from_iterable(zip_longest(*some)) for some in together)
-    blocks = dict.fromkeys(block for block in in_order if block is not None)
+    blocks = reading_order(columns, threads)
     in_memory = size + _SMALL
     if len(blocks) > _SHARED:
         size = len(blocks) * block_size
@@ -112,6 +108,22 @@ def _stored(
     vectors = max((_vector(kind, count) for (_, kind), count in numbers.items()), default=0)
     table = Table(name, size, in_memory, piece, vectors, elements, looked_up)
     return Stored(table, tuple(blocks), bitpacked)
+
+
+def reading_order(columns: Mapping[tuple[int, int], Iterable[int]], threads: int) -> list[int]:
+    """The blocks of a table in the order in which DuckDB reads them.
+
+    Each thread reads a column. Of the blocks of a matrix, which are joined one after the
+    other, DuckDB computes the last first.
+
+    Args:
+        columns: the blocks of each column, by row group and number.
+        threads: DuckDB's.
+    """
+    waiting = [columns[key] for key in sorted(columns, key=lambda key: (key[0], -key[1]))]
+    together = (waiting[i : i + threads] for i in range(0, len(waiting), threads))
+    in_order = chain.from_iterable(chain.from_iterable(zip_longest(*some)) for some in together)
+    return list(dict.fromkeys(block for block in in_order if block is not None))
 
 
 def hold(

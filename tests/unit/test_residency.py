@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from generator.errors import InputError
 from generator.runtime.residency import Overhead, Plan, Table, kind, parse_size, plan_residency
+from generator.runtime.resident import reading_order
 
 OVERHEAD = Overhead(process=100, statement=20, working=30, buffers=8, ahead=2)
 SMALL = 10
@@ -125,3 +126,10 @@ def test_reading_and_computing_overlap() -> None:
     assert plan.streamed_bytes == 100
     assert plan.seconds_a_token(disk=10, compute=1000) == 10
     assert plan.seconds_a_token(disk=1000, compute=100) == 8
+
+
+def test_the_last_blocks_of_a_matrix_are_read_first() -> None:
+    columns = {(0, 0): [1, 2], (0, 1): [3, 4], (0, 2): [5, 6], (0, 3): [7, 8, 9]}
+    assert reading_order(columns, threads=2) == [7, 5, 8, 6, 9, 3, 1, 4, 2]
+    rows = {(0, 1): [1, 2], (1, 1): [2, 3]}
+    assert reading_order(rows, threads=1) == [1, 2, 3]
