@@ -31,7 +31,7 @@ QUESTION = (
 )
 
 PREFILL = (37, 256)
-DECODE = (64, 256, 1000)
+DECODE = (64, 128, 256, 1000)
 
 #: The published layouts read longer prompts in minutes, and are left out there.
 PUBLISHED_PREFILL = 37

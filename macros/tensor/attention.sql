@@ -45,16 +45,17 @@
 
     A value is weighed by inner products along the dimensions of the page, and no
     page is copied.
+
+    A step that decodes reads one token of one sequence. It comes after everything
+    cached, so no score is masked, and it goes into one page with what no page holds
+    yet. Otherwise the rows of the step are two pages, one for a thread.
 #}
 {% macro duckdb__attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
 ) -%}
-    {%- if var('decode', false) -%}
-{{ relama.attention_decode(
-    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
-) }}
-    {%- else -%}
+    {%- set decode = var('decode', false) -%}
     {%- set scale = relama.real(1 / head_dim ** 0.5) -%}
+    {%- set score = relama.inner_product('key', 'q.vector') ~ ' * ' ~ scale -%}
     {%- set place = '(i // ' ~ head_dim ~ ') * page_count + p' -%}
 with recent as (
 
@@ -62,26 +63,27 @@ with recent as (
     from {{ cache }} as c
     inner join {{ paged }} as p
         on {{ relama.same('c', 'p', ['sequence_id']) }} and c.position >= p.position
+    {%- if decode %}
+
+    union all by name
+
+    select * from {{ appended }}
+    {%- endif %}
 
 ),
 
--- Two halves of the appended rows, one for a thread.
-even_heads as (
+{% if not decode -%}
+{% for half in ('even', 'odd') -%}
+{{ half }}_heads as (
 
     select *
     from {{ appended }}
-    where kv_head % 2 = 0
+    where kv_head % 2 = {{ loop.index0 }}
 
 ),
 
-odd_heads as (
-
-    select *
-    from {{ appended }}
-    where kv_head % 2 = 1
-
-),
-
+{% endfor -%}
+{% endif -%}
 page as (
 
     select
@@ -91,18 +93,12 @@ page as (
         keys,
         dimensions
     from {{ pages }}
+    {%- for rows in (['recent'] if decode else ['recent', 'even_heads', 'odd_heads']) %}
 
     union all
 
-    {{ relama.kv_page('recent', head_dim) | indent(4) }}
-
-    union all
-
-    {{ relama.kv_page('even_heads', head_dim) | indent(4) }}
-
-    union all
-
-    {{ relama.kv_page('odd_heads', head_dim) | indent(4) }}
+    {{ relama.kv_page(rows, head_dim) | indent(4) }}
+    {%- endfor %}
 
 ),
 
@@ -114,20 +110,31 @@ scored as (
         q.head,
         k.first_position,
         k.dimensions,
+        {%- if decode %}
+        list_transform(
+            k.keys,
+            lambda key: {{ score }}
+        ) as scores
+        {%- else %}
         list_transform(
             k.keys,
             lambda key, i: case
                 when k.first_position + i - 1 <= q.position
-                    then {{ relama.inner_product('key', 'q.vector') }} * {{ scale }}
+                    then {{ score }}
                 else {{ relama.real("'-infinity'") }}
             end
         ) as scores
+        {%- endif %}
     from page as k
     inner join {{ rotated }} as q
         on
             {{ relama.same('k', 'q', ['sequence_id']) }}
+            {% if decode -%}
+            and k.kv_head - q.head // {{ num_heads // num_kv_heads }} = 0
+            {%- else -%}
             and k.kv_head = q.head // {{ num_heads // num_kv_heads }}
-    where q.head < {{ num_heads }} and k.first_position <= q.position
+            {%- endif %}
+    where q.head < {{ num_heads }}{% if not decode %} and k.first_position <= q.position{% endif %}
 
 ),
 
@@ -233,5 +240,4 @@ select
             )
     end as vector
 from summed
-    {%- endif -%}
 {%- endmacro %}

@@ -14,12 +14,8 @@
     {{ return(adapter.dispatch('kv_page', 'relama')(relation, head_dim, page_size)) }}
 {%- endmacro %}
 
-{#
-    All values are laid end to end once; a dimension takes every head_dim-th. Rows
-    nearly always arrive in order, so they are sorted only where they are not.
-#}
+{# All values are laid end to end once; a dimension takes every head_dim-th. #}
 {% macro duckdb__kv_page(relation, head_dim, page_size) -%}
-    {%- set in_order = 'positions = range(positions[1], positions[1] + len(positions))' -%}
 select
     sequence_id,
     kv_head,
@@ -33,20 +29,14 @@ from (
         sequence_id,
         kv_head,
         first_position,
-        case
-            when {{ in_order }} then keys
-            else list_select(keys, list_grade_up(positions))
-        end as keys,
-        flatten(case
-            when {{ in_order }} then vals
-            else list_select(vals, list_grade_up(positions))
-        end) as elements
+        list_select(keys, places) as keys,
+        flatten(list_select(vals, places)) as elements
     from (
         select
             sequence_id,
             kv_head,
             min(position) as first_position,
-            list(position) as positions,
+            list_grade_up(list(position)) as places,
             list(key) as keys,
             list(value) as vals
         from {{ relation | indent(8) }}

@@ -26,7 +26,7 @@ from generator.project.manifest import DISABLED_OPTIMIZERS
 ROOT = Path(__file__).parents[2]
 MACROS = [ROOT / "macros" / name for name in ("tensor", "decode", "quantize")]
 #: What only other macros call; their examples are examples of these.
-PARTS = {"attention_decode", "block_matmul_pairs", "dequantized", "same", "vector_groups"}
+PARTS = {"block_matmul_pairs", "dequantized", "same", "vector_groups"}
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 
