@@ -53,7 +53,7 @@ class Table:
         size: bytes that it takes on disk.
         in_memory: bytes that it takes in memory, where DuckDB's blocks are larger; 0: the same.
         piece: bytes of the largest piece of a column that a thread reads at once.
-        vectors: bytes of the vectors that such a piece becomes: as stored, and as float32.
+        vectors: bytes of the vectors that such a piece becomes: as stored, and as doubles.
         elements: numbers in it, which is its multiply-adds a token.
         looked_up: only the rows of the step's tokens are read, not all of it.
     """

@@ -84,6 +84,12 @@ class ProjectTokenizer:
         self.end_token_ids = self._end_token_ids()
         self._bos_id = self._config_token_id("bos_token")
 
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The content of `tokenizer.json`, as the tokenizers library writes it."""
+        definition: dict[str, Any] = json.loads(self._tokenizer.to_str())
+        return definition
+
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Token ids of `text`; special tokens that are written in it are recognised.
 
