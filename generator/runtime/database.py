@@ -136,10 +136,13 @@ class State:
         while shared < min(len(held), len(token_ids) - 1) and held[shared] == token_ids[shared]:
             shared += 1
         execute = self.connection.execute
+        ((predicted,),) = execute(
+            "select coalesce(max(position), 0) from tokens "
+            "where sequence_id = ? and logprob is not null",
+            [SEQUENCE],
+        ).fetchall()
+        read = min(int(predicted), shared)
         execute("delete from tokens where sequence_id <> ? or position >= ?", [SEQUENCE, shared])
-        read = execute(
-            "select coalesce(max(position), 0) from tokens where logprob is not null"
-        ).fetchall()[0][0]
         for cache in self._caches:
             execute(
                 f"delete from {cache} where sequence_id <> ? or position >= ?", [SEQUENCE, read]
@@ -150,7 +153,13 @@ class State:
                 [SEQUENCE, PAGE_SIZE, read],
             )
         self.append_tokens(token_ids[shared:], first_position=shared)
-        return int(read)
+        # Everything before it has been read; how likely the token is, no step has kept.
+        execute(
+            "update tokens set logprob = 'nan' where position = ? and position > 0 "
+            "and logprob is null",
+            [read],
+        )
+        return read
 
     def append_tokens(self, token_ids: Sequence[int], first_position: int) -> None:
         """Adds tokens to the sequence that the next step will read."""

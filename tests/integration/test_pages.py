@@ -103,10 +103,11 @@ def test_going_back_to_a_shorter_prefix(tiny_project: Project) -> None:
             prompt = [*tokens[:kept], 7, 33]
             assert prompt[kept] != tokens[kept]
             engine.start(prompt, GREEDY)
-            # The step that chose the last token that is kept has not read it.
             assert assert_pages_repeat_the_cache(tiny_project, connection) == [
-                first for first in (0, 64) if first + PAGE_SIZE <= kept - 1
+                first for first in (0, 64) if first + PAGE_SIZE <= kept
             ]
+            waiting = engine.state.set_tokens(prompt)  # type: ignore[attr-defined]
+            assert waiting == kept, "a prefix that has been read is read again"
             ids = [engine.step() for _ in range(4)]
             assert ids == oracle(tiny_project, prompt, 4), kept
             tokens = [*prompt, *ids] if kept > 132 else tokens
