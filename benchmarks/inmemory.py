@@ -71,7 +71,6 @@ def run(
                 "name": spec.name,
                 "kind": spec.kind,
                 "quantised": spec.quantised,
-                "bytes": _bytes(Path(spec.path)),
                 "load_s": round(loaded["seconds"], 3),
                 "checked": check(logits, expected[spec.source], spec.quantised),
                 "measures": {},
@@ -213,11 +212,6 @@ def _logits(child: Child, ids: list[int]) -> FloatArray:
     logits: FloatArray = np.load(file)
     file.unlink()
     return logits
-
-
-def _bytes(path: Path) -> int:
-    """What a system reads its weights from: a file, or the database of a project."""
-    return (path / "relama.duckdb" if path.is_dir() else path).stat().st_size
 
 
 def _verdict(checked: dict[str, Any]) -> str:

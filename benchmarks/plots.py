@@ -147,7 +147,7 @@ def scale(result: dict[str, Any], path: Path) -> None:
     )
     left.set_title("seconds a token", fontsize=10)
     left.set_yscale("log")
-    left.legend(frameon=False, fontsize=8)
+    left.legend(frameon=False, fontsize=8, loc="center right", bbox_to_anchor=(1, 0.6))
     storage = models[0]["build"]["storage"]
     built = [model["build"]["new_s"] + model["build"]["build_s"] for model in models]
     right.plot(x, built, marker="o", linewidth=2, color=COLOURS.get(f"relama {storage}", OTHER))

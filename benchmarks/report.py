@@ -49,12 +49,11 @@ def markdown(results: Results) -> str:
 def inmemory_table(result: dict[str, Any]) -> str:
     """Tokens a second of every system, prefill and decode."""
     names = list(result["systems"][0]["measures"])
-    header = ["tokens a second", *(_measure(name) for name in names), "stored", "check"]
+    header = ["tokens a second", *(_measure(name) for name in names), "check"]
     rows = [
         [
             system["name"],
             *(_measured(system["measures"].get(name)) for name in names),
-            f"{system['bytes'] / 1e6:,.0f} MB",
             _checked(system["checked"]),
         ]
         for system in result["systems"]

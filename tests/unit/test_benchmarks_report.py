@@ -33,7 +33,6 @@ def inmemory() -> dict[str, Any]:
     def system(name: str, speed: float, checked: dict[str, Any]) -> dict[str, Any]:
         return {
             "name": name,
-            "bytes": 590_000_000,
             "checked": checked,
             "measures": {
                 "prefill_37": {"tokens_per_s": speed},
@@ -70,10 +69,10 @@ def test_the_table_of_speeds(tmp_path: Path) -> None:
     write(tmp_path, inmemory=inmemory())
     table = markdown(load(tmp_path)).splitlines()
     assert table[:4] == [
-        "| tokens a second | prefill 37 | decode at 1,000 | stored | check |",
-        "| --- | ---: | ---: | ---: | ---: |",
-        "| relama int8 | 1,234 | 12.3 | 590 MB | same token, cosine 1.0000 |",
-        "| other | 45.6 | 0.456 | 590 MB | **failed**, cosine 0.9000 |",
+        "| tokens a second | prefill 37 | decode at 1,000 | check |",
+        "| --- | ---: | ---: | ---: |",
+        "| relama int8 | 1,234 | 12.3 | same token, cosine 1.0000 |",
+        "| other | 45.6 | 0.456 | **failed**, cosine 0.9000 |",
     ]
     assert table[-1] == (
         "Some CPU, 2 threads of 4 cores, 8 GB of memory, disk 500 MB/s; relama 1.0; 2025-01-02."
