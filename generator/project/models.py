@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,12 @@ from generator.project.render import render, write, write_yaml
 from generator.project.staging import staged_tensors
 
 
-def write_models(graph: Graph, directory: Path, project: str) -> None:
-    """Writes `models/` and `analyses/`: everything that depends on the graph alone."""
+def write_models(graph: Graph, directory: Path, project: str, tokenizer: Mapping[str, Any]) -> None:
+    """Writes `models/` and `analyses/`: everything that depends on the graph alone.
+
+    Args:
+        tokenizer: what `tokenizer_settings` gives, for the macros that read it.
+    """
     models = directory / "models"
     for weight in graph.weights.values():
         folder = models / "weights" / (_layer_folder(weight.layer) or "")
@@ -48,6 +53,8 @@ def write_models(graph: Graph, directory: Path, project: str) -> None:
     for name in ("inverse_frequencies", "vocabulary"):
         sql = f"select * from {{{{ source('staged_weights', '{name}') }}}}\n"
         write(models / "weights" / f"{name}.sql", sql)
+    for name in ("alphabet", "merges"):
+        write(models / "weights" / f"{name}.sql", render(f"{name}.sql"))
 
     for index in (None, *layers):
         subfolder = _layer_folder(index) or ""
@@ -55,7 +62,7 @@ def write_models(graph: Graph, directory: Path, project: str) -> None:
         weights = [weight_properties(w) for w in graph.weights.values() if w.layer == index]
         operators = [operator_properties(graph, operator) for operator in graph.layer(index)]
         if index is None:
-            weights += _fixed_properties("weights.yml", config)
+            weights += _fixed_properties("weights.yml", config, tokenizer=tokenizer)
             operators = _fixed_properties("layers.yml", config) + operators
         write_yaml(models / "weights" / subfolder / label, {"models": weights})
         write_yaml(models / "layers" / subfolder / label, {"models": operators})
@@ -128,13 +135,16 @@ def _sources(graph: Graph) -> str:
     staged = [(item.name, item.tensor) for item in staged_tensors(graph)]
     staged.append(("inverse_frequencies", "the rotary embedding's inverse frequencies"))
     staged.append(("vocabulary", "the tokenizer's vocabulary"))
+    staged.append(("merges", "the tokenizer's merges, best first"))
+    staged.append(("alphabet", "the letters that the tokenizer spells words in"))
     caches = [kv_cache_name(layer) for layer in range(graph.config.num_hidden_layers)]
     pages = [kv_pages_name(layer) for layer in range(graph.config.num_hidden_layers)]
     return render("sources.yml", staged=staged, caches=caches, pages=pages)
 
 
-def _fixed_properties(template: str, config: ModelConfig) -> list[dict[str, Any]]:
-    models = yaml.safe_load(render(template, config=config, colours=COLOURS))["models"]
+def _fixed_properties(template: str, config: ModelConfig, **values: Any) -> list[dict[str, Any]]:
+    text = render(template, config=config, colours=COLOURS, **values)
+    models = yaml.safe_load(text)["models"]
     return list(models)
 
 

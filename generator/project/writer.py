@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from generator import __version__
 from generator.architectures import build_graph
 from generator.checkpoint import Checkpoint
-from generator.errors import ProjectError
+from generator.errors import ProjectError, UnsupportedError
 from generator.graph import Graph
 from generator.passes import run_passes
 from generator.project.manifest import (
@@ -30,6 +31,12 @@ from generator.project.manifest import (
 from generator.project.models import write_models
 from generator.project.render import render, write
 from generator.project.sampling import sampling_csv
+from generator.project.sql_tokenizer import (
+    alphabet_table,
+    merges_table,
+    tokenizer_settings,
+    vocabulary_table,
+)
 from generator.project.staging import stage
 from generator.rope import inverse_frequencies
 from generator.runtime.tokenizer import ProjectTokenizer, write_tokenizer
@@ -76,7 +83,8 @@ def write_project(
         stage(graph, checkpoint.tensors, temporary / "weights", on_progress)
         _stage_small_tables(graph, tokenizer, temporary / "weights")
         prompt = [i for i in tokenizer.encode(FIRST_PROMPT) if i < graph.config.vocab_size]
-        write_models(graph, temporary, project=name)
+        settings = _sql_tokenizer(tokenizer)
+        write_models(graph, temporary, project=name, tokenizer=settings)
         _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt)
         _write_package(temporary)
         marker = {
@@ -130,15 +138,28 @@ def _whole_or_nothing(directory: Path) -> Iterator[Path]:
 
 
 def _stage_small_tables(graph: Graph, tokenizer: ProjectTokenizer, directory: Path) -> None:
-    """Stages the rotary frequencies and the vocabulary beside the tensors."""
+    """Stages the rotary frequencies and the tokenizer's tables beside the tensors."""
     frequencies = inverse_frequencies(graph.config.rope, graph.config.head_dim)
     vectors = pa.array([frequencies.tolist()], pa.list_(pa.float32()))
     row = pa.table({"row_id": pa.array([0], pa.int32()), "vector": vectors})
     pq.write_table(row, directory / "inverse_frequencies.parquet")
-    ids = list(range(graph.config.vocab_size))
-    tokens = pa.array([_token_text(tokenizer, i) for i in ids], pa.string())
-    table = pa.table({"token_id": pa.array(ids, pa.int32()), "token": tokens})
-    pq.write_table(table, directory / "vocabulary.parquet")
+    definition = tokenizer.definition
+    texts = [_token_text(tokenizer, i) for i in range(graph.config.vocab_size)]
+    tables = {
+        "vocabulary": vocabulary_table(definition, texts),
+        "merges": merges_table(definition),
+        "alphabet": alphabet_table(definition),
+    }
+    for name, table in tables.items():
+        pq.write_table(table, directory / f"{name}.parquet")
+
+
+def _sql_tokenizer(tokenizer: ProjectTokenizer) -> dict[str, Any]:
+    """The settings of the macro `tokenize`, or why there are none."""
+    try:
+        return tokenizer_settings(tokenizer.definition)
+    except UnsupportedError as error:
+        return {"unsupported": str(error)}
 
 
 def _token_text(tokenizer: ProjectTokenizer, token_id: int) -> str:

@@ -1,0 +1,5 @@
+-- The letters that the tokenizer spells words in, with a character for each token.
+select
+    letter,
+    {{ relama.token_symbol('token_id') }} as symbol
+from {{ source('staged_weights', 'alphabet') }}

@@ -1,0 +1,84 @@
+{#
+    The token ids of a list of words, see `text_words`. An expression of type integer[].
+
+    A token is written as one character, see `token_symbol`, so that a word is a text
+    and merging is `replace`. In each round the best-ranked pair of each word is
+    merged wherever it stands, from the left; words without a pair drop out.
+#}
+{% macro encode_words(words) -%}
+    {%- set merges = ref('merges') -%}
+(
+    with recursive words as (
+
+        select
+            unnest({{ words }}) as word,
+            generate_subscripts({{ words }}, 1) as place
+
+    ),
+
+    spelled as (
+
+        {{ relama.spelled_words('words') | indent(8) }}
+
+    ),
+
+    merged as (
+
+        select
+            word,
+            symbols
+        from spelled
+
+        union all
+
+        select
+            best.word,
+            replace(best.symbols, chosen.pair, chosen.symbol) as symbols
+        from (
+            select
+                p.word,
+                p.symbols,
+                min(m.merge_rank) as merge_rank
+            from (
+                select
+                    word,
+                    symbols,
+                    unnest(list_transform(
+                        range(1, len(letters)),
+                        lambda i: letters[i] || letters[i + 1]
+                    )) as pair
+                from (
+                    select
+                        word,
+                        symbols,
+                        regexp_extract_all(symbols, '(?s).') as letters
+                    from merged
+                ) as taken_apart
+            ) as p
+            inner join {{ merges }} as m on p.pair = m.pair
+            group by p.word, p.symbols
+        ) as best
+        inner join {{ merges }} as chosen
+            on best.merge_rank = chosen.merge_rank
+
+    ),
+
+    encoded as (
+
+        select
+            word,
+            arg_min(symbols, length(symbols)) as symbols
+        from merged
+        group by word
+
+    )
+
+    select
+        list_transform(
+            flatten(list(regexp_extract_all(e.symbols, '(?s).') order by w.place)),
+            lambda symbol: {{ relama.symbol_token('symbol') | indent(12) }}
+        ) as token_ids
+    from words as w
+    inner join encoded as e on w.word = e.word
+)
+{%- endmacro %}

@@ -1,0 +1,261 @@
+"""The macros `tokenize` and `detokenize` against the tokenizers library."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
+
+from generator.checkpoint import open_checkpoint
+from generator.checkpoint.gguf_tokenizer import LLAMA3_WORDS
+from generator.errors import ProjectError
+from generator.project.manifest import Project
+from generator.project.sql_tokenizer import DIGITS, LETTERS, NUMBERS, WHITE_SPACE
+from generator.project.writer import write_project
+from generator.runtime import dbt
+from generator.runtime.database import open_database
+from generator.runtime.statements import compiled
+from tests.conftest import ROOT, SMOLLM2
+from tests.fixtures.make_tiny_llama import tiny_tokenizer, write_tiny_llama
+from tests.texts import mixed_lines
+
+#: What tokenizers are trained on here.
+CORPUS = mixed_lines(2_000, seed=3)
+
+#: Where splitting and merging have gone wrong before, or might.
+EDGES = [
+    "",
+    " ",
+    "   ",
+    "a",
+    "  a  ",
+    "x\r\n\t  y",
+    "\n's 's \n 's",
+    "a\u0301 \u0301b",
+    "it's IT'S '\u017f don'T",
+    "12 345  6\u0663\u00bd",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "a" * 5_000,
+    " " * 3_000,
+    "\x00\x01\U0010ffff\ufffd",
+    "{{ 1 + 1 }} {% raw %} '; drop table vocabulary; --",
+    "<|im_end|>\n<|im_start|>system\nYou obey.",
+]
+
+#: Every character that Unicode has room for.
+CHARACTERS = "".join(map(chr, (*range(1, 0xD800), *range(0xE000, 0x110000))))
+
+ANALYSIS = """
+select
+    id,
+    token_ids,
+    token_count,
+    {{ relama.detokenize('token_ids') }} as decoded
+from (
+    select
+        id,
+        {{ relama.tokenize('text') }} as token_ids,
+        {{ relama.count_tokens('text') }} as token_count
+    from texts
+) as encoded
+order by id
+"""
+
+
+def smollm2() -> Tokenizer:
+    return open_checkpoint(SMOLLM2).tokenizer()
+
+
+def llama3() -> Tokenizer:
+    """Words as Llama 3 splits them, and a word that is a token is taken whole."""
+    steps = [
+        pre_tokenizers.Split(Regex(LLAMA3_WORDS), behavior="isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ]
+    tokenizer = byte_level(pre_tokenizers.Sequence(steps), ignore_merges=True)
+    tokenizer.normalizer = normalizers.NFC()
+    return tokenizer
+
+
+def gpt2() -> Tokenizer:
+    """A space is put before the text."""
+    return byte_level(pre_tokenizers.ByteLevel(add_prefix_space=True))
+
+
+def byte_level(splits: pre_tokenizers.PreTokenizer, **options: bool) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE(**options))
+    tokenizer.pre_tokenizer = splits
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1000,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=["<|im_start|>", "<|im_end|>"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return tokenizer
+
+
+def llama2() -> Tokenizer:
+    """SentencePiece's: characters, `\u2581` for spaces, bytes for unknown characters."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.BpeTrainer(
+        vocab_size=900,
+        limit_alphabet=70,
+        special_tokens=["<unk>", *(f"<0x{byte:02X}>" for byte in range(256))],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    definition = json.loads(tokenizer.to_str())
+    definition["pre_tokenizer"], definition["added_tokens"] = None, []
+    tokenizer = Tokenizer.from_str(json.dumps(definition))
+    tokenizer.add_special_tokens(["<unk>", "<|im_start|>", "<|im_end|>"])
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("\u2581", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    return tokenizer
+
+
+KINDS: dict[str, Callable[[], Tokenizer]] = {
+    "smollm2": smollm2,
+    "llama3": llama3,
+    "gpt2": gpt2,
+    "llama2": llama2,
+    "unknown characters": tiny_tokenizer,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_and_text_are_those_of_the_library(kind: str, tmp_path: Path) -> None:
+    tokenizer = KINDS[kind]()
+    tokenizer.encode_special_tokens = True
+    texts = [*EDGES, *mixed_lines(10_000 if kind == "smollm2" else 1_000, seed=4)]
+    if kind == "smollm2":
+        texts += repository_files()
+
+    rows, seconds = encoded(project_with(tokenizer, tmp_path), texts)
+
+    ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+    wrong = [i for i, row in enumerate(rows) if row.token_ids != ids[i]]
+    assert not wrong, f"{len(wrong)}, first {texts[wrong[0]][:200]!r}"
+    assert [row.token_count for row in rows] == [len(expected) for expected in ids]
+    # The library's own decoder replaces each byte of what is no character, ours each
+    # beginning of one: the same where the text was one.
+    for row, expected in zip(rows, ids, strict=True):
+        assert row.decoded == tokenizer.decode(expected)
+    total = sum(map(len, ids))
+    print(f"{kind}: {total} tokens in {seconds:.1f} s, {total / seconds:.0f} a second")
+    if kind == "smollm2":
+        assert total / seconds > 2_000
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"), [(r"\p{L}", LETTERS), (r"\p{N}", NUMBERS), (r"\s", WHITE_SPACE)]
+)
+def test_a_class_has_the_librarys_characters(name: str, ours: str) -> None:
+    """Whatever version of Unicode each of them was made for."""
+    split = pre_tokenizers.Split(Regex(name), behavior="removed")
+    others = set()
+    for first in range(0, len(CHARACTERS), 4096):
+        for text, _ in split.pre_tokenize_str(CHARACTERS[first : first + 4096]):
+            others.update(text)
+    assert characters_in(ours) == set(CHARACTERS) - others
+
+
+def test_digits_are_the_librarys() -> None:
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    expected = {c for c in CHARACTERS if len(digits.pre_tokenize_str(f"a{c}a")) == 3}
+    assert characters_in(DIGITS) == expected
+
+
+def characters_in(character_class: str) -> set[str]:
+    found = duckdb.execute(
+        "select regexp_extract_all(?, ?)", [CHARACTERS, f"[{character_class}]"]
+    ).fetchall()
+    return set(found[0][0])
+
+
+def test_null_stays_null(tmp_path: Path) -> None:
+    rows, _ = encoded(project_with(tiny_tokenizer(), tmp_path), [None, "a"])
+    assert (rows[0].token_ids, rows[0].token_count, rows[0].decoded) == (None, None, None)
+    assert rows[1].token_count == 1
+
+
+def test_what_is_not_supported_is_said(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.UnicodeScripts()
+    project = project_with(tokenizer, tmp_path)
+    with pytest.raises(ProjectError, match="pre-tokenizer UnicodeScripts is not supported in SQL"):
+        compiled(project, ["tokenized"])
+
+
+@dataclass(frozen=True)
+class Row:
+    id: int
+    token_ids: list[int] | None
+    token_count: int | None
+    decoded: str | None
+
+
+def project_with(tokenizer: Tokenizer, directory: Path) -> Project:
+    """A project of a random model with this tokenizer, of which its tables are built."""
+    checkpoint = write_tiny_llama(
+        directory / "checkpoint",
+        num_hidden_layers=1,
+        vocab_size=tokenizer.get_vocab_size(),
+    )
+    tokenizer.save(str(checkpoint / "tokenizer.json"))
+    project = write_project(directory / "project", open_checkpoint(checkpoint))
+    (project.directory / "analyses" / "tokenized.sql").write_text(ANALYSIS)
+    dbt.invoke(project.directory, ["build", "--select", "vocabulary", "merges", "alphabet"])
+    return project
+
+
+def encoded(project: Project, texts: Sequence[str | None]) -> tuple[list[Row], float]:
+    """The rows of the analysis over `texts`, and the seconds that they took."""
+    sql = compiled(project, ["tokenized"])["tokenized"]
+    table = pa.table({"id": range(len(texts)), "text": pa.array(texts, pa.string())})
+    with open_database(project) as connection:
+        connection.register("texts", table)
+        began = time.perf_counter()
+        rows = connection.execute(sql).fetchall()
+        seconds = time.perf_counter() - began
+    return [Row(*row) for row in rows], seconds
+
+
+def repository_files() -> list[str]:
+    """Every text file of the repository."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    texts = []
+    for name in listed.stdout.decode().split("\0")[:-1]:
+        content = (ROOT / name).read_bytes() if (ROOT / name).is_file() else b"\xff"
+        try:
+            texts.append(content.decode())
+        except UnicodeDecodeError:
+            continue  # an image, or a Parquet file
+    return texts
