@@ -5,6 +5,8 @@
     words  relation with a column word
 #}
 {% macro spelled_words(words) -%}
+    {#- dbt learns what a model depends on before it knows the settings. -#}
+    {%- set vocabulary = ref('vocabulary') -%}
     {%- set settings = relama.tokenizer_settings() or {} -%}
     {%- set whole_words = settings.get('whole_words') -%}
     {%- set unknown = settings.get('unknown') -%}
@@ -36,7 +38,7 @@ whole as (
         w.word,
         {{ relama.token_symbol('v.token_id') }} as symbols
     from (select distinct word from {{ words }}) as w
-    inner join {{ ref('vocabulary') }} as v
+    inner join {{ vocabulary }} as v
         on encode(w.word) = v.bytes and not v.is_added
 
 ),

@@ -20,7 +20,10 @@ flatten(list_transform(
     ),
     lambda match: case
         when match[1] = '' then [match[2]]
-        when length(match[1]) = 1 or regexp_matches(match[2], {{ relama.text_literal('^' ~ space) }}) then [match[1], match[2]]
+        when
+            length(match[1]) = 1
+            or regexp_matches(match[2], {{ relama.text_literal('^' ~ space) }})
+            then [match[1], match[2]]
         else [match[1][:-2], match[1][-1:], match[2]]
     end
 ))

@@ -78,6 +78,9 @@ order by id
 """
 
 
+COUNTED = "select {{ relama.count_tokens('text') }} as token_count from texts"
+
+
 def smollm2() -> Tokenizer:
     return open_checkpoint(SMOLLM2).tokenizer()
 
@@ -158,12 +161,14 @@ def test_ids_and_text_are_those_of_the_library(kind: str, tmp_path: Path) -> Non
     if kind == "smollm2":
         texts += repository_files()
 
-    rows, seconds = encoded(project_with(tokenizer, tmp_path), texts)
+    project = project_with(tokenizer, tmp_path)
+    rows, seconds = encoded(project, texts)
 
     ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
     wrong = [i for i, row in enumerate(rows) if row.token_ids != ids[i]]
     assert not wrong, f"{len(wrong)}, first {texts[wrong[0]][:200]!r}"
     assert [row.token_count for row in rows] == [len(expected) for expected in ids]
+    assert compiled(project, ["counted"]), "a macro alone does not say what it depends on"
     # The library's own decoder replaces each byte of what is no character, ours each
     # beginning of one: the same where the text was one.
     for row, expected in zip(rows, ids, strict=True):
@@ -232,6 +237,7 @@ def project_with(tokenizer: Tokenizer, directory: Path) -> Project:
     tokenizer.save(str(checkpoint / "tokenizer.json"))
     project = write_project(directory / "project", open_checkpoint(checkpoint))
     (project.directory / "analyses" / "tokenized.sql").write_text(ANALYSIS)
+    (project.directory / "analyses" / "counted.sql").write_text(COUNTED)
     dbt.invoke(project.directory, ["build", "--select", "vocabulary", "merges", "alphabet"])
     return project
 
