@@ -122,8 +122,7 @@ def vocabulary_table(definition: Definition, texts: list[str]) -> pa.Table:
     added = {token["id"]: token for token in definition["added_tokens"]}
     spelling = _byte_alphabet() if _is_byte_level(definition) else None
     contents = {
-        token_id: _bytes(piece, spelling)
-        for piece, token_id in definition["model"].get("vocab", {}).items()
+        token_id: _bytes(piece, spelling) for piece, token_id in _vocabulary(definition).items()
     }
     contents |= {token_id: token["content"].encode() for token_id, token in added.items()}
     return pa.table(
@@ -139,16 +138,20 @@ def vocabulary_table(definition: Definition, texts: list[str]) -> pa.Table:
 
 def merges_table(definition: Definition) -> pa.Table:
     """A row for each merge, best first: (merge_rank, left_token_id, right_token_id, token_id)."""
-    model = definition["model"]
-    vocabulary = model.get("vocab", {})
-    ranks: dict[tuple[int, int], tuple[int, int]] = {}
-    for rank, (left, right) in enumerate(map(_pair, model.get("merges", []))):
-        ranks[vocabulary[left], vocabulary[right]] = (rank, vocabulary[left + right])
-    columns = zip(*((r, *pair, merged) for pair, (r, merged) in sorted(ranks.items())), strict=True)
-    names = ("merge_rank", "left_token_id", "right_token_id", "token_id")
-    values = list(columns) or [()] * len(names)
-    arrays = [pa.array(column, pa.int32()) for column in values]
-    return pa.table(arrays, names=names).sort_by("merge_rank")
+    vocabulary = _vocabulary(definition)
+    # Of a pair that is there twice, the library takes the last.
+    rows = {
+        (vocabulary[left], vocabulary[right]): (rank, vocabulary[left + right])
+        for rank, (left, right) in enumerate(map(_pair, definition["model"].get("merges", [])))
+    }
+    columns = {
+        "merge_rank": [rank for rank, _ in rows.values()],
+        "left_token_id": [left for left, _ in rows],
+        "right_token_id": [right for _, right in rows],
+        "token_id": [merged for _, merged in rows.values()],
+    }
+    schema = pa.schema([(name, pa.int32()) for name in columns])
+    return pa.table(columns, schema=schema).sort_by("merge_rank")
 
 
 def alphabet_table(definition: Definition) -> pa.Table:
@@ -156,7 +159,7 @@ def alphabet_table(definition: Definition) -> pa.Table:
 
     A letter is a byte in hexadecimal digits, or a character.
     """
-    vocabulary = definition["model"].get("vocab", {})
+    vocabulary = _vocabulary(definition)
     if _is_byte_level(definition):
         letters = [(f"{byte:02X}", character) for character, byte in _byte_alphabet().items()]
     else:
@@ -168,6 +171,14 @@ def alphabet_table(definition: Definition) -> pa.Table:
             "token_id": pa.array([token_id for token_id, _ in found], pa.int32()),
         }
     )
+
+
+def _vocabulary(definition: Definition) -> dict[str, int]:
+    """The tokens of the model; Unigram lists them with scores, in the order of their ids."""
+    tokens = definition["model"]["vocab"]
+    if isinstance(tokens, list):
+        return {token: token_id for token_id, (token, _) in enumerate(tokens)}
+    return dict(tokens)
 
 
 def _first_byte(vocabulary: Mapping[str, int]) -> int:

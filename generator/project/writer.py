@@ -32,6 +32,7 @@ from generator.project.models import write_models
 from generator.project.render import render, write
 from generator.project.sampling import sampling_csv
 from generator.project.sql_tokenizer import (
+    Definition,
     alphabet_table,
     merges_table,
     tokenizer_settings,
@@ -81,10 +82,10 @@ def write_project(
         tokenizer = ProjectTokenizer(temporary)
         on_start(sum(weight.rows * weight.columns for weight in graph.weights.values()))
         stage(graph, checkpoint.tensors, temporary / "weights", on_progress)
-        _stage_small_tables(graph, tokenizer, temporary / "weights")
+        definition = tokenizer.definition
+        _stage_small_tables(graph, tokenizer, definition, temporary / "weights")
         prompt = [i for i in tokenizer.encode(FIRST_PROMPT) if i < graph.config.vocab_size]
-        settings = _sql_tokenizer(tokenizer)
-        write_models(graph, temporary, project=name, tokenizer=settings)
+        write_models(graph, temporary, project=name, tokenizer=_sql_tokenizer(definition))
         _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt)
         _write_package(temporary)
         marker = {
@@ -137,13 +138,14 @@ def _whole_or_nothing(directory: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _stage_small_tables(graph: Graph, tokenizer: ProjectTokenizer, directory: Path) -> None:
+def _stage_small_tables(
+    graph: Graph, tokenizer: ProjectTokenizer, definition: Definition, directory: Path
+) -> None:
     """Stages the rotary frequencies and the tokenizer's tables beside the tensors."""
     frequencies = inverse_frequencies(graph.config.rope, graph.config.head_dim)
     vectors = pa.array([frequencies.tolist()], pa.list_(pa.float32()))
     row = pa.table({"row_id": pa.array([0], pa.int32()), "vector": vectors})
     pq.write_table(row, directory / "inverse_frequencies.parquet")
-    definition = tokenizer.definition
     texts = [_token_text(tokenizer, i) for i in range(graph.config.vocab_size)]
     tables = {
         "vocabulary": vocabulary_table(definition, texts),
@@ -154,10 +156,10 @@ def _stage_small_tables(graph: Graph, tokenizer: ProjectTokenizer, directory: Pa
         pq.write_table(table, directory / f"{name}.parquet")
 
 
-def _sql_tokenizer(tokenizer: ProjectTokenizer) -> dict[str, Any]:
+def _sql_tokenizer(definition: Definition) -> dict[str, Any]:
     """The settings of the macro `tokenize`, or why there are none."""
     try:
-        return tokenizer_settings(tokenizer.definition)
+        return tokenizer_settings(definition)
     except UnsupportedError as error:
         return {"unsupported": str(error)}
 

@@ -219,6 +219,15 @@ def test_what_is_not_supported_is_said(tmp_path: Path) -> None:
         compiled(project, ["tokenized"])
 
 
+def test_a_model_that_is_not_supported_is_said(tmp_path: Path) -> None:
+    """The project is written all the same."""
+    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0)], unk_id=0))
+    tokenizer.add_special_tokens(["<unk>", "<|im_start|>", "<|im_end|>"])
+    project = project_with(tokenizer, tmp_path)
+    with pytest.raises(ProjectError, match="tokenizer model Unigram is not supported in SQL"):
+        compiled(project, ["tokenized"])
+
+
 @dataclass(frozen=True)
 class Row:
     id: int
