@@ -14,7 +14,7 @@ pages as (
 
 paged as (
 
-    {{ relama.paged('cached', 'pages', page_size=64) | indent(4) }}
+    {{ relama.paged('cached', 'pages') | indent(4) }}
 
 ),
 

@@ -35,6 +35,7 @@ GENERATED = (
     Path("models", "weights"),
     Path("models", "layers"),
     Path("models", "state"),
+    Path("models", "batch"),
     Path("models", "_sources.yml"),
     Path("models", "_exposures.yml"),
     Path("analyses"),
@@ -100,7 +101,7 @@ def _generate(root: Path, temporary: Path) -> Path:
     """The fixture's project, as `relama new` writes it."""
     checkpoint = open_checkpoint(root / CHECKPOINT)
     project = temporary / "tiny_llama"
-    write_project(project, checkpoint)
+    write_project(project, checkpoint, name="relama")
     (project / "seeds" / "greedy_reference.csv").write_text(_greedy_reference(checkpoint))
     return project
 

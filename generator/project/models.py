@@ -25,11 +25,18 @@ from generator.project.render import render, write, write_yaml
 from generator.project.staging import staged_tensors
 
 
-def write_models(graph: Graph, directory: Path, project: str, tokenizer: Mapping[str, Any]) -> None:
+def write_models(
+    graph: Graph,
+    directory: Path,
+    project: str,
+    tokenizer: Mapping[str, Any],
+    language_model: Mapping[str, Any],
+) -> None:
     """Writes `models/` and `analyses/`: everything that depends on the graph alone.
 
     Args:
         tokenizer: what `tokenizer_settings` gives, for the macros that read it.
+        language_model: what `language_model_settings` gives, likewise.
     """
     models = directory / "models"
     for weight in graph.weights.values():
@@ -45,10 +52,9 @@ def write_models(graph: Graph, directory: Path, project: str, tokenizer: Mapping
             render("kv_cache.sql", layer=layer),
         )
     config = graph.config
-    for name in ("step_input", "rotary_angles", "paged", "next_token"):
-        sql = render(f"{name}.sql", config=config, page_size=PAGE_SIZE)
-        write(models / "layers" / f"{name}.sql", sql)
-    for name in ("step", "tokens", "transcript"):
+    for name in ("step_input", "rotary_angles", "paged"):
+        write(models / "layers" / f"{name}.sql", render(f"{name}.sql", config=config))
+    for name in ("next_token", "step", "tokens", "transcript"):
         write(models / "state" / f"{name}.sql", render(f"{name}.sql", config=config))
     for name in ("inverse_frequencies", "vocabulary"):
         sql = f"select * from {{{{ source('staged_weights', '{name}') }}}}\n"
@@ -71,11 +77,14 @@ def write_models(graph: Graph, directory: Path, project: str, tokenizer: Mapping
         models / "state" / "_models.yml",
         {"models": _fixed_properties("state.yml", config) + caches},
     )
-    write(models / "_sources.yml", _sources(graph))
+    write(models / "_sources.yml", _sources(graph, project))
     write(models / "_exposures.yml", render("exposures.yml", project=project))
 
-    head = graph.operators["logits"].weight
-    assert head is not None
+    head = language_model["head"]
+    sql = render("forward_pass.sql", config=config, head=head)
+    write(models / "batch" / "forward_pass.sql", sql)
+    batch = _fixed_properties("batch.yml", config, language_model=language_model)
+    write_yaml(models / "batch" / "_models.yml", {"models": batch})
     hidden = ["embedding", *(f"layer_{layer:02d}__down_proj" for layer in layers), "final_norm"]
     analyses = directory / "analyses"
     write(analyses / "candidates.sql", render("candidates.sql"))
@@ -131,7 +140,7 @@ def _operator_sql(graph: Graph, operator: Operator) -> str:
     return f"{config}{operator_comment(graph, operator)}\n{body}"
 
 
-def _sources(graph: Graph) -> str:
+def _sources(graph: Graph, project: str) -> str:
     staged = [(item.name, item.tensor) for item in staged_tensors(graph)]
     staged.append(("inverse_frequencies", "the rotary embedding's inverse frequencies"))
     staged.append(("vocabulary", "the tokenizer's vocabulary"))
@@ -139,7 +148,7 @@ def _sources(graph: Graph) -> str:
     staged.append(("alphabet", "the letters that the tokenizer spells words in"))
     caches = [kv_cache_name(layer) for layer in range(graph.config.num_hidden_layers)]
     pages = [kv_pages_name(layer) for layer in range(graph.config.num_hidden_layers)]
-    return render("sources.yml", staged=staged, caches=caches, pages=pages)
+    return render("sources.yml", project=project, staged=staged, caches=caches, pages=pages)
 
 
 def _fixed_properties(template: str, config: ModelConfig, **values: Any) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ output; a bias becomes rows `(row_id INTEGER, value FLOAT)`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,15 +49,19 @@ def staged_tensors(graph: Graph) -> list[StagedTensor]:
     return staged
 
 
-def stage(graph: Graph, tensors: Mapping[str, Tensor], directory: Path, progress: Progress) -> None:
+def stage(graph: Graph, tensors: Mapping[str, Tensor], directory: Path, progress: Progress) -> str:
     """Writes every tensor of the graph to `directory`; calls `progress` with elements written.
 
     Memory: one block of `BLOCK_ELEMENTS` at a time, whatever the model's size.
+
+    Returns:
+        A digest of what was written.
 
     Raises:
         CheckpointError: a tensor holds NaN or infinity.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
     for staged in staged_tensors(graph):
         tensor = tensors[staged.tensor]
         path = directory / f"{staged.name}.parquet"
@@ -65,7 +70,10 @@ def stage(graph: Graph, tensors: Mapping[str, Tensor], directory: Path, progress
             for first_row, block in tensor.blocks():
                 _check_finite(staged.tensor, block)
                 writer.write_table(_table(first_row, block, staged.is_bias, len(tensor.shape)))
+                digest.update(f"{staged.name} {first_row} {block.shape}".encode())
+                digest.update(block.tobytes())
                 progress(block.size)
+    return digest.hexdigest()[:16]
 
 
 _MATRIX_SCHEMA = pa.schema([("row_id", pa.int32()), ("vector", pa.list_(pa.float32()))])

@@ -20,6 +20,7 @@ from generator.checkpoint import Checkpoint
 from generator.errors import ProjectError, UnsupportedError
 from generator.graph import Graph
 from generator.passes import run_passes
+from generator.project.language_model import language_model_settings
 from generator.project.manifest import (
     DISABLED_OPTIMIZERS,
     MARKER,
@@ -50,6 +51,7 @@ def write_project(
     directory: str | Path,
     checkpoint: Checkpoint,
     *,
+    name: str | None = None,
     trace: bool = False,
     storage: str = "float32",
     disabled_passes: Collection[str] = (),
@@ -62,6 +64,7 @@ def write_project(
     Args:
         directory: must not exist, or be empty, or (with `overwrite`) be a relama project.
         checkpoint: what to compile.
+        name: dbt's name of the project; from the directory's by default.
         trace: whether activations are tables by default.
         storage: how matrices are stored, one of `STORAGES`.
         disabled_passes: names of passes to leave out.
@@ -76,17 +79,23 @@ def write_project(
     directory = Path(directory)
     _check_target(directory, overwrite)
     graph = run_passes(build_graph(checkpoint), storage, disabled_passes)
-    name = project_name(directory)
+    name = name or project_name(directory)
     with _whole_or_nothing(directory) as temporary:
         write_tokenizer(checkpoint, temporary)
         tokenizer = ProjectTokenizer(temporary)
         on_start(sum(weight.rows * weight.columns for weight in graph.weights.values()))
-        stage(graph, checkpoint.tensors, temporary / "weights", on_progress)
+        digest = stage(graph, checkpoint.tensors, temporary / "weights", on_progress)
         definition = tokenizer.definition
         _stage_small_tables(graph, tokenizer, definition, temporary / "weights")
         prompt = [i for i in tokenizer.encode(FIRST_PROMPT) if i < graph.config.vocab_size]
-        write_models(graph, temporary, project=name, tokenizer=_sql_tokenizer(definition))
-        _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt)
+        write_models(
+            graph,
+            temporary,
+            project=name,
+            tokenizer=_sql_tokenizer(definition),
+            language_model=language_model_settings(graph, tokenizer),
+        )
+        _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt, digest)
         _write_package(temporary)
         marker = {
             "relama": __version__,
@@ -177,6 +186,7 @@ def _write_settings(
     trace: bool,
     storage: str,
     prompt_token_ids: list[int],
+    digest: str,
 ) -> None:
     values = {
         "project": name,
@@ -184,6 +194,7 @@ def _write_settings(
         "trace": trace,
         "storage": storage,
         "prompt_token_ids": prompt_token_ids,
+        "checkpoint": digest,
         "disabled_optimizers": DISABLED_OPTIMIZERS,
         "source_name": re.sub(r"[^\w.\- ]", "_", checkpoint.path.name),
     }
@@ -200,14 +211,14 @@ def _write_settings(
 
 
 def _write_package(directory: Path) -> None:
-    """The macros as a local package: installed already, and found again by `dbt deps`."""
+    """The macros, installed already: without a `packages.yml`, dbt has nothing to fetch.
+
+    Another project that has this one as a package names `packages/relama` beside it: what
+    a package says it needs, dbt looks for below the project that is run.
+    """
     package = directory / "packages" / "relama"
     shutil.copytree(macros_directory(), package / "macros")
     settings = (
         f'name: relama\nversion: "{__version__}"\nconfig-version: 2\nmacro-paths: ["macros"]\n'
     )
     write(package / "dbt_project.yml", settings)
-    write(directory / "packages.yml", "packages:\n  - local: packages/relama\n")
-    installed = directory / "dbt_packages"
-    installed.mkdir()
-    (installed / "relama").symlink_to(Path("..") / "packages" / "relama")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,16 @@ class ProjectTokenizer:
         if self._config.get("add_bos_token") is True and processed[:1] != [bos]:
             return [bos, *processed]
         return processed
+
+    def split_special(self, text: str) -> list[int | str]:
+        """`text` cut at the added tokens written in it: their ids, and the texts between."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        ids = {token.content: token_id for token_id, token in added.items()}
+        if not ids:
+            return [text] if text else []
+        longest_first = sorted(ids, key=len, reverse=True)
+        parts = re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
+        return [ids.get(part, part) for part in parts if part]
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of `ids`. Ids beyond the vocabulary decode to nothing."""

@@ -3,13 +3,12 @@
     select of (sequence_id, position).
 
     sequences  relation with a column sequence_id
-    pages      relation (sequence_id, first_position)
-    page_size  positions of a page
+    pages      relation (sequence_id, first_position, keys), see `kv_page`
 #}
-{% macro paged(sequences, pages, page_size) -%}
+{% macro paged(sequences, pages) -%}
 select
     s.sequence_id,
-    coalesce(max(p.first_position) + {{ page_size }}, 0) as position
+    coalesce(max(p.first_position + {{ relama.list_length('p.keys') }}), 0) as position
 from (select distinct sequence_id from {{ sequences }}) as s
 left join {{ pages }} as p on s.sequence_id = p.sequence_id
 group by s.sequence_id

@@ -6,17 +6,17 @@
     )) }}
 {%- endmacro %}
 
-{% macro kv_cache_names() -%}
+{% macro kv_cache_names(num_hidden_layers=none) -%}
     {%- set names = [] -%}
-    {%- for layer in range(var('num_hidden_layers')) -%}
+    {%- for layer in range(num_hidden_layers or var('num_hidden_layers')) -%}
         {%- do names.append('layer_' ~ '%02d' % layer ~ '__kv_cache') -%}
     {%- endfor -%}
     {{ return(names) }}
 {%- endmacro %}
 
-{% macro kv_pages_names() -%}
+{% macro kv_pages_names(num_hidden_layers=none) -%}
     {%- set names = [] -%}
-    {%- for layer in range(var('num_hidden_layers')) -%}
+    {%- for layer in range(num_hidden_layers or var('num_hidden_layers')) -%}
         {%- do names.append('layer_' ~ '%02d' % layer ~ '__kv_pages') -%}
     {%- endfor -%}
     {{ return(names) }}

@@ -44,7 +44,8 @@
         f[p] = exp(largest[p] - max of largest)
 
     A value is weighed by inner products along the dimensions of the page, and no
-    page is copied.
+    page is copied. A page without a sequence_id is one of every sequence: what all
+    texts begin with is kept once.
 
     A step that decodes reads one token of one sequence. It comes after everything
     cached, so no score is masked, and it goes into one page with what no page holds
@@ -128,11 +129,11 @@ scored as (
     from page as k
     inner join {{ rotated }} as q
         on
-            {{ relama.same('k', 'q', ['sequence_id']) }}
             {% if decode -%}
-            and k.kv_head - q.head // {{ num_heads // num_kv_heads }} = 0
+            k.kv_head - q.head // {{ num_heads // num_kv_heads }} = 0
             {%- else -%}
-            and k.kv_head = q.head // {{ num_heads // num_kv_heads }}
+            k.kv_head = q.head // {{ num_heads // num_kv_heads }}
+            and coalesce(k.sequence_id, q.sequence_id) = q.sequence_id
             {%- endif %}
     where q.head < {{ num_heads }}{% if not decode %} and k.first_position <= q.position{% endif %}
 

@@ -43,7 +43,7 @@
                             unnest(chunks.token_ids) as token_id,
                             generate_subscripts(chunks.token_ids, 1) as place
                     ) as i
-                    inner join {{ ref('vocabulary') }} as v
+                    inner join {{ relama.tokenizer_table('vocabulary') }} as v
                         on i.token_id = v.token_id and not v.is_special
                 ) as digits
             from (

@@ -6,7 +6,7 @@
     merged wherever it stands, from the left; words without a pair drop out.
 #}
 {% macro encode_words(words) -%}
-    {%- set merges = ref('merges') -%}
+    {%- set merges = relama.tokenizer_table('merges') -%}
 (
     with recursive words as (
 

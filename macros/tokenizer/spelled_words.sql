@@ -6,7 +6,7 @@
 #}
 {% macro spelled_words(words) -%}
     {#- dbt learns what a model depends on before it knows the settings. -#}
-    {%- set vocabulary = ref('vocabulary') -%}
+    {%- set vocabulary = relama.tokenizer_table('vocabulary') -%}
     {%- set settings = relama.tokenizer_settings() or {} -%}
     {%- set whole_words = settings.get('whole_words') -%}
     {%- set unknown = settings.get('unknown') -%}
@@ -63,7 +63,7 @@ spelled as (
         a.symbol
         {%- endif %}
     from letters as l
-    left join {{ ref('alphabet') }} as a on l.letter = a.letter
+    left join {{ relama.tokenizer_table('alphabet') }} as a on l.letter = a.letter
     {%- if whole_words %}
     where l.word not in (select word from whole)
     {%- endif %}

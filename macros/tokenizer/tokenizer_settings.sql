@@ -6,9 +6,14 @@
     {%- if not execute -%}
         {{ return(none) }}
     {%- endif -%}
+    {%- set package = relama.language_model().package if relama.is_answering() -%}
     {%- set found = [] -%}
     {%- for node in graph.get('nodes', {}).values() -%}
-        {%- if node.name == 'vocabulary' and 'tokenizer' in node.config.get('meta', {}) -%}
+        {%- if
+            node.name == 'vocabulary'
+            and 'tokenizer' in node.config.get('meta', {})
+            and (not package or node.package_name == package)
+        -%}
             {%- do found.append(node.config['meta']['tokenizer']) -%}
         {%- endif -%}
     {%- endfor -%}
@@ -22,4 +27,15 @@
         {%- do exceptions.raise_compiler_error('relama: ' ~ found[0]['unsupported']) -%}
     {%- endif -%}
     {{ return(found[0]) }}
+{%- endmacro %}
+
+{#
+    A table of the tokenizer: `vocabulary`, `merges` or `alphabet`. A materialization may
+    not call `ref`; it finds the table in the package of its language model.
+#}
+{% macro tokenizer_table(name) -%}
+    {%- if relama.is_answering() -%}
+        {{ return(relama.package_relation(relama.language_model().package, name)) }}
+    {%- endif -%}
+    {{ return(ref(name)) }}
 {%- endmacro %}

@@ -16,7 +16,7 @@ pages as (
 
 paged as (
 
-    {{ relama.paged('step_input', 'pages', page_size=64) | indent(4) }}
+    {{ relama.paged('step_input', 'pages') | indent(4) }}
 
 )
 

@@ -13,7 +13,7 @@ pages as (
 
 paged as (
 
-    {{ relama.paged('tokens', 'pages', page_size=2) | indent(4) }}
+    {{ relama.paged('tokens', 'pages') | indent(4) }}
 
 )
 

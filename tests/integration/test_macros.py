@@ -73,7 +73,7 @@ CALLS = {
 BOTH_TEXTS = {
     "attention": "relama.attention('rotated', 'cache', 'appended', 'pages', 'paged', 6, 2, 8)",
     "kv_page": "relama.kv_page('cache', 8, page_size=64)",
-    "paged": "relama.paged('rotated', 'pages', 64)",
+    "paged": "relama.paged('rotated', 'pages')",
 }
 for size in SIZES:
     plus = ", bias=true, residual='residual'" if size.plus else ""

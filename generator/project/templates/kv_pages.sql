@@ -14,7 +14,7 @@ pages as (
 
 paged as (
 
-    {{ relama.paged('cached', 'pages', page_size=<< page_size >>) | indent(4) }}
+    {{ relama.paged('cached', 'pages') | indent(4) }}
 
 ),
 

@@ -1,0 +1,54 @@
+{{ config(
+    materialized='table_function',
+    pre_hook="{{ relama.create_batch_state() }}"
+) }}
+
+-- The forward pass over the tokens of a batch, a function without arguments that the
+-- materializations relama_completions, relama_classify, relama_score and relama_embed
+-- call: keys and values of every layer, and the hidden states after the final norm
+-- (their rows have no layer). They also read:
+-- depends_on: {{ ref('<< head >>') }}
+-- depends_on: {{ ref('vocabulary') }}
+-- depends_on: {{ ref('merges') }}
+-- depends_on: {{ ref('alphabet') }}
+with key_values as (
+<% for layer in range(config.num_hidden_layers) %>
+    select
+        << layer >> as layer,
+        *
+    from {{ ref('layer_<< '%02d' % layer >>__kv_append') }}
+<%- if not loop.last %>
+
+    union all
+<% endif %>
+<%- endfor %>
+
+),
+
+hidden as (
+
+    select * from {{ ref('final_norm') }}
+
+)
+
+select
+    layer,
+    sequence_id,
+    position,
+    kv_head,
+    key,
+    value,
+    cast(null as real[]) as vector
+from key_values
+
+union all
+
+select
+    null as layer,
+    sequence_id,
+    position,
+    null as kv_head,
+    null as key,
+    null as value,
+    vector
+from hidden

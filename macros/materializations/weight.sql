@@ -1,0 +1,81 @@
+{#
+    A table of weights: built once, and again only when its SQL, the checkpoint or the
+    way it is stored changes, or with --full-refresh. Billions of weights are not written
+    anew because somebody types `dbt build`.
+#}
+{% materialization weight, default %}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {%- set existing = load_cached_relation(this) -%}
+    {%- set fingerprint = 'relama:' ~ local_md5(var('checkpoint', '') ~ sql) -%}
+    {{ run_hooks(pre_hooks) }}
+    {%- if
+        existing is not none
+        and not should_full_refresh()
+        and relama.relation_comment(existing) == fingerprint
+    -%}
+        {%- call noop_statement('main', 'UNCHANGED') -%}
+-- built from the same checkpoint before
+        {%- endcall -%}
+    {%- else -%}
+        {%- set intermediate = make_intermediate_relation(target_relation) -%}
+        {%- do drop_relation_if_exists(load_cached_relation(intermediate)) -%}
+        {%- call statement('main') -%}
+            {{ relama.create_weight(intermediate, sql) }}
+        {%- endcall -%}
+        {%- if existing is not none -%}
+            {%- do adapter.drop_relation(existing) -%}
+        {%- endif -%}
+        {%- do adapter.rename_relation(intermediate, target_relation) -%}
+        {%- call statement('comment') -%}
+            comment on table {{ target_relation }} is '{{ fingerprint }}'
+        {%- endcall -%}
+    {%- endif -%}
+    {{ run_hooks(post_hooks) }}
+    {%- do adapter.commit() -%}
+    {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
+
+{# The statements that create a table of weights and fill it. #}
+{% macro create_weight(relation, sql) -%}
+    {{ return(adapter.dispatch('create_weight', 'relama')(relation, sql)) }}
+{%- endmacro %}
+
+{% macro default__create_weight(relation, sql) -%}
+    {{ create_table_as(false, relation, sql) }}
+{%- endmacro %}
+
+{#
+    The compression is the table's own, from the model's `meta`: codes of 4 bits are packed
+    into 4 bits, and floating-point weights, which compress little, are not read at half
+    the speed.
+#}
+{% macro duckdb__create_weight(relation, sql) -%}
+    {%- set compression = config.get('meta', {}).get('compression', 'uncompressed') -%}
+    {%- set columns = run_query('describe ' ~ sql) -%}
+    create table {{ relation }} (
+        {%- for column in columns %}
+        {{ adapter.quote(column[0]) }} {{ column[1] }} using compression {{ compression }}
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    );
+    insert into {{ relation }}
+    {{ sql }}
+{%- endmacro %}
+
+{# What `comment on table` has said of a relation; none where the database cannot tell. #}
+{% macro relation_comment(relation) -%}
+    {{ return(adapter.dispatch('relation_comment', 'relama')(relation)) }}
+{%- endmacro %}
+
+{% macro default__relation_comment(relation) -%}
+    {{ return(none) }}
+{%- endmacro %}
+
+{% macro duckdb__relation_comment(relation) -%}
+    {%- set found = run_query(
+        "select comment from duckdb_tables() where database_name = '" ~ relation.database
+        ~ "' and schema_name = '" ~ relation.schema ~ "' and table_name = '"
+        ~ relation.identifier ~ "'"
+    ) -%}
+    {{ return(found.rows[0][0] if found.rows else none) }}
+{%- endmacro %}

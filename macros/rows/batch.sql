@@ -1,0 +1,248 @@
+{#
+    A batch of sequences, in temporary tables:
+
+        prompt    what waits: (relama_hash, sequence_id, place, prompt_ids)
+        running   what is in the batch: its tokens, how many of them have been read
+        tokens    what this round reads, and the caches that it adds to (`create_batch_state`)
+        step      what the forward pass yields
+
+    A round reads tokens of all running sequences at once, the next ones of a prompt or the
+    last one that was generated. Sequences that are finished leave, waiting ones enter, as
+    in continuous batching (Yu et al., Orca, OSDI 2022).
+
+    settings  batch_size, and max_batch_tokens: positions that a round reads at most
+#}
+{% macro open_batch(job, settings) -%}
+    {%- set language_model = job['language_model'] -%}
+    {%- do relama.run_statement(
+        'create temporary table prompt as select relama_hash, sequence_id, '
+        ~ 'row_number() over (order by place) - 1 as place, '
+        ~ "head || content || tail as prompt_ids, len(head) + len(content) + len(tail) as prompt_tokens "
+        ~ 'from prompted_request'
+    ) -%}
+    {%- do job.update(settings) -%}
+    {%- do job.update({
+        'waiting': relama.value('select count(*) from prompt'),
+        'done': 0,
+        'admitted': 0,
+        'running': 0,
+        'positions': 0,
+        'prefix': 0,
+        'started': modules.datetime.datetime.now(),
+    }) -%}
+    {%- do relama.run_statement(
+        "set disabled_optimizers = 'statistics_propagation,join_order,build_side_probe_side'"
+    ) -%}
+    {%- do relama.run_statement(
+        relama.create_batch_state(language_model['num_hidden_layers'])
+    ) -%}
+    {%- do relama.run_statement(
+        'create temporary table running (sequence_id bigint, relama_hash varchar, place bigint, '
+        ~ 'token_ids integer[], prompt_tokens bigint, has_read bigint, state integer, logprob double);'
+        ~ 'create temporary table step as select * from '
+        ~ job['language_model']['function'] ~ '() limit 0;'
+        ~ 'create temporary table packing (sequence_id bigint);'
+        ~ 'create temporary table finished '
+        ~ '(sequence_id bigint, relama_hash varchar, finish_reason varchar);'
+    ) -%}
+{%- endmacro %}
+
+{# Prepares what every round executes. No table may be created after it. #}
+{% macro prepare_batch(job) -%}
+    {%- set language_model = job['language_model'] -%}
+    {%- set layers = language_model['num_hidden_layers'] -%}
+    {%- set caches = relama.kv_cache_names(layers) -%}
+    {%- set pages = relama.kv_pages_names(layers) -%}
+    {%- set statements = {
+        'forward': 'insert into step select * from ' ~ language_model['function'] ~ '()'
+    } -%}
+    {%- for layer in range(layers) -%}
+        {%- set packed -%}
+insert into {{ pages[layer] }}
+{{ relama.kv_page(
+    '(select * from ' ~ caches[layer] ~ ' where sequence_id in (select sequence_id from packing))',
+    language_model['head_dim']
+) }}
+        {%- endset -%}
+        {%- do statements.update({
+            'append_' ~ layer: 'insert into ' ~ caches[layer]
+                ~ ' select sequence_id, position, kv_head, key, value from step where layer = ' ~ layer,
+            'pack_' ~ layer: packed,
+            'unpack_' ~ layer: 'delete from ' ~ caches[layer]
+                ~ ' where sequence_id in (select sequence_id from packing)',
+            'leave_cache_' ~ layer: 'delete from ' ~ caches[layer]
+                ~ ' where sequence_id in (select sequence_id from finished)',
+            'leave_pages_' ~ layer: 'delete from ' ~ pages[layer]
+                ~ ' where sequence_id in (select sequence_id from finished)',
+        }) -%}
+    {%- endfor -%}
+    {%- for name in statements -%}
+        {%- do relama.run_statement('prepare relama_' ~ name ~ ' as ' ~ statements[name]) -%}
+    {%- endfor -%}
+{%- endmacro %}
+
+{# Waiting sequences take the places that are free. #}
+{% macro admit(job) -%}
+    {%- set free = job['batch_size'] - job['running'] -%}
+    {%- if free > 0 and job['admitted'] < job['waiting'] -%}
+        {%- do relama.run_statement(
+            'insert into running select sequence_id, relama_hash, place, prompt_ids, prompt_tokens, '
+            ~ job['prefix'] ~ ', 0, 0 from prompt where place >= ' ~ job['admitted']
+            ~ ' and place < ' ~ (job['admitted'] + free)
+        ) -%}
+        {%- set entered = [free, job['waiting'] - job['admitted']] | min -%}
+        {%- do job.update({
+            'admitted': job['admitted'] + entered, 'running': job['running'] + entered
+        }) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    One round: the forward pass over tokens that have not been read, at most
+    max_batch_tokens of them, those of decoding sequences first. What it yields is in
+    `step`, and in the caches unless `append` is false.
+#}
+{% macro read_tokens(job) -%}
+    {%- do relama.run_statement('delete from tokens') -%}
+    {%- do relama.run_statement(
+        'insert into tokens select sequence_id, position, token_id, true, null from ('
+        ~ 'select r.sequence_id, r.has_read + i.i as position, '
+        ~ 'r.token_ids[r.has_read + i.i + 1] as token_id, '
+        ~ 'row_number() over (order by len(r.token_ids) - r.has_read > 1, r.place, i.i) as n '
+        ~ 'from running as r, range(' ~ job['max_batch_tokens'] ~ ') as i (i) '
+        ~ 'where i.i < len(r.token_ids) - r.has_read) where n <= ' ~ job['max_batch_tokens']
+    ) -%}
+    {%- do relama.forward(job) -%}
+    {%- do relama.append_step(job) -%}
+    {%- do relama.run_statement(
+        'update running as r set has_read = r.has_read + t.n '
+        ~ 'from (select sequence_id, count(*) as n from tokens group by sequence_id) as t '
+        ~ 'where r.sequence_id = t.sequence_id'
+    ) -%}
+{%- endmacro %}
+
+{# The forward pass over `tokens`. #}
+{% macro forward(job) -%}
+    {%- do relama.run_statement('delete from step') -%}
+    {%- do relama.run_statement('execute relama_forward') -%}
+{%- endmacro %}
+
+{#
+    Adds the keys and values of the step to the caches. What a sequence has in its caches is
+    packed into a page once it is 16 positions or more, so that a step need not.
+#}
+{% macro append_step(job) -%}
+    {%- set layers = range(job['language_model']['num_hidden_layers']) -%}
+    {%- for layer in layers -%}
+        {%- do relama.run_statement('execute relama_append_' ~ layer) -%}
+    {%- endfor -%}
+    {%- do job.update({'positions': job['positions'] + relama.value('select count(*) from tokens')}) -%}
+    {%- do relama.run_statement(
+        'delete from packing; insert into packing select sequence_id from layer_00__kv_cache '
+        ~ 'group by sequence_id having count(distinct position) >= 16'
+    ) -%}
+    {%- if relama.value('select count(*) from packing') -%}
+        {%- for layer in layers -%}
+            {%- do relama.run_statement('execute relama_pack_' ~ layer) -%}
+            {%- do relama.run_statement('execute relama_unpack_' ~ layer) -%}
+        {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    What all prompts begin with is read once, and its keys and values become pages of every
+    sequence, which attention reads and nobody copies (RadixAttention, arXiv 2312.07104,
+    with a tree of one branch).
+#}
+{% macro read_shared_prefix(job) -%}
+    {%- set prefix = relama.value(
+        'select case when row_count < 2 then 0 else least(coalesce(list_min(list_filter('
+        ~ 'range(1, length + 1), lambda i: least_ids[i] <> largest_ids[i])) - 1, length), length - 1) end '
+        ~ 'from (select count(*) as row_count, min(prompt_tokens) as length, '
+        ~ 'min(prompt_ids) as least_ids, max(prompt_ids) as largest_ids from prompt)'
+    ) or 0 -%}
+    {%- if prefix >= 4 -%}
+        {%- for first in range(0, prefix, job['max_batch_tokens']) -%}
+            {%- do relama.run_statement(
+                'delete from tokens; insert into tokens select -1, i, prompt_ids[i + 1], true, null '
+                ~ 'from prompt, range(' ~ first ~ ', '
+                ~ [prefix, first + job['max_batch_tokens']] | min ~ ') as r (i) where place = 0'
+            ) -%}
+            {%- do relama.forward(job) -%}
+            {%- do relama.append_step(job) -%}
+        {%- endfor -%}
+        {%- do relama.run_statement('delete from packing; insert into packing values (-1)') -%}
+        {%- set layers = job['language_model']['num_hidden_layers'] -%}
+        {%- for layer in range(layers) -%}
+            {%- do relama.run_statement('execute relama_pack_' ~ layer) -%}
+            {%- do relama.run_statement('execute relama_unpack_' ~ layer) -%}
+            {%- do relama.run_statement(
+                'update ' ~ relama.kv_pages_names(layers)[layer] ~ ' set sequence_id = null'
+            ) -%}
+        {%- endfor -%}
+        {%- do job.update({'prefix': prefix}) -%}
+        {%- do log(
+            model.name ~ ': the ' ~ prefix ~ ' tokens that all prompts begin with are read once',
+            info=true
+        ) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The sequences of `finished` leave the batch, and their answers are written. #}
+{% macro leave(job) -%}
+    {%- set left = relama.value('select count(*) from finished') -%}
+    {%- if left -%}
+        {%- do relama.run_statement(relama.write_answers(
+            job, 'i.relama_hash in (select relama_hash from finished)'
+        )) -%}
+        {%- do relama.run_statement(
+            'delete from running where sequence_id in (select sequence_id from finished)'
+        ) -%}
+        {%- for layer in range(job['language_model']['num_hidden_layers']) -%}
+            {%- do relama.run_statement('execute relama_leave_cache_' ~ layer) -%}
+            {%- do relama.run_statement('execute relama_leave_pages_' ~ layer) -%}
+        {%- endfor -%}
+        {%- do relama.run_statement('delete from finished') -%}
+        {%- do job.update({'running': job['running'] - left, 'done': job['done'] + left}) -%}
+        {%- set seconds = (modules.datetime.datetime.now() - job['started']).total_seconds() -%}
+        {%- do log(
+            model.name ~ ': ' ~ job['done'] ~ ' of ' ~ job['waiting'] ~ ' answered, '
+            ~ '%.0f' % seconds ~ ' s',
+            info=true
+        ) -%}
+        {%- do relama.release_memory(job) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    Deleted rows of a temporary table keep their memory until the table goes. So the tables
+    are written anew once 512 MB have been through them, and the statements prepared again.
+#}
+{% macro release_memory(job) -%}
+    {%- set language_model = job['language_model'] -%}
+    {%- set layers = language_model['num_hidden_layers'] -%}
+    {%- set position_bytes = 24 * layers * language_model['num_key_value_heads']
+        * language_model['head_dim'] -%}
+    {%- if job['positions'] * position_bytes > 536870912 -%}
+        {%- for name in relama.kv_cache_names(layers) + relama.kv_pages_names(layers)
+            + ['step', 'tokens', 'running'] -%}
+            {%- do relama.run_statement(
+                'create or replace temporary table ' ~ name ~ ' as select * from ' ~ name
+            ) -%}
+        {%- endfor -%}
+        {%- do relama.prepare_batch(job) -%}
+        {%- do job.update({'positions': 0}) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The last hidden states of the sequences that have been read to their end. A select. #}
+{% macro last_hidden() -%}
+select
+    s.sequence_id,
+    s.position,
+    s.vector
+from step as s
+inner join running as r
+    on s.sequence_id = r.sequence_id and s.position = len(r.token_ids) - 1
+where s.layer is null
+{%- endmacro %}

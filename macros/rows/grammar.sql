@@ -1,0 +1,140 @@
+{#
+    What a completion may be, as the temporary table `grammar` of allowed transitions
+    (state, token_id, next_state, remaining): it begins in state 0, a token that has no
+    transition from its state has no probability, and it ends in a state without
+    transitions. `remaining` is the least number of tokens to an end after the transition.
+
+    From `allowed`, a list of texts, or `grammar`, a table (state, token_id, next_state).
+#}
+{% macro open_grammar(job, settings) -%}
+    {%- if settings['allowed'] and settings['grammar'] -%}
+        {%- do relama.bad_setting('grammar', settings['grammar'], 'absent where allowed is given') -%}
+    {%- endif -%}
+    {%- if settings['allowed'] -%}
+        {%- do relama.run_statement(
+            'create temporary table transition as '
+            ~ relama.choice_transitions(settings['allowed'], job['language_model'])
+        ) -%}
+        {%- do settings.update({'grammar': true}) -%}
+    {%- elif settings['grammar'] -%}
+        {%- do relama.run_statement(
+            'create temporary table transition as select state, token_id, next_state from '
+            ~ relama.referenced(settings['grammar'])
+        ) -%}
+    {%- endif -%}
+    {%- if settings['grammar'] -%}
+        {%- do relama.run_statement(relama.grammar_table()) -%}
+        {%- set least = relama.value('select 1 + min(remaining) from grammar where state = 0') -%}
+        {%- if least is none or least > settings['max_tokens'] -%}
+            {%- do exceptions.raise_compiler_error(
+                model.name ~ ': ' ~ (
+                    'the grammar has no way from state 0 to a state without transitions.'
+                    if least is none
+                    else 'the shortest completion allowed has ' ~ least
+                        ~ ' tokens; raise max_tokens, which is ' ~ settings['max_tokens'] ~ '.'
+                )
+            ) -%}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    Transitions that spell one of the texts: a state is a common beginning of their tokens.
+    Where one text begins another, an end token may follow it. A select of (state,
+    token_id, next_state).
+#}
+{% macro choice_transitions(texts, language_model) -%}
+    {%- set rows = [] -%}
+    {%- for text in texts -%}
+        {%- do rows.append('(' ~ relama.text_literal(text) ~ ')') -%}
+    {%- endfor -%}
+with choices as (
+
+    select distinct {{ relama.tokenize('body') | indent(4) }} as token_ids
+    from (values {{ rows | join(', ') }}) as texts (body)
+
+),
+
+beginnings as (
+
+    select
+        beginning,
+        row_number() over (order by len(beginning), beginning) - 1 as state
+    from (
+        select distinct unnest(list_transform(
+            range(len(token_ids) + 1), lambda i: token_ids[1:i]
+        )) as beginning
+        from choices
+    ) as prefixes
+
+)
+
+select
+    a.state,
+    b.beginning[-1] as token_id,
+    b.state as next_state
+from beginnings as a
+inner join beginnings as b
+    on len(b.beginning) = len(a.beginning) + 1 and b.beginning[1:len(a.beginning)] = a.beginning
+{%- for token_id in language_model['end_token_ids'][:1] %}
+
+union all
+
+select
+    b.state,
+    {{ token_id }} as token_id,
+    -1 as next_state
+from beginnings as b
+inner join choices as c on b.beginning = c.token_ids
+where exists (
+    select 1 from beginnings as longer
+    where
+        len(longer.beginning) = len(b.beginning) + 1
+        and longer.beginning[1:len(b.beginning)] = b.beginning
+)
+{%- endfor %}
+{%- endmacro %}
+
+{# The statement that makes `grammar` of `transition`: distances to an end, from the ends. #}
+{% macro grammar_table() -%}
+create temporary table grammar as
+with recursive distances as (
+
+    select distinct
+        next_state as state,
+        0 as remaining
+    from transition
+    where next_state not in (select state from transition)
+
+    union
+
+    select
+        t.state,
+        d.remaining + 1 as remaining
+    from transition as t
+    inner join distances as d on t.next_state = d.state
+    where d.remaining < (select count(distinct state) from transition)
+
+)
+
+select
+    t.state,
+    t.token_id,
+    t.next_state,
+    min(d.remaining) as remaining
+from transition as t
+inner join distances as d on t.next_state = d.state
+group by t.state, t.token_id, t.next_state
+{%- endmacro %}
+
+{#
+    The logits of the tokens that may follow, and from which an end can still be reached
+    within max_tokens. A select of (sequence_id, position, token_id, logit).
+#}
+{% macro allowed_logits(logits, max_tokens) -%}
+select l.*
+from {{ logits }} as l
+inner join running as r on l.sequence_id = r.sequence_id
+inner join grammar as g on r.state = g.state and l.token_id = g.token_id
+where len(r.token_ids) - r.prompt_tokens + 1 + g.remaining <= {{ max_tokens }}
+{%- endmacro %}

@@ -1,0 +1,155 @@
+{#
+    Begins a model that a language model answers. The rows of its query become the
+    temporary table `input_row`, with `relama_hash`, a digest of what is asked, of the
+    language model and of the settings: NULL where nothing is asked. The table of the
+    model is created, or brought up to the query where its rows have been answered
+    before. What is left is in `request`, one row a digest.
+
+    Returns a mapping: the language model, and the columns as `close_rows` needs them.
+
+    asks     the columns that are asked about: prompt, and target for a score
+    answers  mapping of the columns that an answer has, to their types
+    settings mapping of everything else that an answer depends on
+#}
+{% macro open_rows(asks, answers, settings) -%}
+    {%- if target.type != 'duckdb' -%}
+        {%- do exceptions.raise_compiler_error(
+            'relama: ' ~ model.config.materialized ~ ' does not run on ' ~ target.type ~ ' yet.'
+        ) -%}
+    {%- endif -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {%- do adapter.commit() -%}
+    {%- set language_model = relama.language_model() -%}
+    {%- if load_cached_relation(language_model['head']) is none -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ': the language model ' ~ language_model['package'] ~ ' is not built. '
+            ~ "Let dbt know that this model needs it, with the line -- depends_on: {{ ref('"
+            ~ language_model['package'] ~ "', 'forward_pass') }}"
+        ) -%}
+    {%- endif -%}
+    {%- set fingerprint = local_md5(
+        [
+            model.config.materialized,
+            language_model['identity'],
+            relama.weights_fingerprint(language_model),
+            settings,
+        ] | string
+    ) -%}
+    {%- do relama.run_statement('create temporary table asked_row as ' ~ sql) -%}
+    {%- set columns = relama.check_columns(asks, answers) -%}
+    {%- set hashed = [] -%}
+    {%- for ask in asks -%}
+        {%- do hashed.append("md5(cast(" ~ ask ~ " as varchar))") -%}
+    {%- endfor -%}
+    {%- do relama.run_statement(
+        "create temporary table input_row as select *, md5('" ~ fingerprint ~ ":' || "
+        ~ hashed | join(" || ") ~ ") as relama_hash from asked_row"
+    ) -%}
+    {%- do relama.check_keys() -%}
+    {%- set job = {
+        'language_model': language_model,
+        'columns': columns,
+        'answers': answers | list,
+        'relation': this.incorporate(type='table'),
+    } -%}
+    {%- do relama.open_answers(job, answers) -%}
+    {%- do relama.run_statement(
+        'create temporary table request as select relama_hash, '
+        ~ "cast('0x' || substr(relama_hash, 1, 15) as bigint) as sequence_id, "
+        ~ 'row_number() over (order by min(rowid)) - 1 as place'
+        ~ relama.asked_texts(asks)
+        ~ ' from input_row where relama_hash is not null and relama_hash not in '
+        ~ '(select relama_hash from answer) group by relama_hash'
+    ) -%}
+    {%- do job.update({'waiting': relama.value('select count(*) from request')}) -%}
+    {{ return(job) }}
+{%- endmacro %}
+
+{# Runs a statement on the node's connection, outside of any transaction of dbt's. #}
+{% macro run_statement(statement) -%}
+    {%- do adapter.execute(statement, auto_begin=false, fetch=false) -%}
+{%- endmacro %}
+
+{# The rows of a query. #}
+{% macro rows(query) -%}
+    {%- set response, found = adapter.execute(query, auto_begin=false, fetch=true) -%}
+    {{ return(found.rows) }}
+{%- endmacro %}
+
+{# The one value of a query. #}
+{% macro value(query) -%}
+    {{ return(relama.rows(query)[0][0]) }}
+{%- endmacro %}
+
+{% macro asked_texts(asks) -%}
+    {%- for ask in asks -%}
+        , any_value(cast({{ ask }} as varchar)) as {{ ask }}
+    {%- endfor -%}
+{%- endmacro %}
+
+{#
+    What the weights were built from. The answers of another checkpoint, or of the same in
+    another storage, are other answers.
+#}
+{% macro weights_fingerprint(language_model) -%}
+    {{ return(relama.relation_comment(language_model['head']) or '') }}
+{%- endmacro %}
+
+{# The query's columns; clear sentences where it lacks one or has one of the answer's. #}
+{% macro check_columns(asks, answers) -%}
+    {%- set columns = [] -%}
+    {%- for row in relama.rows('describe asked_row') -%}
+        {%- do columns.append({'name': row[0], 'type': row[1]}) -%}
+    {%- endfor -%}
+    {%- set names = columns | map(attribute='name') | map('lower') | list -%}
+    {%- for ask in asks -%}
+        {%- if ask not in names -%}
+            {%- do exceptions.raise_compiler_error(
+                model.name ~ ": its query must have a column '" ~ ask ~ "'; it has "
+                ~ names | join(', ') ~ '.'
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- for name in (answers | list) + ['relama_hash'] -%}
+        {%- if name in names -%}
+            {%- do exceptions.raise_compiler_error(
+                model.name ~ ": '" ~ name ~ "' is a column of the answer; give the column of "
+                ~ 'the query another name.'
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(columns) }}
+{%- endmacro %}
+
+{# The columns of the config `unique_key`, quoted. #}
+{% macro unique_key() -%}
+    {%- set key = config.get('unique_key') or [] -%}
+    {%- set quoted = [] -%}
+    {%- for column in ([key] if key is string else key) -%}
+        {%- do quoted.append(adapter.quote(column)) -%}
+    {%- endfor -%}
+    {{ return(quoted) }}
+{%- endmacro %}
+
+{# A unique key names columns of the query, is never NULL and never twice the same. #}
+{% macro check_keys() -%}
+    {%- set key = relama.unique_key() -%}
+    {%- if key -%}
+        {%- set list = key | join(', ') -%}
+        {%- set found = relama.rows(
+            'select ' ~ list ~ ', count(*) as row_count from input_row group by all '
+            ~ 'having row_count > 1 or ' ~ (key | join(' is null or ')) ~ ' is null '
+            ~ 'order by row_count desc, ' ~ list ~ ' limit 1'
+        ) -%}
+        {%- if found | length -%}
+            {%- set texts = found[0].values() | list -%}
+            {%- do exceptions.raise_compiler_error(
+                model.name ~ ': the unique_key ' ~ list ~ ' is ' ~ (
+                    (texts[:-1] | join(', ')) ~ ' in ' ~ texts[-1] ~ ' rows.'
+                    if none not in texts else 'NULL in a row.'
+                )
+            ) -%}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}

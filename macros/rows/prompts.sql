@@ -1,0 +1,152 @@
+{#
+    The prompts of the table `request` as tokens: its columns `head`, `content` and `tail`,
+    `prompt_ids` all together. The model's chat template is put around a prompt where
+    `chat` is true; the text of a prompt becomes tokens of text, whatever it says, unless
+    `parse_special` is true.
+
+    A statement that fills `prompted_request`.
+#}
+{% macro prompted_requests(language_model, chat, system, parse_special) -%}
+    {%- set opening = language_model['first_token_ids'] -%}
+    {%- set form = {'trim': false, 'pieces': opening + [[{'content': 'user'}]]} -%}
+    {%- if chat -%}
+        {%- set form = relama.chat_form(language_model, system) -%}
+    {%- endif -%}
+    {%- set head, tail = [], [] -%}
+    {%- set ns = namespace(content=none) -%}
+    {%- for piece in form['pieces'] -%}
+        {%- set side = tail if ns.content else head -%}
+        {%- if piece is number -%}
+            {%- do side.append('[' ~ piece ~ ']') -%}
+        {%- elif {'content': 'user'} in piece -%}
+            {%- set ns.content = piece -%}
+        {%- else -%}
+            {%- do side.append(relama.tokenize(relama.piece_text(piece, system, form['trim']))) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set before, text = [], relama.piece_text(ns.content, system, form['trim']) -%}
+    {%- for part in ns.content if part is string and not before -%}
+        {%- if loop.first and ns.content[0] is string -%}
+            {%- do before.append(part) -%}
+        {%- endif -%}
+    {%- endfor -%}
+select
+    *,
+    {{ (head or ['cast([] as integer[])']) | join(' || ') }} as head,
+    {{ relama.tokenize_special(text) if parse_special else relama.tokenize(text) }} as content,
+    {{ (tail or ['cast([] as integer[])']) | join(' || ') }} as tail,
+    {% if before %}len({{ relama.tokenize(relama.text_literal(before[0])) }}){% else %}0{% endif %} as kept
+from request
+{%- endmacro %}
+
+{# The chat template, taken apart, with or without a system message. #}
+{% macro chat_form(language_model, system) -%}
+    {%- set forms = language_model['chat'] -%}
+    {%- set form = (forms or {}).get('system' if system else 'user') -%}
+    {%- if not form -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ': ' ~ (
+                "the chat template of " ~ language_model['package'] ~ ' takes no system message; '
+                ~ 'put it into the prompt.' if forms and system
+                else 'there is no chat template for ' ~ language_model['package']
+                ~ ' that SQL can fill; set chat=false.'
+            )
+        ) -%}
+    {%- endif -%}
+    {{ return(form) }}
+{%- endmacro %}
+
+{# A piece of the chat template as an expression of type text. #}
+{% macro piece_text(piece, system, trim) -%}
+    {%- set texts = [] -%}
+    {%- for part in piece -%}
+        {%- if part is string -%}
+            {%- do texts.append(relama.text_literal(part)) -%}
+        {%- elif part['content'] == 'system' -%}
+            {%- do texts.append(relama.text_literal(system | trim if trim else system)) -%}
+        {%- elif trim -%}
+            {%- do texts.append("regexp_replace(prompt, '^\\s+|\\s+$', '', 'g')") -%}
+        {%- else -%}
+            {%- do texts.append('prompt') -%}
+        {%- endif -%}
+    {%- endfor -%}
+    ({{ texts | join(' || ') }})
+{%- endmacro %}
+
+{#
+    The token ids of a text in which the special tokens that it spells are recognised, as
+    the tokenizers library does. An expression of type integer[].
+#}
+{% macro tokenize_special(text) -%}
+    {%- set specials = relama.rows(
+        "select decode(bytes) as token from " ~ relama.tokenizer_table('vocabulary')
+        ~ " where is_added order by length(token) desc"
+    ) -%}
+    {%- set patterns = [] -%}
+    {%- for row in specials -%}
+        {%- do patterns.append(modules.re.escape(row[0])) -%}
+    {%- endfor -%}
+    {%- set pattern = relama.text_literal(patterns | join('|')) -%}
+(
+    select
+        coalesce(flatten(list(
+            {{ relama.tokenize('parts.body') | indent(12) }}
+            || case when v.token_id is null then [] else [v.token_id] end
+            order by parts.place
+        )), []) as token_ids
+    from (
+        select
+            unnest(bodies) as body,
+            unnest(specials || [null]) as special,
+            generate_subscripts(bodies, 1) as place
+        from (
+            select
+                string_split_regex({{ text }}, {{ pattern }}) as bodies,
+                regexp_extract_all({{ text }}, {{ pattern }}) as specials
+        ) as taken_apart
+    ) as parts
+    left join {{ relama.tokenizer_table('vocabulary') }} as v
+        on v.is_added and encode(parts.special) = v.bytes
+)
+{%- endmacro %}
+
+{#
+    What is wrong with prompts, of those that are longer than there is room for: none where
+    there are none, or where `on_overflow` is truncate and they have been cut. They are
+    taken out of `prompted_request`: the others are answered.
+
+    room   tokens that a prompt may have
+#}
+{% macro overflowing(language_model, room, on_overflow) -%}
+    {%- set length = 'len(head) + len(content) + len(tail)' -%}
+    {%- if on_overflow == 'truncate' -%}
+        {%- do relama.run_statement(
+            'update prompted_request set content = content[1:kept] || content['
+            ~ 'kept + 1 + ' ~ length ~ ' - ' ~ room ~ ':] where ' ~ length ~ ' > ' ~ room
+        ) -%}
+    {%- endif -%}
+    {%- set found = relama.rows(
+        'select count(*), max(' ~ length ~ ') from prompted_request where ' ~ length ~ ' > ' ~ room
+    )[0] -%}
+    {%- if not found[0] -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- set key = relama.unique_key() -%}
+    {%- set rows = relama.rows(
+        'select ' ~ (key | join(', ') if key else 'left(cast(prompt as varchar), 40)')
+        ~ ' from input_row where relama_hash in (select relama_hash from prompted_request where '
+        ~ length ~ ' > ' ~ room ~ ') order by 1 limit 3'
+    ) -%}
+    {%- set names = [] -%}
+    {%- for row in rows -%}
+        {%- do names.append(row.values() | join(', ')) -%}
+    {%- endfor -%}
+    {%- do relama.run_statement('delete from prompted_request where ' ~ length ~ ' > ' ~ room) -%}
+    {{ return(
+        model.name ~ ': ' ~ found[0] ~ ' prompts are longer than the ' ~ room
+        ~ ' tokens that there is room for, the longest has ' ~ found[1] ~ '; '
+        ~ (key | join(', ') if key else 'prompt') ~ ': ' ~ names | join('; ')
+        ~ (', ...' if found[0] > 3 else '') ~ ". Every other row is answered. "
+        ~ "on_overflow='truncate' cuts prompts from the left."
+    ) }}
+{%- endmacro %}

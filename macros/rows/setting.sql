@@ -1,0 +1,55 @@
+{#
+    A setting of a model that a language model answers: from `config`, or from `meta`
+    within it.
+#}
+{% macro setting(name, default) -%}
+    {%- set meta = config.get('meta') or {} -%}
+    {%- set value = config.get(name) -%}
+    {{ return(value if value is not none else meta.get(name, default)) }}
+{%- endmacro %}
+
+{# A setting that is a number; out of its range, one clear sentence. #}
+{% macro number_setting(name, default, least, most=none, whole=true) -%}
+    {%- set value = relama.setting(name, default) -%}
+    {%- if
+        value is boolean or value is not number
+        or (whole and value is not integer)
+        or value < least or (most is not none and value > most)
+    -%}
+        {%- do relama.bad_setting(
+            name, value,
+            ('a whole number' if whole else 'a number') ~ ' of at least ' ~ least
+            ~ (' and at most ' ~ most if most is not none else '')
+        ) -%}
+    {%- endif -%}
+    {{ return(value) }}
+{%- endmacro %}
+
+{% macro flag_setting(name, default) -%}
+    {%- set value = relama.setting(name, default) -%}
+    {%- if value is not boolean -%}
+        {%- do relama.bad_setting(name, value, 'true or false') -%}
+    {%- endif -%}
+    {{ return(value) }}
+{%- endmacro %}
+
+{# A setting that is a text or a list of texts, as a list. #}
+{% macro texts_setting(name) -%}
+    {%- set value = relama.setting(name, []) -%}
+    {%- set texts = [value] if value is string else value -%}
+    {%- if texts is mapping or texts is not iterable -%}
+        {%- do relama.bad_setting(name, value, 'a list of texts') -%}
+    {%- endif -%}
+    {%- for text in texts -%}
+        {%- if text is not string or not text -%}
+            {%- do relama.bad_setting(name, value, 'a list of texts, none of them empty') -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(texts | list) }}
+{%- endmacro %}
+
+{% macro bad_setting(name, value, wanted) -%}
+    {%- do exceptions.raise_compiler_error(
+        model.name ~ ': ' ~ name ~ ' must be ' ~ wanted ~ ', not ' ~ (value | tojson) ~ '.'
+    ) -%}
+{%- endmacro %}

@@ -1,0 +1,68 @@
+{# The settings that completions depend on, checked; a mapping. #}
+{% macro completion_settings() -%}
+    {%- set settings = relama.prompt_settings(chat=relama.has_chat()) -%}
+    {%- do settings.update({
+        'max_tokens': relama.number_setting('max_tokens', 128, 1),
+        'temperature': relama.number_setting('temperature', 0, 0, whole=false),
+        'top_k': relama.number_setting('top_k', 0, 0),
+        'top_p': relama.number_setting('top_p', 1, 0, 1, whole=false),
+        'seed': relama.number_setting('seed', 0, 0),
+        'stop': relama.texts_setting('stop'),
+        'allowed': relama.texts_setting('allowed'),
+        'grammar': relama.setting('grammar', none),
+    }) -%}
+    {{ return(settings) }}
+{%- endmacro %}
+
+{# The settings of how a prompt is put: chat, system, parse_special, on_overflow. #}
+{% macro prompt_settings(chat) -%}
+    {%- set system = relama.setting('system', none) -%}
+    {%- if system is not none and system is not string -%}
+        {%- do relama.bad_setting('system', system, 'a text') -%}
+    {%- endif -%}
+    {%- set on_overflow = relama.setting('on_overflow', 'error') -%}
+    {%- if on_overflow not in ['error', 'truncate'] -%}
+        {%- do relama.bad_setting('on_overflow', on_overflow, "'error' or 'truncate'") -%}
+    {%- endif -%}
+    {%- set chat = relama.flag_setting('chat', chat) -%}
+    {%- if system and not chat -%}
+        {%- do relama.bad_setting('system', system, 'absent where chat is false') -%}
+    {%- endif -%}
+    {{ return({
+        'chat': chat,
+        'system': system or none,
+        'parse_special': relama.flag_setting('parse_special', false),
+        'on_overflow': on_overflow,
+    }) }}
+{%- endmacro %}
+
+{% macro has_chat() -%}
+    {{ return(relama.language_model()['chat'] is not none) }}
+{%- endmacro %}
+
+{# The settings that answers do not depend on. #}
+{% macro batch_settings() -%}
+    {{ return({
+        'batch_size': relama.number_setting('batch_size', 16, 1),
+        'max_batch_tokens': relama.number_setting('max_batch_tokens', 512, 1),
+    }) }}
+{%- endmacro %}
+
+{#
+    Tokenizes the prompts of `request` into `prompted_request`. Prompts that are too long
+    are left out; what to say of them is returned, or none.
+#}
+{% macro open_prompts(job, settings, room=none) -%}
+    {%- set language_model = job['language_model'] -%}
+    {%- do relama.run_statement(
+        'create temporary table prompted_request as '
+        ~ relama.prompted_requests(
+            language_model, settings['chat'], settings['system'], settings['parse_special']
+        )
+    ) -%}
+    {{ return(relama.overflowing(
+        language_model,
+        room or language_model['max_position_embeddings'],
+        settings['on_overflow']
+    )) }}
+{%- endmacro %}

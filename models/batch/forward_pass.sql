@@ -1,0 +1,56 @@
+{{ config(
+    materialized='table_function',
+    pre_hook="{{ relama.create_batch_state() }}"
+) }}
+
+-- The forward pass over the tokens of a batch, a function without arguments that the
+-- materializations relama_completions, relama_classify, relama_score and relama_embed
+-- call: keys and values of every layer, and the hidden states after the final norm
+-- (their rows have no layer). They also read:
+-- depends_on: {{ ref('lm_head_weight') }}
+-- depends_on: {{ ref('vocabulary') }}
+-- depends_on: {{ ref('merges') }}
+-- depends_on: {{ ref('alphabet') }}
+with key_values as (
+
+    select
+        0 as layer,
+        *
+    from {{ ref('layer_00__kv_append') }}
+
+    union all
+
+    select
+        1 as layer,
+        *
+    from {{ ref('layer_01__kv_append') }}
+
+),
+
+hidden as (
+
+    select * from {{ ref('final_norm') }}
+
+)
+
+select
+    layer,
+    sequence_id,
+    position,
+    kv_head,
+    key,
+    value,
+    cast(null as real[]) as vector
+from key_values
+
+union all
+
+select
+    null as layer,
+    sequence_id,
+    position,
+    null as kv_head,
+    null as key,
+    null as value,
+    vector
+from hidden
