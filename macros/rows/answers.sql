@@ -23,13 +23,14 @@
     {%- if not ns.fits -%}
         {%- if existing is not none -%}
             {%- do adapter.drop_relation(existing) -%}
-            {%- do adapter.commit() -%}
         {%- endif -%}
+        {%- do adapter.commit() -%}
         {%- do relama.run_statement(
             'create table ' ~ relation ~ ' as select * exclude (relama_hash), '
             ~ typed | join(', ') ~ ', relama_hash from input_row limit 0'
         ) -%}
     {%- else -%}
+        {%- do adapter.commit() -%}
         {%- for column in job['columns'] if column['name'] | lower not in has -%}
             {%- do relama.run_statement(
                 'alter table ' ~ relation ~ ' add column ' ~ adapter.quote(column['name'])
@@ -107,12 +108,15 @@ commit;
     one. All other rows have their answers by then.
 #}
 {% macro close_rows(job, failure=none) -%}
-    {%- set unasked = relama.value('select count(*) from input_row where relama_hash is null') -%}
-    {%- if unasked -%}
+    {%- set unasked = relama.value(
+        'select count(*) from input_row as i left join answer as a on i.relama_hash = a.relama_hash '
+        ~ 'where a.' ~ job['answers'][0] ~ ' is null'
+    ) -%}
+    {%- if unasked and not failure -%}
         {%- do exceptions.warn(
             model.name ~ ': ' ~ unasked ~ ' of '
             ~ relama.value('select count(*) from input_row')
-            ~ ' rows ask nothing (the prompt is NULL); their answer is NULL.'
+            ~ ' rows ask nothing (the prompt is NULL or empty); their answer is NULL.'
         ) -%}
     {%- endif -%}
     {%- if failure -%}

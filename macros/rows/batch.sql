@@ -10,15 +10,17 @@
     last one that was generated. Sequences that are finished leave, waiting ones enter, as
     in continuous batching (Yu et al., Orca, OSDI 2022).
 
-    settings  batch_size, and max_batch_tokens: positions that a round reads at most
+    settings  batch_size, max_batch_tokens (positions that a round reads at most) and
+              share_prefix
 #}
 {% macro open_batch(job, settings) -%}
     {%- set language_model = job['language_model'] -%}
+    {%- do relama.answer_empty(job) -%}
     {%- do relama.run_statement(
         'create temporary table prompt as select relama_hash, sequence_id, '
         ~ 'row_number() over (order by place) - 1 as place, '
-        ~ "head || content || tail as prompt_ids, len(head) + len(content) + len(tail) as prompt_tokens "
-        ~ 'from prompted_request'
+        ~ 'head || content || tail || target_ids as prompt_ids, '
+        ~ 'len(head) + len(content) + len(tail) as prompt_tokens from prompted_request'
     ) -%}
     {%- do job.update(settings) -%}
     {%- do job.update({
@@ -47,15 +49,35 @@
     ) -%}
 {%- endmacro %}
 
-{# Prepares what every round executes. No table may be created after it. #}
-{% macro prepare_batch(job) -%}
+{# What has no tokens gets no answer. #}
+{% macro answer_empty(job) -%}
+    {%- do relama.run_statement(
+        'insert into answer (relama_hash) select relama_hash from prompted_request '
+        ~ 'where len(head) + len(content) + len(tail) = 0 '
+        ~ ("or len(target_ids) = 0" if 'perplexity' in job['answers'] else '')
+        ~ '; delete from prompted_request where relama_hash in (select relama_hash from answer)'
+    ) -%}
+    {%- do relama.run_statement(relama.write_answers(
+        job, 'i.relama_hash in (select relama_hash from answer)'
+    )) -%}
+{%- endmacro %}
+
+{#
+    Prepares what every round executes: a table created later makes DuckDB plan each of
+    these statements again whenever it is executed.
+
+    statements  mapping of names to statements that a materialization has beside
+#}
+{% macro prepare_batch(job, statements) -%}
+    {%- do job.update({'prepared': statements}) -%}
+    {%- set statements = dict(statements) -%}
     {%- set language_model = job['language_model'] -%}
     {%- set layers = language_model['num_hidden_layers'] -%}
     {%- set caches = relama.kv_cache_names(layers) -%}
     {%- set pages = relama.kv_pages_names(layers) -%}
-    {%- set statements = {
+    {%- do statements.update({
         'forward': 'insert into step select * from ' ~ language_model['function'] ~ '()'
-    } -%}
+    }) -%}
     {%- for layer in range(layers) -%}
         {%- set packed -%}
 insert into {{ pages[layer] }}
@@ -161,7 +183,7 @@ insert into {{ pages[layer] }}
         ~ 'from (select count(*) as row_count, min(prompt_tokens) as length, '
         ~ 'min(prompt_ids) as least_ids, max(prompt_ids) as largest_ids from prompt)'
     ) or 0 -%}
-    {%- if prefix >= 4 -%}
+    {%- if prefix >= 4 and job['share_prefix'] -%}
         {%- for first in range(0, prefix, job['max_batch_tokens']) -%}
             {%- do relama.run_statement(
                 'delete from tokens; insert into tokens select -1, i, prompt_ids[i + 1], true, null '
@@ -230,7 +252,7 @@ insert into {{ pages[layer] }}
                 'create or replace temporary table ' ~ name ~ ' as select * from ' ~ name
             ) -%}
         {%- endfor -%}
-        {%- do relama.prepare_batch(job) -%}
+        {%- do relama.prepare_batch(job, job['prepared']) -%}
         {%- do job.update({'positions': 0}) -%}
     {%- endif -%}
 {%- endmacro %}

@@ -56,8 +56,7 @@ set
 from chosen
 where r.sequence_id = chosen.sequence_id
     {%- endset -%}
-    {%- do relama.prepare_batch(job) -%}
-    {%- do relama.run_statement('prepare relama_choose as ' ~ choose) -%}
+    {%- do relama.prepare_batch(job, {'choose': choose}) -%}
     {%- do relama.read_shared_prefix(job) -%}
     {%- for _ in range(100000) -%}
         {%- for _ in range(100000) -%}

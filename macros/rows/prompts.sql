@@ -1,12 +1,12 @@
 {#
-    The prompts of the table `request` as tokens: its columns `head`, `content` and `tail`,
-    `prompt_ids` all together. The model's chat template is put around a prompt where
+    The prompts of the table `request` as tokens: `head`, `content` and `tail`, of which
+    `content` may be cut after the first `kept`. The model's chat template is put around a prompt where
     `chat` is true; the text of a prompt becomes tokens of text, whatever it says, unless
     `parse_special` is true.
 
-    A statement that fills `prompted_request`.
+    A select that becomes `prompted_request`; `target_ids` are the tokens of a target.
 #}
-{% macro prompted_requests(language_model, chat, system, parse_special) -%}
+{% macro prompted_requests(language_model, chat, system, parse_special, has_target=false) -%}
     {%- set opening = language_model['first_token_ids'] -%}
     {%- set form = {'trim': false, 'pieces': opening + [[{'content': 'user'}]]} -%}
     {%- if chat -%}
@@ -35,7 +35,8 @@ select
     {{ (head or ['cast([] as integer[])']) | join(' || ') }} as head,
     {{ relama.tokenize_special(text) if parse_special else relama.tokenize(text) }} as content,
     {{ (tail or ['cast([] as integer[])']) | join(' || ') }} as tail,
-    {% if before %}len({{ relama.tokenize(relama.text_literal(before[0])) }}){% else %}0{% endif %} as kept
+    {% if before %}len({{ relama.tokenize(relama.text_literal(before[0])) }}){% else %}0{% endif %} as kept,
+    {{ relama.tokenize('target') if has_target else 'cast([] as integer[])' }} as target_ids
 from request
 {%- endmacro %}
 
@@ -118,7 +119,7 @@ from request
     room   tokens that a prompt may have
 #}
 {% macro overflowing(language_model, room, on_overflow) -%}
-    {%- set length = 'len(head) + len(content) + len(tail)' -%}
+    {%- set length = 'len(head) + len(content) + len(tail) + len(target_ids)' -%}
     {%- if on_overflow == 'truncate' -%}
         {%- do relama.run_statement(
             'update prompted_request set content = content[1:kept] || content['

@@ -45,6 +45,7 @@
     {{ return({
         'batch_size': relama.number_setting('batch_size', 16, 1),
         'max_batch_tokens': relama.number_setting('max_batch_tokens', 512, 1),
+        'share_prefix': relama.flag_setting('share_prefix', true),
     }) }}
 {%- endmacro %}
 
@@ -52,12 +53,13 @@
     Tokenizes the prompts of `request` into `prompted_request`. Prompts that are too long
     are left out; what to say of them is returned, or none.
 #}
-{% macro open_prompts(job, settings, room=none) -%}
+{% macro open_prompts(job, settings, room=none, has_target=false) -%}
     {%- set language_model = job['language_model'] -%}
     {%- do relama.run_statement(
         'create temporary table prompted_request as '
         ~ relama.prompted_requests(
-            language_model, settings['chat'], settings['system'], settings['parse_special']
+            language_model, settings['chat'], settings['system'], settings['parse_special'],
+            has_target
         )
     ) -%}
     {{ return(relama.overflowing(

@@ -92,13 +92,20 @@ block_{{ block }} as (
             w.bias,
             {%- endif %}
             list_transform(
-                cast(w.block_{{ block }} as struct(vector double[], scale real)[]),
+                w.block,
                 lambda row: {
                     product: {{ relama.inner_product('row.vector', 'pair.vector') }},
                     scale: row.scale
                 }
             ) as products
-        from {{ weight }} as w
+        from (
+            select
+                {%- if bias and block == 0 %}
+                bias,
+                {%- endif %}
+                cast(block_{{ block }} as struct(vector double[], scale real)[]) as block
+            from {{ weight }}
+        ) as w
         cross join pair
     ) as multiplied
 

@@ -17,9 +17,16 @@ select
     w.row_id as token_id,
     {% if storage == 'float32' -%}
     {{ relama.inner_product('w.vector', 'x.vector') }} as logit
-    {%- else -%}
-    {{ relama.inner_product('cast(w.vector as real[])', 'x.vector') }} * w.scale as logit
-    {%- endif %}
 from {{ weight }} as w
+    {%- else -%}
+    {{ relama.inner_product('w.vector', 'x.vector') }} * w.scale as logit
+from (
+    select
+        row_id,
+        cast(vector as real[]) as vector,
+        scale
+    from {{ weight }}
+) as w
+    {%- endif %}
 cross join {{ hidden }} as x
 {%- endmacro %}

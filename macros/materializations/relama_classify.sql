@@ -1,0 +1,36 @@
+{#
+    A model that a language model classifies: the columns of its query, which has a column
+    `prompt`, and beside them
+
+        label          the most likely label
+        probability    its probability among the labels
+        probabilities  those of all labels, a map
+        prompt_tokens  tokens of the prompt, the chat template's included
+        relama_hash    a digest of prompt, language model and settings
+
+    Config: labels, a list of texts or relama.ref_to('a_table'), whose first column has them;
+    system, chat, parse_special, on_overflow, batch_size, max_batch_tokens, share_prefix,
+    unique_key, model. See docs/llm-over-a-table.md.
+#}
+{% materialization relama_classify, default %}
+    {%- set settings = relama.prompt_settings(chat=relama.has_chat()) -%}
+    {%- set labels = relama.open_labels() -%}
+    {%- do settings.update({'labels': labels}) -%}
+    {%- set job = relama.open_rows(['prompt'], {
+        'label': 'varchar',
+        'probability': 'double',
+        'probabilities': 'map(varchar, double)',
+        'prompt_tokens': 'bigint',
+    }, settings) -%}
+    {%- set failure = none -%}
+    {%- if job['waiting'] -%}
+        {%- do relama.tokenize_labels(labels) -%}
+        {%- set longest = relama.value('select max(len(token_ids)) from label') -%}
+        {%- set failure = relama.open_prompts(
+            job, settings, job['language_model']['max_position_embeddings'] - longest + 1
+        ) -%}
+        {%- do relama.open_batch(job, relama.batch_settings()) -%}
+        {%- do relama.classify_rows(job) -%}
+    {%- endif -%}
+    {{ return(relama.close_rows(job, failure)) }}
+{% endmaterialization %}

@@ -1,0 +1,100 @@
+{#
+    Answers the rows of `prompt` with the log-likelihood of their targets: the sum of
+    ln p(token | what is before it) over the tokens of the target.
+#}
+{% macro score_rows(job) -%}
+    {%- do relama.run_statement(
+        'create temporary table token_score (sequence_id bigint, position integer, logprob double);'
+        ~ 'create temporary table scoring '
+        ~ '(place bigint, sequence_id bigint, position integer, vector real[])'
+    ) -%}
+    {%- do relama.prepare_batch(job, {'score': relama.target_tokens(job['language_model'])}) -%}
+    {%- do relama.read_shared_prefix(job) -%}
+    {%- for _ in range(100000) -%}
+        {%- do relama.admit(job) -%}
+        {%- if not job['running'] -%}
+            {%- break -%}
+        {%- endif -%}
+        {%- for _ in range(100000) -%}
+            {%- do relama.read_tokens(job) -%}
+            {%- do relama.score_step(job) -%}
+            {%- if not relama.value('select count(*) from running where has_read < len(token_ids)') -%}
+                {%- break -%}
+            {%- endif -%}
+        {%- endfor -%}
+        {%- do relama.run_statement(relama.finish_scores()) -%}
+        {%- do relama.leave(job) -%}
+    {%- endfor -%}
+{%- endmacro %}
+
+{# The logits of a step, 16 positions at a time: the vocabulary is long. #}
+{% macro score_step(job) -%}
+    {%- do relama.run_statement(
+        'delete from scoring; insert into scoring '
+        ~ 'select row_number() over () - 1, s.sequence_id, s.position, s.vector '
+        ~ 'from step as s inner join running as r on s.sequence_id = r.sequence_id '
+        ~ 'where s.layer is null and s.position + 1 >= r.prompt_tokens '
+        ~ 'and s.position + 1 < len(r.token_ids)'
+    ) -%}
+    {%- for first in range(0, relama.value('select count(*) from scoring'), 16) -%}
+        {%- do relama.run_statement('execute relama_score(' ~ first ~ ')') -%}
+    {%- endfor -%}
+{%- endmacro %}
+
+{% macro target_tokens(language_model) -%}
+insert into token_score
+with hidden as (
+
+    select
+        sequence_id,
+        position,
+        vector
+    from scoring
+    where place >= cast($1 as bigint) and place < cast($1 as bigint) + 16
+
+),
+
+logits as materialized (
+
+    {{ relama.logits(
+        'hidden', language_model['head'], language_model['head_storage']
+    ) | indent(4) }}
+
+),
+
+normalised as (
+
+    {{ relama.log_normaliser('logits') | indent(4) }}
+
+)
+
+select
+    l.sequence_id,
+    l.position,
+    l.logit - n.log_normaliser as logprob
+from logits as l
+inner join running as r on l.sequence_id = r.sequence_id
+inner join normalised as n on l.sequence_id = n.sequence_id and l.position = n.position
+where l.token_id = r.token_ids[l.position + 2]
+{%- endmacro %}
+
+{# All that is running is finished. #}
+{% macro finish_scores() -%}
+insert into finished
+select
+    sequence_id,
+    relama_hash,
+    null as finish_reason
+from running;
+insert into answer
+select
+    r.relama_hash,
+    sum(s.logprob) as logprob,
+    exp(-avg(s.logprob)) as perplexity,
+    r.prompt_tokens,
+    len(r.token_ids) - r.prompt_tokens as target_tokens
+from running as r
+inner join token_score as s on r.sequence_id = s.sequence_id
+group by r.relama_hash, r.prompt_tokens, r.token_ids;
+delete from token_score
+{%- endmacro %}
