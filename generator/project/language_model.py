@@ -16,8 +16,8 @@ from generator.runtime.tokenizer import ProjectTokenizer
 #: space around it: a template that strips it says so.
 _CONTENTS = {"system": "\ue000system\ue001", "user": "\ue000user\ue001"}
 
-#: A piece of a rendered prompt: a token, or a text to be tokenized, in which
-#: `{"content": role}` stands for a message.
+#: A piece of a rendered prompt: a token, or a text to be tokenized, of encoded texts and of
+#: `{"content": role}`, which stands for a message.
 Piece = int | list[str | dict[str, str]]
 
 
@@ -62,6 +62,15 @@ def _chat(tokenizer: ProjectTokenizer) -> dict[str, Any] | None:
     return forms or None
 
 
+def _encoded(text: str) -> list[str]:
+    """A text in hexadecimal digits, if it is not empty: what YAML holds, dbt renders."""
+    return [f"utf8:{text.encode().hex()}"] if text else []
+
+
+def _decoded(text: str) -> str:
+    return bytes.fromhex(text.removeprefix("utf8:")).decode()
+
+
 def _is_right(tokenizer: ProjectTokenizer, form: dict[str, Any], roles: list[str]) -> bool:
     """Whether pieces give the tokens that the whole prompt has."""
     messages = [{"role": role, "content": f"Say {role}."} for role in roles]
@@ -70,7 +79,9 @@ def _is_right(tokenizer: ProjectTokenizer, form: dict[str, Any], roles: list[str
         if isinstance(piece, int):
             ids.append(piece)
         else:
-            texts = [t if isinstance(t, str) else f"Say {t['content']}." for t in piece]
+            texts = [
+                _decoded(t) if isinstance(t, str) else f"Say {t['content']}." for t in piece
+            ]
             ids += tokenizer.encode("".join(texts), add_special_tokens=False)
     return ids == tokenizer.encode(tokenizer.render_chat(messages), add_special_tokens=False)
 
@@ -91,10 +102,10 @@ def _form(tokenizer: ProjectTokenizer, text: str, roles: list[str]) -> dict[str,
         for role in roles:
             before, found, after = rest.partition(_CONTENTS[role])
             if found:
-                piece += [before, {"content": role}] if before else [{"content": role}]
+                piece += [*_encoded(before), {"content": role}]
                 rest = after
         if piece:
-            pieces.append([*piece, rest] if rest else piece)
+            pieces.append([*piece, *_encoded(rest)])
         else:
             pieces += tokenizer.encode(rest, add_special_tokens=False)
     return {"trim": trim, "pieces": pieces}

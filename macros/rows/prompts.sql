@@ -1,8 +1,8 @@
 {#
     The prompts of the table `request` as tokens: `head`, `content` and `tail`, of which
-    `content` may be cut after the first `kept`. The model's chat template is put around a prompt where
-    `chat` is true; the text of a prompt becomes tokens of text, whatever it says, unless
-    `parse_special` is true.
+    `content` may be cut after its first `kept`. The model's chat template is put around a
+    prompt where `chat` is true; the text of a prompt becomes tokens of text, whatever it
+    says, unless `parse_special` is true.
 
     A select that becomes `prompted_request`; `target_ids` are the tokens of a target.
 #}
@@ -24,20 +24,33 @@
             {%- do side.append(relama.tokenize(relama.piece_text(piece, system, form['trim']))) -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- set before, text = [], relama.piece_text(ns.content, system, form['trim']) -%}
-    {%- for part in ns.content if part is string and not before -%}
-        {%- if loop.first and ns.content[0] is string -%}
-            {%- do before.append(part) -%}
-        {%- endif -%}
-    {%- endfor -%}
+    {%- set prompt = relama.shortened('prompt', language_model) -%}
+    {%- set text = relama.piece_text(ns.content, system, form['trim'], prompt) -%}
+    {%- set before = ns.content[0] if ns.content[0] is string -%}
 select
     *,
     {{ (head or ['cast([] as integer[])']) | join(' || ') }} as head,
     {{ relama.tokenize_special(text) if parse_special else relama.tokenize(text) }} as content,
     {{ (tail or ['cast([] as integer[])']) | join(' || ') }} as tail,
-    {% if before %}len({{ relama.tokenize(relama.text_literal(before[0])) }}){% else %}0{% endif %} as kept,
-    {{ relama.tokenize('target') if has_target else 'cast([] as integer[])' }} as target_ids
+    {% if before %}len({{ relama.tokenize(relama.encoded_text(before)) }}){% else %}0{% endif %} as kept,
+    {% if has_target -%}
+    {{ relama.tokenize(relama.shortened('target', language_model)) }} as target_ids
+    {%- else -%}
+    cast([] as integer[]) as target_ids
+    {%- endif %}
 from request
+{%- endmacro %}
+
+{#
+    The end of a text, where the text is so long that it cannot fit the context whatever its
+    tokens are: what is before would be cut off anyway, or the row is an error.
+#}
+{% macro shortened(column, language_model) -%}
+    {%- set longest = relama.value(
+        'select max(octet_length(bytes)) from ' ~ relama.tokenizer_table('vocabulary')
+        ~ ' where not is_added'
+    ) -%}
+    right({{ column }}, {{ (language_model['max_position_embeddings'] + 1) * longest }})
 {%- endmacro %}
 
 {# The chat template, taken apart, with or without a system message. #}
@@ -58,20 +71,25 @@ from request
 {%- endmacro %}
 
 {# A piece of the chat template as an expression of type text. #}
-{% macro piece_text(piece, system, trim) -%}
+{% macro piece_text(piece, system, trim, prompt=none) -%}
     {%- set texts = [] -%}
     {%- for part in piece -%}
         {%- if part is string -%}
-            {%- do texts.append(relama.text_literal(part)) -%}
+            {%- do texts.append(relama.encoded_text(part)) -%}
         {%- elif part['content'] == 'system' -%}
             {%- do texts.append(relama.text_literal(system | trim if trim else system)) -%}
         {%- elif trim -%}
-            {%- do texts.append("regexp_replace(prompt, '^\\s+|\\s+$', '', 'g')") -%}
+            {%- do texts.append("regexp_replace(" ~ prompt ~ ", '^\\s+|\\s+$', '', 'g')") -%}
         {%- else -%}
-            {%- do texts.append('prompt') -%}
+            {%- do texts.append(prompt) -%}
         {%- endif -%}
     {%- endfor -%}
     ({{ texts | join(' || ') }})
+{%- endmacro %}
+
+{# A text of the model's `meta`, which has it in hexadecimal digits. An expression. #}
+{% macro encoded_text(text) -%}
+    decode(unhex('{{ text[5:] }}'))
 {%- endmacro %}
 
 {#

@@ -1,0 +1,134 @@
+"""A language model over a table with the real model, against sessions and the oracle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from generator.architectures import build_graph
+from generator.checkpoint import open_checkpoint
+from generator.checkpoint.base import Tensor
+from generator.project.manifest import Project
+from generator.reference import forward
+from generator.runtime.engines import open_engine
+from generator.runtime.loop import Settings, generate
+from generator.runtime.tokenizer import ProjectTokenizer
+from tests.sentiments import LABELS, sentences
+from tests.texts import mixed_lines
+from tests.user_project import UserProject
+
+#: Rows that are compared with each prompt alone: each takes seconds.
+ROWS = int(os.environ.get("RELAMA_TEST_ROWS", "10"))
+BATCH = min(16, ROWS // 2)
+
+PROMPT = """Review: I enjoyed every minute of this masterpiece.
+Sentiment:
+positive
+
+Review: This was dreadful, I left after ten minutes.
+Sentiment:
+negative
+
+Review: The film runs for two hours.
+Sentiment:
+neutral
+
+Review: {}
+Sentiment:
+"""
+
+
+@pytest.fixture(scope="module")
+def desk(
+    smollm2_project: Project, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[UserProject]:
+    directory = tmp_path_factory.mktemp("desk") / "desk"
+    directory.mkdir()
+    yield UserProject(directory, smollm2_project)
+    for file in directory.glob("*.duckdb*"):
+        file.unlink()
+
+
+def test_batches_choose_what_each_prompt_alone_does(
+    desk: UserProject, smollm2_project: Project
+) -> None:
+    tokenizer = ProjectTokenizer(smollm2_project.directory)
+    lines = [line for line in mixed_lines(4 * ROWS, seed=11) if line.strip() and "\x00" not in line]
+    prompts = [f"Continue: {line[:80]}" for line in lines[:ROWS]]
+    desk.seed("prompts", "id,body", list(enumerate(prompts)))
+    desk.model(
+        "answers",
+        f"materialized='relama_completions', max_tokens=12, batch_size={BATCH}, unique_key='id'",
+        "select id, body as prompt from {{ ref('prompts') }}",
+    )
+    desk.build("package:smollm2", "prompts", "answers")
+    rows = desk.rows(
+        "select prompt, completion, completion_tokens, logprob from answers order by id"
+    )
+    assert len(rows) == ROWS
+    assert "tokens that all prompts begin with are read once" in desk.output
+    plain = tokenizer._tokenizer
+    with open_engine(smollm2_project, "session") as engine:
+        for prompt, completion, count, _ in rows:
+            plain.encode_special_tokens = True
+            content = plain.encode(f"user\n{prompt}", add_special_tokens=False).ids
+            plain.encode_special_tokens = False
+            rendered = tokenizer.render_chat([{"role": "user", "content": "\ue000"}])
+            head, tail = rendered.split("user\n\ue000")
+            ids = [
+                *tokenizer.encode(head, add_special_tokens=False),
+                *content,
+                *tokenizer.encode(tail, add_special_tokens=False),
+            ]
+            alone = generate(smollm2_project, engine, tokenizer, ids, Settings(max_new_tokens=12))
+            assert (completion, count) == (tokenizer.decode(alone.ids), len(alone.ids))
+
+
+def in_memory(tensor: Tensor) -> Tensor:
+    """The same tensor, read once."""
+    array = tensor.read()
+    return replace(tensor, read_rows=lambda start, stop: array[start:stop])
+
+
+def test_labels_are_those_of_the_oracle(
+    desk: UserProject, smollm2_project: Project, smollm2_gguf: Path
+) -> None:
+    table = sentences()
+    assert len(table) == 100
+    desk.seed("reviews", "id,sentence,sentiment", table)
+    before, after = PROMPT.split("{}")
+    desk.model(
+        "sentiments",
+        f"materialized='relama_classify', labels={list(LABELS)}, chat=false, unique_key='id'",
+        f"select id, sentiment, '{before}' || sentence || '{after}' as prompt "
+        "from {{ ref('reviews') }}",
+    )
+    assert desk.build("package:smollm2", "reviews", "sentiments")["sentiments"] == 100
+    checkpoint = open_checkpoint(smollm2_gguf)
+    config = build_graph(checkpoint).config
+    tensors = {name: in_memory(tensor) for name, tensor in checkpoint.tensors.items()}
+    tokenizer = ProjectTokenizer(smollm2_project.directory)
+    targets = [tokenizer.encode(label, add_special_tokens=False) for label in LABELS]
+    right = 0
+    for prompt, sentiment, label, probabilities in desk.rows(
+        "select prompt, sentiment, label, probabilities from sentiments order by id"
+    ):
+        ids = tokenizer.encode(prompt, add_special_tokens=False)
+        scores = []
+        for target in targets:
+            logits = forward(config, tensors, [*ids, *target[:-1]], "all").logits
+            last = logits[len(ids) - 1 :].astype(np.float64)
+            last -= np.log(np.exp(last).sum(axis=1, keepdims=True))
+            scores.append(sum(last[i, token] for i, token in enumerate(target)))
+        weights = np.exp(np.array(scores) - max(scores))
+        weights /= weights.sum()
+        assert label == LABELS[int(weights.argmax())]
+        assert list(probabilities.values()) == pytest.approx(weights.tolist(), abs=1e-3)
+        right += label == sentiment
+    # Of three labels a third would be chance.
+    assert right >= 60
