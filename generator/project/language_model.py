@@ -79,9 +79,7 @@ def _is_right(tokenizer: ProjectTokenizer, form: dict[str, Any], roles: list[str
         if isinstance(piece, int):
             ids.append(piece)
         else:
-            texts = [
-                _decoded(t) if isinstance(t, str) else f"Say {t['content']}." for t in piece
-            ]
+            texts = [_decoded(t) if isinstance(t, str) else f"Say {t['content']}." for t in piece]
             ids += tokenizer.encode("".join(texts), add_special_tokens=False)
     return ids == tokenizer.encode(tokenizer.render_chat(messages), add_special_tokens=False)
 

@@ -126,6 +126,7 @@ commit;
 {{ sql }}
     {%- endcall -%}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {%- do persist_docs(job['relation'], model) -%}
     {%- do adapter.commit() -%}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': [job['relation']]}) }}

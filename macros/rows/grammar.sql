@@ -19,7 +19,7 @@
     {%- elif settings['grammar'] -%}
         {%- do relama.run_statement(
             'create temporary table transition as select state, token_id, next_state from '
-            ~ relama.referenced(settings['grammar'])
+            ~ relama.grammar_relation(settings['grammar'])
         ) -%}
     {%- endif -%}
     {%- if settings['grammar'] -%}
@@ -36,6 +36,13 @@
             ) -%}
         {%- endif -%}
     {%- endif -%}
+{%- endmacro %}
+
+{% macro grammar_relation(grammar) -%}
+    {%- if grammar is not mapping or 'ref' not in grammar -%}
+        {%- do relama.bad_setting('grammar', grammar, "relama.ref_to('a_table')") -%}
+    {%- endif -%}
+    {{ return(relama.referenced(grammar)) }}
 {%- endmacro %}
 
 {#

@@ -11,6 +11,12 @@
         'allowed': relama.texts_setting('allowed'),
         'grammar': relama.setting('grammar', none),
     }) -%}
+    {%- if settings['grammar'] -%}
+        {%- do settings.update({'transitions': relama.value(
+            "select md5(string_agg(concat(state, ' ', token_id, ' ', next_state), ',' order by state, token_id, next_state)) from "
+            ~ relama.grammar_relation(settings['grammar'])
+        )}) -%}
+    {%- endif -%}
     {{ return(settings) }}
 {%- endmacro %}
 
