@@ -5,20 +5,40 @@
     unique_key='ticket_id'
 ) }}
 
--- Three examples say what is asked for. All prompts begin with them, so they are read once.
+-- Examples say what is asked for. All prompts begin with them, so they are read once.
 select
     ticket_id,
-    'Ticket: You took the money for my subscription two times.
+    'Ticket: What a great product, thank you very much!
 Topic:
-billing
+praise
 
-Ticket: The save button does not work any more, it shows an error.
+Ticket: The save button does not work any more.
 Topic:
 bug
 
-Ticket: What a great product, thank you very much!
+Ticket: You took the money for my subscription two times.
+Topic:
+billing
+
+Ticket: Printing a page gives an error.
+Topic:
+bug
+
+Ticket: I like your service a lot.
 Topic:
 praise
+
+Ticket: My invoice has a wrong amount, please send a new one.
+Topic:
+billing
+
+Ticket: The list is empty after I sort it.
+Topic:
+bug
+
+Ticket: How can I get a refund for last month?
+Topic:
+billing
 
 Ticket: ' || body || '
 Topic:
