@@ -46,15 +46,15 @@
 
 {#
     The compression is the table's own, from the model's `meta`: codes of 4 bits are packed
-    into 4 bits, and floating-point weights, which compress little, are not read at half
-    the speed.
+    into 4 bits. Floating-point numbers compress little and would be read at half the speed.
 #}
 {% macro duckdb__create_weight(relation, sql) -%}
     {%- set compression = config.get('meta', {}).get('compression', 'uncompressed') -%}
     {%- set columns = run_query('describe ' ~ sql) -%}
     create table {{ relation }} (
         {%- for column in columns %}
-        {{ adapter.quote(column[0]) }} {{ column[1] }} using compression {{ compression }}
+        {{ adapter.quote(column[0]) }} {{ column[1] }} using compression
+        {{- ' ' ~ (compression if 'TINYINT' in column[1] else 'uncompressed') }}
         {{- ',' if not loop.last }}
         {%- endfor %}
     );
