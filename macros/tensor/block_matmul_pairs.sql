@@ -99,11 +99,13 @@ block_{{ block }} as (
                 }
             ) as products
         from (
+            {%- if bias and block == 0 %}
             select
-                {%- if bias and block == 0 %}
                 bias,
-                {%- endif %}
                 cast(block_{{ block }} as struct(vector double[], scale real)[]) as block
+            {%- else %}
+            select cast(block_{{ block }} as struct(vector double[], scale real)[]) as block
+            {%- endif %}
             from {{ weight }}
         ) as w
         cross join pair
