@@ -163,6 +163,37 @@ def scale(result: dict[str, Any], path: Path) -> None:
     _save(figure, path)
 
 
+def rows(result: dict[str, Any], path: Path) -> None:
+    """Seconds a row, a panel a table of prompts: what batches and a shared beginning gain."""
+    plt = _pyplot()
+    settings = result["settings"]
+    panels = {
+        f"{settings['prompt_tokens']} tokens and {settings['new_tokens']} new ones": {
+            "one at a time": "one_at_a_time",
+            "batches of 16": "batches_of_16",
+            "batches of 32": "batches_of_32",
+        },
+        f"after {settings['instruction_tokens']} tokens that all share": {
+            "read in every row": "instruction_not_shared",
+            "read once": "shared_instruction",
+        },
+    }
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH_INCHES, 1.9))
+    for axis, (title, cases) in zip(axes, panels.items(), strict=True):
+        seconds = [result["cases"][case]["seconds_a_row"] for case in cases.values()]
+        bars = axis.barh(
+            [*cases],
+            seconds,
+            color=[OTHER, *[COLOURS[f"relama {settings['storage']}"]] * (len(cases) - 1)],
+        )
+        axis.bar_label(bars, labels=[f" {value:.1f} s" for value in seconds], fontsize=8)
+        axis.set_xlim(0, max(seconds) * 1.2)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("seconds a row")
+        axis.invert_yaxis()
+    _save(figure, path)
+
+
 def _pyplot() -> Any:
     import matplotlib
 

@@ -11,7 +11,7 @@ from benchmarks.places import BenchmarkError
 
 Results = Mapping[str, dict[str, Any]]
 
-SUITES = ("inmemory", "memory", "scale")
+SUITES = ("inmemory", "memory", "scale", "rows")
 
 
 def load(directory: Path) -> dict[str, dict[str, Any]]:
@@ -39,7 +39,12 @@ def failures(results: Results) -> list[str]:
 
 def markdown(results: Results) -> str:
     """The tables of all suites that there are results of."""
-    tables = {"inmemory": inmemory_table, "memory": memory_table, "scale": scale_table}
+    tables = {
+        "inmemory": inmemory_table,
+        "memory": memory_table,
+        "scale": scale_table,
+        "rows": rows_table,
+    }
     parts = []
     for suite, result in results.items():
         parts.append(f"{tables[suite](result)}\n\n{machine_line(result)}")
@@ -104,6 +109,30 @@ def scale_table(result: dict[str, Any]) -> str:
     )
 
 
+def rows_table(result: dict[str, Any]) -> str:
+    """Seconds a row of each way to answer a table of prompts."""
+    rows = [
+        [
+            name.replace("_", " "),
+            str(case["rows"]),
+            f"{case['seconds']:.0f} s",
+            f"{case['seconds_a_row']:.2f} s",
+        ]
+        for name, case in result["cases"].items()
+    ]
+    return f"{_table(['completions', 'rows', 'together', 'a row'], rows)}\n\n{rows_line(result)}"
+
+
+def rows_line(result: dict[str, Any]) -> str:
+    """What the cases are, in one sentence."""
+    settings = result["settings"]
+    return (
+        f"Storage {settings['storage']}; prompts of {settings['prompt_tokens']} tokens and "
+        f"{settings['new_tokens']} new ones, and questions after an instruction of "
+        f"{settings['instruction_tokens']} tokens and {settings['answer_tokens']} new ones."
+    )
+
+
 def machine_line(result: dict[str, Any]) -> str:
     """What was measured on, in one sentence."""
     machine = result["machine"]
@@ -124,6 +153,7 @@ def plot(results: Results, images: Path, say: Callable[[str], None]) -> None:
         "memory": ("benchmark_memory.png", plots.memory),
         "inmemory": ("benchmark_tokens.png", plots.tokens),
         "scale": ("benchmark_scale.png", plots.scale),
+        "rows": ("benchmark_rows.png", plots.rows),
     }
     for suite, result in results.items():
         name, function = draw[suite]

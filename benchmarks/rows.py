@@ -61,16 +61,19 @@ def run(*, storage: str, quick: bool, threads: int, say: Say) -> dict[str, Any]:
     for name, (_, _, rows) in CASES.items():
         seconds = _build(directory, name)
         count = min(rows, 4) if quick else rows
-        cases[name] = {"rows": count, "seconds": seconds, "rows_per_second": count / seconds}
+        cases[name] = {"rows": count, "seconds": seconds, "seconds_a_row": seconds / count}
         say(f"{name}: {seconds / count:.2f} s a row")
     return {
         "suite": "rows",
         "machine": describe(places.smollm2()),
-        "storage": storage,
-        "prompt_tokens": PROMPT_TOKENS,
-        "new_tokens": NEW_TOKENS,
-        "instruction_tokens": INSTRUCTION_TOKENS,
-        "answer_tokens": ANSWER_TOKENS,
+        "settings": {
+            "storage": storage,
+            "threads": threads,
+            "prompt_tokens": PROMPT_TOKENS,
+            "new_tokens": NEW_TOKENS,
+            "instruction_tokens": INSTRUCTION_TOKENS,
+            "answer_tokens": ANSWER_TOKENS,
+        },
         "cases": cases,
         "answered_before_s": _build(directory, "batches_of_16"),
     }

@@ -25,31 +25,35 @@
             {%- do adapter.drop_relation(existing) -%}
         {%- endif -%}
         {%- do adapter.commit() -%}
-        {%- do relama.run_statement(
-            'create table ' ~ relation ~ ' as select * exclude (relama_hash), '
-            ~ typed | join(', ') ~ ', relama_hash from input_row limit 0'
-        ) -%}
+        {%- call relama.run() -%}
+create table {{ relation }} as
+select
+    * exclude (relama_hash),
+    {{ typed | join(',\n    ') }},
+    relama_hash
+from input_row
+limit 0
+        {%- endcall -%}
     {%- else -%}
         {%- do adapter.commit() -%}
         {%- for column in job['columns'] if column['name'] | lower not in has -%}
-            {%- do relama.run_statement(
-                'alter table ' ~ relation ~ ' add column ' ~ adapter.quote(column['name'])
-                ~ ' ' ~ column['type']
-            ) -%}
+            {%- call relama.run() -%}
+alter table {{ relation }} add column {{ adapter.quote(column['name']) }} {{ column['type'] }}
+            {%- endcall -%}
         {%- endfor -%}
     {%- endif -%}
-    {%- set list = job['answers'] | join(', ') -%}
-    {%- do relama.run_statement(
-        'create temporary table answer as select distinct on (relama_hash) relama_hash, '
-        ~ list ~ ' from ' ~ relation
-        ~ ' where relama_hash in (select relama_hash from input_row)'
-    ) -%}
-    {%- do relama.run_statement(
-        'create temporary table written_row as select * from input_row limit 0'
-    ) -%}
-    {%- do relama.run_statement(relama.write_answers(
-        job, 'i.relama_hash is null or i.relama_hash in (select relama_hash from answer)'
-    )) -%}
+    {%- call relama.run() -%}
+create temporary table answer as
+select distinct on (relama_hash)
+    relama_hash,
+    {{ job['answers'] | join(',\n    ') }}
+from {{ relation }}
+where relama_hash in (select relama_hash from input_row);
+create temporary table written_row as select * from input_row limit 0;
+{{ relama.write_answers(
+    job, 'i.relama_hash is null or i.relama_hash in (select relama_hash from answer)'
+) }}
+    {%- endcall -%}
 {%- endmacro %}
 
 {#
@@ -89,7 +93,7 @@ where
     {{ 'and ' if not loop.first }}t.{{ column }} = w.{{ column }}
     {%- endfor %};
     {%- endif %}
-insert into {{ relation }} ({{ columns | join(', ') }}, {{ job['answers'] | join(', ') }}, relama_hash)
+insert into {{ relation }} ({{ (columns + job['answers'] + ['relama_hash']) | join(', ') }})
 select
     {%- for column in columns %}
     w.{{ column }},
@@ -108,14 +112,17 @@ commit;
     one. All other rows have their answers by then.
 #}
 {% macro close_rows(job, failure=none) -%}
-    {%- set unasked = relama.value(
-        'select count(*) from input_row as i left join answer as a on i.relama_hash = a.relama_hash '
-        ~ 'where a.' ~ job['answers'][0] ~ ' is null'
-    ) -%}
+    {%- set counting -%}
+select
+    count(*) filter (where a.{{ job['answers'][0] }} is null),
+    count(*)
+from input_row as i
+left join answer as a on i.relama_hash = a.relama_hash
+    {%- endset -%}
+    {%- set unasked, row_count = relama.rows(counting)[0].values() -%}
     {%- if unasked and not failure -%}
         {%- do exceptions.warn(
-            model.name ~ ': ' ~ unasked ~ ' of '
-            ~ relama.value('select count(*) from input_row')
+            model.name ~ ': ' ~ unasked ~ ' of ' ~ row_count
             ~ ' rows ask nothing (the prompt is NULL or empty); their answer is NULL.'
         ) -%}
     {%- endif -%}

@@ -16,12 +16,16 @@
 {% macro open_batch(job, settings) -%}
     {%- set language_model = job['language_model'] -%}
     {%- do relama.answer_empty(job) -%}
-    {%- do relama.run_statement(
-        'create temporary table prompt as select relama_hash, sequence_id, '
-        ~ 'row_number() over (order by place) - 1 as place, '
-        ~ 'head || content || tail || target_ids as prompt_ids, '
-        ~ 'len(head) + len(content) + len(tail) as prompt_tokens from prompted_request'
-    ) -%}
+    {%- call relama.run() -%}
+create temporary table prompt as
+select
+    relama_hash,
+    sequence_id,
+    row_number() over (order by place) - 1 as place,
+    head || content || tail || target_ids as prompt_ids,
+    len(head) + len(content) + len(tail) as prompt_tokens
+from prompted_request
+    {%- endcall -%}
     {%- do job.update(settings) -%}
     {%- do job.update({
         'waiting': relama.value('select count(*) from prompt'),
@@ -32,34 +36,43 @@
         'prefix': 0,
         'started': modules.datetime.datetime.now(),
     }) -%}
-    {%- do relama.run_statement(
-        "set disabled_optimizers = 'statistics_propagation,join_order,build_side_probe_side'"
-    ) -%}
-    {%- do relama.run_statement(
-        relama.create_batch_state(language_model['num_hidden_layers'])
-    ) -%}
-    {%- do relama.run_statement(
-        'create temporary table running (sequence_id bigint, relama_hash varchar, place bigint, '
-        ~ 'token_ids integer[], prompt_tokens bigint, has_read bigint, state integer, logprob double);'
-        ~ 'create temporary table step as select * from '
-        ~ job['language_model']['function'] ~ '() limit 0;'
-        ~ 'create temporary table packing (sequence_id bigint);'
-        ~ 'create temporary table finished '
-        ~ '(sequence_id bigint, relama_hash varchar, finish_reason varchar);'
-    ) -%}
+    {%- call relama.run() -%}
+set disabled_optimizers = 'statistics_propagation,join_order,build_side_probe_side';
+{{ relama.create_batch_state(language_model['num_hidden_layers']) }}
+create temporary table running (
+    sequence_id bigint,
+    relama_hash varchar,
+    place bigint,
+    token_ids integer[],
+    prompt_tokens bigint,
+    has_read bigint,
+    state integer,
+    logprob double
+);
+create temporary table packing (sequence_id bigint);
+create temporary table finished (
+    sequence_id bigint, relama_hash varchar, finish_reason varchar
+)
+    {%- endcall -%}
+    {%- call relama.run() -%}
+create temporary table step as select * from {{ language_model['function'] }}() limit 0
+    {%- endcall -%}
 {%- endmacro %}
 
 {# What has no tokens gets no answer. #}
 {% macro answer_empty(job) -%}
-    {%- do relama.run_statement(
-        'insert into answer (relama_hash) select relama_hash from prompted_request '
-        ~ 'where len(head) + len(content) + len(tail) = 0 '
-        ~ ("or len(target_ids) = 0" if 'perplexity' in job['answers'] else '')
-        ~ '; delete from prompted_request where relama_hash in (select relama_hash from answer)'
-    ) -%}
-    {%- do relama.run_statement(relama.write_answers(
-        job, 'i.relama_hash in (select relama_hash from answer)'
-    )) -%}
+    {%- call relama.run() -%}
+insert into answer (relama_hash)
+select relama_hash
+from prompted_request
+where
+    len(head) + len(content) + len(tail) = 0
+    {%- if 'perplexity' in job['answers'] %}
+    or len(target_ids) = 0
+    {%- endif %};
+delete from prompted_request where relama_hash in (select relama_hash from answer);
+{{ relama.write_answers(job, 'i.relama_hash in (select relama_hash from answer)') }}
+    {%- endcall -%}
 {%- endmacro %}
 
 {#
@@ -88,7 +101,8 @@ insert into {{ pages[layer] }}
         {%- endset -%}
         {%- do statements.update({
             'append_' ~ layer: 'insert into ' ~ caches[layer]
-                ~ ' select sequence_id, position, kv_head, key, value from step where layer = ' ~ layer,
+                ~ ' select sequence_id, position, kv_head, key, value from step'
+                ~ ' where layer = ' ~ layer,
             'pack_' ~ layer: packed,
             'unpack_' ~ layer: 'delete from ' ~ caches[layer]
                 ~ ' where sequence_id in (select sequence_id from packing)',
@@ -99,7 +113,9 @@ insert into {{ pages[layer] }}
         }) -%}
     {%- endfor -%}
     {%- for name in statements -%}
-        {%- do relama.run_statement('prepare relama_' ~ name ~ ' as ' ~ statements[name]) -%}
+        {%- call relama.run() -%}
+prepare relama_{{ name }} as {{ statements[name] }}
+        {%- endcall -%}
     {%- endfor -%}
 {%- endmacro %}
 
@@ -107,11 +123,20 @@ insert into {{ pages[layer] }}
 {% macro admit(job) -%}
     {%- set free = job['batch_size'] - job['running'] -%}
     {%- if free > 0 and job['admitted'] < job['waiting'] -%}
-        {%- do relama.run_statement(
-            'insert into running select sequence_id, relama_hash, place, prompt_ids, prompt_tokens, '
-            ~ job['prefix'] ~ ', 0, 0 from prompt where place >= ' ~ job['admitted']
-            ~ ' and place < ' ~ (job['admitted'] + free)
-        ) -%}
+        {%- call relama.run() -%}
+insert into running
+select
+    sequence_id,
+    relama_hash,
+    place,
+    prompt_ids as token_ids,
+    prompt_tokens,
+    {{ job['prefix'] }} as has_read,
+    0 as state,
+    0 as logprob
+from prompt
+where place >= {{ job['admitted'] }} and place < {{ job['admitted'] + free }}
+        {%- endcall -%}
         {%- set entered = [free, job['waiting'] - job['admitted']] | min -%}
         {%- do job.update({
             'admitted': job['admitted'] + entered, 'running': job['running'] + entered
@@ -125,28 +150,39 @@ insert into {{ pages[layer] }}
     `step`, and in the caches unless `append` is false.
 #}
 {% macro read_tokens(job) -%}
-    {%- do relama.run_statement('delete from tokens') -%}
-    {%- do relama.run_statement(
-        'insert into tokens select sequence_id, position, token_id, true, null from ('
-        ~ 'select r.sequence_id, r.has_read + i.i as position, '
-        ~ 'r.token_ids[r.has_read + i.i + 1] as token_id, '
-        ~ 'row_number() over (order by len(r.token_ids) - r.has_read > 1, r.place, i.i) as n '
-        ~ 'from running as r, range(' ~ job['max_batch_tokens'] ~ ') as i (i) '
-        ~ 'where i.i < len(r.token_ids) - r.has_read) where n <= ' ~ job['max_batch_tokens']
-    ) -%}
+    {%- call relama.run() -%}
+delete from tokens;
+insert into tokens (sequence_id, position, token_id, is_prompt)
+select
+    sequence_id,
+    position,
+    token_id,
+    true as is_prompt
+from (
+    select
+        r.sequence_id,
+        r.has_read + i.i as position,
+        r.token_ids[r.has_read + i.i + 1] as token_id,
+        row_number() over (order by len(r.token_ids) - r.has_read > 1, r.place, i.i) as n
+    from running as r
+    cross join range({{ job['max_batch_tokens'] }}) as i (i)
+    where i.i < len(r.token_ids) - r.has_read
+)
+where n <= {{ job['max_batch_tokens'] }}
+    {%- endcall -%}
     {%- do relama.forward(job) -%}
     {%- do relama.append_step(job) -%}
-    {%- do relama.run_statement(
-        'update running as r set has_read = r.has_read + t.n '
-        ~ 'from (select sequence_id, count(*) as n from tokens group by sequence_id) as t '
-        ~ 'where r.sequence_id = t.sequence_id'
-    ) -%}
+    {%- call relama.run() -%}
+update running as r
+set has_read = r.has_read + t.n
+from (select sequence_id, count(*) as n from tokens group by sequence_id) as t
+where r.sequence_id = t.sequence_id
+    {%- endcall -%}
 {%- endmacro %}
 
 {# The forward pass over `tokens`. #}
 {% macro forward(job) -%}
-    {%- do relama.run_statement('delete from step') -%}
-    {%- do relama.run_statement('execute relama_forward') -%}
+    {%- call relama.run() -%} delete from step; execute relama_forward {%- endcall -%}
 {%- endmacro %}
 
 {#
@@ -156,19 +192,31 @@ insert into {{ pages[layer] }}
 {% macro append_step(job) -%}
     {%- set layers = range(job['language_model']['num_hidden_layers']) -%}
     {%- for layer in layers -%}
-        {%- do relama.run_statement('execute relama_append_' ~ layer) -%}
+        {%- call relama.run() -%} execute relama_append_{{ layer }} {%- endcall -%}
     {%- endfor -%}
-    {%- do job.update({'positions': job['positions'] + relama.value('select count(*) from tokens')}) -%}
-    {%- do relama.run_statement(
-        'delete from packing; insert into packing select sequence_id from layer_00__kv_cache '
-        ~ 'group by sequence_id having count(distinct position) >= 16'
-    ) -%}
+    {%- set read = relama.value('select count(*) from tokens') -%}
+    {%- do job.update({'positions': job['positions'] + read}) -%}
+    {%- call relama.run() -%}
+delete from packing;
+insert into packing
+select sequence_id
+from layer_00__kv_cache
+group by sequence_id
+having count(distinct position) >= 16
+    {%- endcall -%}
     {%- if relama.value('select count(*) from packing') -%}
-        {%- for layer in layers -%}
-            {%- do relama.run_statement('execute relama_pack_' ~ layer) -%}
-            {%- do relama.run_statement('execute relama_unpack_' ~ layer) -%}
-        {%- endfor -%}
+        {%- do relama.pack(layers) -%}
     {%- endif -%}
+{%- endmacro %}
+
+{# The caches of the sequences of `packing` become pages. #}
+{% macro pack(layers) -%}
+    {%- for layer in layers -%}
+        {%- call relama.run() -%}
+execute relama_pack_{{ layer }};
+execute relama_unpack_{{ layer }}
+        {%- endcall -%}
+    {%- endfor -%}
 {%- endmacro %}
 
 {#
@@ -177,30 +225,54 @@ insert into {{ pages[layer] }}
     with a tree of one branch).
 #}
 {% macro read_shared_prefix(job) -%}
-    {%- set prefix = relama.value(
-        'select case when row_count < 2 then 0 else least(coalesce(list_min(list_filter('
-        ~ 'range(1, length + 1), lambda i: least_ids[i] <> largest_ids[i])) - 1, length), length - 1) end '
-        ~ 'from (select count(*) as row_count, min(prompt_tokens) as length, '
-        ~ 'min(prompt_ids) as least_ids, max(prompt_ids) as largest_ids from prompt)'
-    ) or 0 -%}
+    {%- set shared -%}
+select
+    least(
+        coalesce(
+            list_min(list_filter(
+                range(1, length + 1), lambda i: least_ids[i] <> largest_ids[i]
+            )) - 1,
+            length
+        ),
+        length - 1
+    )
+from (
+    select
+        min(prompt_tokens) as length,
+        min(prompt_ids) as least_ids,
+        max(prompt_ids) as largest_ids
+    from prompt
+)
+    {%- endset -%}
+    {%- set prefix = relama.value(shared) if job['waiting'] > 1 else 0 -%}
     {%- if prefix >= 4 and job['share_prefix'] -%}
         {%- for first in range(0, prefix, job['max_batch_tokens']) -%}
-            {%- do relama.run_statement(
-                'delete from tokens; insert into tokens select -1, i, prompt_ids[i + 1], true, null '
-                ~ 'from prompt, range(' ~ first ~ ', '
-                ~ [prefix, first + job['max_batch_tokens']] | min ~ ') as r (i) where place = 0'
-            ) -%}
+            {%- set end = [prefix, first + job['max_batch_tokens']] | min -%}
+            {%- call relama.run() -%}
+delete from tokens;
+insert into tokens (sequence_id, position, token_id, is_prompt)
+select
+    -1 as sequence_id,
+    i.i as position,
+    prompt.prompt_ids[i.i + 1] as token_id,
+    true as is_prompt
+from prompt
+cross join range({{ first }}, {{ end }}) as i (i)
+where prompt.place = 0
+            {%- endcall -%}
             {%- do relama.forward(job) -%}
             {%- do relama.append_step(job) -%}
         {%- endfor -%}
-        {%- do relama.run_statement('delete from packing; insert into packing values (-1)') -%}
+        {%- call relama.run() -%}
+delete from packing;
+insert into packing values (-1)
+        {%- endcall -%}
         {%- set layers = job['language_model']['num_hidden_layers'] -%}
-        {%- for layer in range(layers) -%}
-            {%- do relama.run_statement('execute relama_pack_' ~ layer) -%}
-            {%- do relama.run_statement('execute relama_unpack_' ~ layer) -%}
-            {%- do relama.run_statement(
-                'update ' ~ relama.kv_pages_names(layers)[layer] ~ ' set sequence_id = null'
-            ) -%}
+        {%- do relama.pack(range(layers)) -%}
+        {%- for pages in relama.kv_pages_names(layers) -%}
+            {%- call relama.run() -%}
+update {{ pages }} set sequence_id = null
+            {%- endcall -%}
         {%- endfor -%}
         {%- do job.update({'prefix': prefix}) -%}
         {%- do log(
@@ -214,17 +286,15 @@ insert into {{ pages[layer] }}
 {% macro leave(job) -%}
     {%- set left = relama.value('select count(*) from finished') -%}
     {%- if left -%}
-        {%- do relama.run_statement(relama.write_answers(
-            job, 'i.relama_hash in (select relama_hash from finished)'
-        )) -%}
-        {%- do relama.run_statement(
-            'delete from running where sequence_id in (select sequence_id from finished)'
-        ) -%}
-        {%- for layer in range(job['language_model']['num_hidden_layers']) -%}
-            {%- do relama.run_statement('execute relama_leave_cache_' ~ layer) -%}
-            {%- do relama.run_statement('execute relama_leave_pages_' ~ layer) -%}
-        {%- endfor -%}
-        {%- do relama.run_statement('delete from finished') -%}
+        {%- call relama.run() -%}
+{{ relama.write_answers(job, 'i.relama_hash in (select relama_hash from finished)') }}
+delete from running where sequence_id in (select sequence_id from finished);
+        {%- for layer in range(job['language_model']['num_hidden_layers']) %}
+execute relama_leave_cache_{{ layer }};
+execute relama_leave_pages_{{ layer }};
+        {%- endfor %}
+delete from finished
+        {%- endcall -%}
         {%- do job.update({'running': job['running'] - left, 'done': job['done'] + left}) -%}
         {%- set seconds = (modules.datetime.datetime.now() - job['started']).total_seconds() -%}
         {%- do log(
@@ -248,9 +318,9 @@ insert into {{ pages[layer] }}
     {%- if job['positions'] * position_bytes > 536870912 -%}
         {%- for name in relama.kv_cache_names(layers) + relama.kv_pages_names(layers)
             + ['step', 'tokens', 'running'] -%}
-            {%- do relama.run_statement(
-                'create or replace temporary table ' ~ name ~ ' as select * from ' ~ name
-            ) -%}
+            {%- call relama.run() -%}
+create or replace temporary table {{ name }} as select * from {{ name }}
+            {%- endcall -%}
         {%- endfor -%}
         {%- do relama.prepare_batch(job, job['prepared']) -%}
         {%- do job.update({'positions': 0}) -%}

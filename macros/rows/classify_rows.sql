@@ -13,16 +13,16 @@
 #}
 {% macro classify_rows(job) -%}
     {%- set language_model = job['language_model'] -%}
-    {%- do relama.run_statement(
-        'create temporary table label_score (sequence_id bigint, place integer, logprob double);'
-        ~ 'create temporary table reading (place integer)'
-    ) -%}
+    {%- call relama.run() -%}
+create temporary table label_score (sequence_id bigint, place integer, logprob double);
+create temporary table reading (place integer)
+    {%- endcall -%}
     {%- do relama.prepare_batch(job, {
         'first_tokens': relama.first_label_tokens(language_model),
         'later_tokens': relama.later_label_tokens(language_model),
     }) -%}
     {%- do relama.read_shared_prefix(job) -%}
-    {%- set longer = relama.rows('select place, len(token_ids) from label where len(token_ids) > 1') -%}
+    {%- set longer = relama.rows('select place from label where len(token_ids) > 1') -%}
     {%- for _ in range(100000) -%}
         {%- do relama.admit(job) -%}
         {%- if not job['running'] -%}
@@ -30,17 +30,29 @@
         {%- endif -%}
         {%- do relama.read_running(job, 'relama_first_tokens') -%}
         {%- for label in longer -%}
-            {%- do relama.run_statement(
-                'delete from reading; insert into reading values (' ~ label[0] ~ ');'
-                ~ 'delete from tokens; '
-                ~ 'insert into tokens select r.sequence_id, r.has_read + i.i, l.token_ids[i.i + 1], true, null '
-                ~ 'from running as r cross join label as l cross join range(' ~ (label[1] - 1)
-                ~ ') as i (i) where l.place = ' ~ label[0]
-            ) -%}
+            {%- call relama.run() -%}
+delete from reading;
+insert into reading values ({{ label[0] }});
+delete from tokens;
+insert into tokens (sequence_id, position, token_id, is_prompt)
+select
+    r.sequence_id,
+    r.has_read + i.i as position,
+    i.token_id,
+    true as is_prompt
+from running as r
+cross join (
+    select
+        unnest(token_ids[:-2]) as token_id,
+        generate_subscripts(token_ids[:-2], 1) - 1 as i
+    from label
+    where place = {{ label[0] }}
+) as i
+            {%- endcall -%}
             {%- do relama.forward(job) -%}
-            {%- do relama.run_statement('execute relama_later_tokens') -%}
+            {%- call relama.run() -%} execute relama_later_tokens {%- endcall -%}
         {%- endfor -%}
-        {%- do relama.run_statement(relama.finish_labels()) -%}
+        {%- call relama.run() -%} {{ relama.finish_labels() }} {%- endcall -%}
         {%- do relama.leave(job) -%}
     {%- endfor -%}
 {%- endmacro %}
@@ -52,11 +64,16 @@
 {% macro read_running(job, statement) -%}
     {%- for _ in range(100000) -%}
         {%- do relama.read_tokens(job) -%}
-        {%- do relama.run_statement('execute ' ~ statement) -%}
-        {%- if not relama.value('select count(*) from running where has_read < len(token_ids)') -%}
+        {%- call relama.run() -%} execute {{ statement }} {%- endcall -%}
+        {%- if relama.has_read_all() -%}
             {%- break -%}
         {%- endif -%}
     {%- endfor -%}
+{%- endmacro %}
+
+{# Whether all that is running has been read to its end. #}
+{% macro has_read_all() -%}
+    {{ return(relama.value('select bool_and(has_read = len(token_ids)) from running')) }}
 {%- endmacro %}
 
 {# The log-probability of each label's first token, where a prompt has been read to its end. #}
@@ -198,14 +215,17 @@ delete from label_score
         {%- endfor -%}
     {%- elif labels is none or labels is string or labels is mapping or labels is not iterable -%}
         {%- do relama.bad_setting(
-            'labels', labels, "a list of texts, or relama.ref_to('a_table') whose first column has them"
+            'labels', labels,
+            "a list of texts, or relama.ref_to('a_table') whose first column has them"
         ) -%}
     {%- else -%}
         {%- do texts.extend(labels) -%}
     {%- endif -%}
     {%- for text in texts -%}
         {%- if text is not string or not text | trim -%}
-            {%- do exceptions.raise_compiler_error(model.name ~ ': a label is empty or no text.') -%}
+            {%- do exceptions.raise_compiler_error(
+                model.name ~ ': a label is empty or no text.'
+            ) -%}
         {%- endif -%}
     {%- endfor -%}
     {%- if texts | length < 2 or texts | unique | list | length != texts | length -%}
@@ -223,14 +243,24 @@ delete from label_score
     {%- for text in texts -%}
         {%- do rows.append('(' ~ loop.index0 ~ ', ' ~ relama.text_literal(text) ~ ')') -%}
     {%- endfor -%}
-    {%- do relama.run_statement(
-        'create temporary table label as select place, label, ' ~ relama.tokenize('label')
-        ~ ' as token_ids from (values ' ~ rows | join(', ') ~ ') as labels (place, label)'
-    ) -%}
-    {%- set doubtful = relama.rows(
-        'select a.label, b.label from label as a inner join label as b on a.place <> b.place '
-        ~ 'where b.token_ids[1:len(a.token_ids)] = a.token_ids limit 1'
-    ) -%}
+    {%- call relama.run() -%}
+create temporary table label as
+select
+    place,
+    label,
+    {{ relama.tokenize('label') | indent(4) }} as token_ids
+from (values {{ rows | join(', ') }}) as labels (place, label)
+    {%- endcall -%}
+    {%- set beginnings -%}
+select
+    a.label,
+    b.label
+from label as a
+inner join label as b on a.place <> b.place
+where b.token_ids[1:len(a.token_ids)] = a.token_ids
+limit 1
+    {%- endset -%}
+    {%- set doubtful = relama.rows(beginnings) -%}
     {%- if doubtful | length -%}
         {%- do exceptions.raise_compiler_error(
             model.name ~ ": the label '" ~ doubtful[0][0] ~ "' is the beginning of '"

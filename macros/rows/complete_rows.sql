@@ -65,8 +65,10 @@ where r.sequence_id = chosen.sequence_id
                 {%- break -%}
             {%- endif -%}
             {%- do relama.read_tokens(job) -%}
-            {%- do relama.run_statement('execute relama_choose') -%}
-            {%- do relama.run_statement(relama.finish_completions(language_model, settings)) -%}
+            {%- call relama.run() -%}
+execute relama_choose;
+{{ relama.finish_completions(language_model, settings) }}
+            {%- endcall -%}
             {%- do relama.leave(job) -%}
         {%- endfor -%}
         {%- if not job['running'] -%}
@@ -120,11 +122,7 @@ where finish_reason is not null;
 insert into answer
 select
     t.relama_hash,
-    {% if settings['stop'] -%}
-    case when {{ stop }} is not null then left(t.body, {{ stop }} - 1) else t.body end as completion,
-    {%- else -%}
-    t.body as completion,
-    {%- endif %}
+    {{ 'coalesce(left(t.body, ' ~ stop ~ ' - 1), t.body)' if stops else 't.body' }} as completion,
     t.finish_reason,
     t.prompt_tokens,
     t.completion_tokens,

@@ -5,19 +5,26 @@
         y = m / |m|,  m = mean over p of x[p]
 #}
 {% macro embed_rows(job) -%}
-    {%- do relama.run_statement(
-        'create temporary table pooling (sequence_id bigint, position integer, vector real[])'
-    ) -%}
-    {%- do relama.prepare_batch(job, {
-        'pool': 'insert into pooling select sequence_id, position, vector from step where layer is null'
-    }) -%}
+    {%- call relama.run() -%}
+create temporary table pooling (sequence_id bigint, position integer, vector real[])
+    {%- endcall -%}
+    {%- set pool -%}
+insert into pooling
+select
+    sequence_id,
+    position,
+    vector
+from step
+where layer is null
+    {%- endset -%}
+    {%- do relama.prepare_batch(job, {'pool': pool}) -%}
     {%- for _ in range(100000) -%}
         {%- do relama.admit(job) -%}
         {%- if not job['running'] -%}
             {%- break -%}
         {%- endif -%}
         {%- do relama.read_running(job, 'relama_pool') -%}
-        {%- do relama.run_statement(relama.finish_embeddings()) -%}
+        {%- call relama.run() -%} {{ relama.finish_embeddings() }} {%- endcall -%}
         {%- do relama.leave(job) -%}
     {%- endfor -%}
 {%- endmacro %}

@@ -8,22 +8,28 @@
 #}
 {% macro open_grammar(job, settings) -%}
     {%- if settings['allowed'] and settings['grammar'] -%}
-        {%- do relama.bad_setting('grammar', settings['grammar'], 'absent where allowed is given') -%}
+        {%- do relama.bad_setting(
+            'grammar', settings['grammar'], 'absent where allowed is given'
+        ) -%}
     {%- endif -%}
     {%- if settings['allowed'] -%}
-        {%- do relama.run_statement(
-            'create temporary table transition as '
-            ~ relama.choice_transitions(settings['allowed'], job['language_model'])
-        ) -%}
+        {%- call relama.run() -%}
+create temporary table transition as
+{{ relama.choice_transitions(settings['allowed'], job['language_model']) }}
+        {%- endcall -%}
         {%- do settings.update({'grammar': true}) -%}
     {%- elif settings['grammar'] -%}
-        {%- do relama.run_statement(
-            'create temporary table transition as select state, token_id, next_state from '
-            ~ relama.grammar_relation(settings['grammar'])
-        ) -%}
+        {%- call relama.run() -%}
+create temporary table transition as
+select
+    state,
+    token_id,
+    next_state
+from {{ relama.grammar_relation(settings['grammar']) }}
+        {%- endcall -%}
     {%- endif -%}
     {%- if settings['grammar'] -%}
-        {%- do relama.run_statement(relama.grammar_table()) -%}
+        {%- call relama.run() -%} {{ relama.grammar_table() }} {%- endcall -%}
         {%- set least = relama.value('select 1 + min(remaining) from grammar where state = 0') -%}
         {%- if least is none or least > settings['max_tokens'] -%}
             {%- do exceptions.raise_compiler_error(

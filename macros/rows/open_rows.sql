@@ -36,16 +36,21 @@
             settings,
         ] | string
     ) -%}
-    {%- do relama.run_statement('create temporary table asked_row as ' ~ sql) -%}
+    {%- call relama.run() -%}
+create temporary table asked_row as {{ sql }}
+    {%- endcall -%}
     {%- set columns = relama.check_columns(asks, answers) -%}
     {%- set hashed = [] -%}
     {%- for ask in asks -%}
         {%- do hashed.append("md5(cast(" ~ ask ~ " as varchar))") -%}
     {%- endfor -%}
-    {%- do relama.run_statement(
-        "create temporary table input_row as select *, md5('" ~ fingerprint ~ ":' || "
-        ~ hashed | join(" || ") ~ ") as relama_hash from asked_row"
-    ) -%}
+    {%- call relama.run() -%}
+create temporary table input_row as
+select
+    *,
+    md5('{{ fingerprint }}:' || {{ hashed | join(" || ") }}) as relama_hash
+from asked_row
+    {%- endcall -%}
     {%- do relama.check_keys() -%}
     {%- set job = {
         'language_model': language_model,
@@ -54,21 +59,31 @@
         'relation': this.incorporate(type='table'),
     } -%}
     {%- do relama.open_answers(job, answers) -%}
-    {%- do relama.run_statement(
-        'create temporary table request as select relama_hash, '
-        ~ "cast('0x' || substr(relama_hash, 1, 15) as bigint) as sequence_id, "
-        ~ 'row_number() over (order by min(rowid)) - 1 as place'
-        ~ relama.asked_texts(asks)
-        ~ ' from input_row where relama_hash is not null and relama_hash not in '
-        ~ '(select relama_hash from answer) group by relama_hash'
-    ) -%}
+    {%- call relama.run() -%}
+create temporary table request as
+select
+    relama_hash,
+    cast('0x' || substr(relama_hash, 1, 15) as bigint) as sequence_id,
+    {%- for ask in asks %}
+    any_value(cast({{ ask }} as varchar)) as {{ ask }},
+    {%- endfor %}
+    row_number() over (order by min(rowid)) - 1 as place
+from input_row
+where relama_hash is not null and relama_hash not in (select relama_hash from answer)
+group by relama_hash
+    {%- endcall -%}
     {%- do job.update({'waiting': relama.value('select count(*) from request')}) -%}
     {{ return(job) }}
 {%- endmacro %}
 
-{# Runs a statement on the node's connection, outside of any transaction of dbt's. #}
-{% macro run_statement(statement) -%}
-    {%- do adapter.execute(statement, auto_begin=false, fetch=false) -%}
+{#
+    Runs the statements of a call block on the node's connection, outside of any
+    transaction of dbt's.
+
+        {% call relama.run() %} delete from tokens {% endcall %}
+#}
+{% macro run() -%}
+    {%- do adapter.execute(caller(), auto_begin=false, fetch=false) -%}
 {%- endmacro %}
 
 {# The rows of a query. #}
@@ -80,12 +95,6 @@
 {# The one value of a query. #}
 {% macro value(query) -%}
     {{ return(relama.rows(query)[0][0]) }}
-{%- endmacro %}
-
-{% macro asked_texts(asks) -%}
-    {%- for ask in asks -%}
-        , any_value(cast({{ ask }} as varchar)) as {{ ask }}
-    {%- endfor -%}
 {%- endmacro %}
 
 {#
@@ -137,11 +146,17 @@
     {%- set key = relama.unique_key() -%}
     {%- if key -%}
         {%- set list = key | join(', ') -%}
-        {%- set found = relama.rows(
-            'select ' ~ list ~ ', count(*) as row_count from input_row group by all '
-            ~ 'having row_count > 1 or ' ~ (key | join(' is null or ')) ~ ' is null '
-            ~ 'order by row_count desc, ' ~ list ~ ' limit 1'
-        ) -%}
+        {%- set wrong -%}
+select
+    {{ list }},
+    count(*) as row_count
+from input_row
+group by all
+having row_count > 1 or {{ key | join(' is null or ') }} is null
+order by row_count desc, {{ list }}
+limit 1
+        {%- endset -%}
+        {%- set found = relama.rows(wrong) -%}
         {%- if found | length -%}
             {%- set texts = found[0].values() | list -%}
             {%- do exceptions.raise_compiler_error(

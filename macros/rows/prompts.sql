@@ -32,7 +32,7 @@ select
     {{ (head or ['cast([] as integer[])']) | join(' || ') }} as head,
     {{ relama.tokenize_special(text) if parse_special else relama.tokenize(text) }} as content,
     {{ (tail or ['cast([] as integer[])']) | join(' || ') }} as tail,
-    {% if before %}len({{ relama.tokenize(relama.encoded_text(before)) }}){% else %}0{% endif %} as kept,
+    {{ 'len(' ~ relama.tokenize(relama.encoded_text(before)) ~ ')' if before else 0 }} as kept,
     {% if has_target -%}
     {{ relama.tokenize(relama.shortened('target', language_model)) }} as target_ids
     {%- else -%}
@@ -46,11 +46,11 @@ from request
     tokens are: what is before would be cut off anyway, or the row is an error.
 #}
 {% macro shortened(column, language_model) -%}
-    {%- set longest = relama.value(
-        'select max(octet_length(bytes)) from ' ~ relama.tokenizer_table('vocabulary')
-        ~ ' where not is_added'
-    ) -%}
-    right({{ column }}, {{ (language_model['max_position_embeddings'] + 1) * longest }})
+    {%- set longest -%}
+select max(octet_length(bytes)) from {{ relama.tokenizer_table('vocabulary') }} where not is_added
+    {%- endset -%}
+    {%- set tokens = language_model['max_position_embeddings'] + 1 -%}
+    right({{ column }}, {{ tokens * relama.value(longest) }})
 {%- endmacro %}
 
 {# The chat template, taken apart, with or without a system message. #}
@@ -97,12 +97,14 @@ from request
     the tokenizers library does. An expression of type integer[].
 #}
 {% macro tokenize_special(text) -%}
-    {%- set specials = relama.rows(
-        "select decode(bytes) as token from " ~ relama.tokenizer_table('vocabulary')
-        ~ " where is_added order by length(token) desc"
-    ) -%}
+    {%- set spelled -%}
+select decode(bytes) as token
+from {{ relama.tokenizer_table('vocabulary') }}
+where is_added
+order by length(token) desc
+    {%- endset -%}
     {%- set patterns = [] -%}
-    {%- for row in specials -%}
+    {%- for row in relama.rows(spelled) -%}
         {%- do patterns.append(modules.re.escape(row[0])) -%}
     {%- endfor -%}
     {%- set pattern = relama.text_literal(patterns | join('|')) -%}
@@ -139,33 +141,45 @@ from request
 {% macro overflowing(language_model, room, on_overflow) -%}
     {%- set length = 'len(head) + len(content) + len(tail) + len(target_ids)' -%}
     {%- if on_overflow == 'truncate' -%}
-        {%- do relama.run_statement(
-            'update prompted_request set content = content[1:kept] || content['
-            ~ 'kept + 1 + ' ~ length ~ ' - ' ~ room ~ ':] where ' ~ length ~ ' > ' ~ room
-        ) -%}
+        {%- call relama.run() -%}
+update prompted_request
+set content = content[1:kept] || content[kept + 1 + {{ length }} - {{ room }}:]
+where {{ length }} > {{ room }}
+        {%- endcall -%}
     {%- endif -%}
-    {%- set found = relama.rows(
-        'select count(*), max(' ~ length ~ ') from prompted_request where ' ~ length ~ ' > ' ~ room
-    )[0] -%}
-    {%- if not found[0] -%}
+    {%- set counting -%}
+select
+    count(*),
+    max({{ length }})
+from prompted_request
+where {{ length }} > {{ room }}
+    {%- endset -%}
+    {%- set count, longest = relama.rows(counting)[0].values() -%}
+    {%- if not count -%}
         {{ return(none) }}
     {%- endif -%}
     {%- set key = relama.unique_key() -%}
-    {%- set rows = relama.rows(
-        'select ' ~ (key | join(', ') if key else 'left(cast(prompt as varchar), 40)')
-        ~ ' from input_row where relama_hash in (select relama_hash from prompted_request where '
-        ~ length ~ ' > ' ~ room ~ ') order by 1 limit 3'
-    ) -%}
+    {%- set too_long -%}
+select {{ key | join(', ') if key else 'left(cast(prompt as varchar), 40)' }}
+from input_row
+where relama_hash in (
+    select relama_hash from prompted_request where {{ length }} > {{ room }}
+)
+order by 1
+limit 3
+    {%- endset -%}
     {%- set names = [] -%}
-    {%- for row in rows -%}
+    {%- for row in relama.rows(too_long) -%}
         {%- do names.append(row.values() | join(', ')) -%}
     {%- endfor -%}
-    {%- do relama.run_statement('delete from prompted_request where ' ~ length ~ ' > ' ~ room) -%}
+    {%- call relama.run() -%}
+delete from prompted_request where {{ length }} > {{ room }}
+    {%- endcall -%}
     {{ return(
-        model.name ~ ': ' ~ found[0] ~ ' prompts are longer than the ' ~ room
-        ~ ' tokens that there is room for, the longest has ' ~ found[1] ~ '; '
+        model.name ~ ': ' ~ count ~ ' prompts are longer than the ' ~ room
+        ~ ' tokens that there is room for, the longest has ' ~ longest ~ '; '
         ~ (key | join(', ') if key else 'prompt') ~ ': ' ~ names | join('; ')
-        ~ (', ...' if found[0] > 3 else '') ~ ". Every other row is answered. "
+        ~ (', ...' if count > 3 else '') ~ ". Every other row is answered. "
         ~ "on_overflow='truncate' cuts prompts from the left."
     ) }}
 {%- endmacro %}

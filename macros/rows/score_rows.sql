@@ -3,11 +3,12 @@
     ln p(token | what is before it) over the tokens of the target.
 #}
 {% macro score_rows(job) -%}
-    {%- do relama.run_statement(
-        'create temporary table token_score (sequence_id bigint, position integer, logprob double);'
-        ~ 'create temporary table scoring '
-        ~ '(place bigint, sequence_id bigint, position integer, vector real[])'
-    ) -%}
+    {%- call relama.run() -%}
+create temporary table token_score (sequence_id bigint, position integer, logprob double);
+create temporary table scoring (
+    place bigint, sequence_id bigint, position integer, vector real[]
+)
+    {%- endcall -%}
     {%- do relama.prepare_batch(job, {'score': relama.target_tokens(job['language_model'])}) -%}
     {%- do relama.read_shared_prefix(job) -%}
     {%- for _ in range(100000) -%}
@@ -18,26 +19,34 @@
         {%- for _ in range(100000) -%}
             {%- do relama.read_tokens(job) -%}
             {%- do relama.score_step(job) -%}
-            {%- if not relama.value('select count(*) from running where has_read < len(token_ids)') -%}
+            {%- if relama.has_read_all() -%}
                 {%- break -%}
             {%- endif -%}
         {%- endfor -%}
-        {%- do relama.run_statement(relama.finish_scores()) -%}
+        {%- call relama.run() -%} {{ relama.finish_scores() }} {%- endcall -%}
         {%- do relama.leave(job) -%}
     {%- endfor -%}
 {%- endmacro %}
 
 {# The logits of a step, 16 positions at a time: the vocabulary is long. #}
 {% macro score_step(job) -%}
-    {%- do relama.run_statement(
-        'delete from scoring; insert into scoring '
-        ~ 'select row_number() over () - 1, s.sequence_id, s.position, s.vector '
-        ~ 'from step as s inner join running as r on s.sequence_id = r.sequence_id '
-        ~ 'where s.layer is null and s.position + 1 >= r.prompt_tokens '
-        ~ 'and s.position + 1 < len(r.token_ids)'
-    ) -%}
+    {%- call relama.run() -%}
+delete from scoring;
+insert into scoring
+select
+    row_number() over () - 1 as place,
+    s.sequence_id,
+    s.position,
+    s.vector
+from step as s
+inner join running as r on s.sequence_id = r.sequence_id
+where
+    s.layer is null
+    and s.position + 1 >= r.prompt_tokens
+    and s.position + 1 < len(r.token_ids)
+    {%- endcall -%}
     {%- for first in range(0, relama.value('select count(*) from scoring'), 16) -%}
-        {%- do relama.run_statement('execute relama_score(' ~ first ~ ')') -%}
+        {%- call relama.run() -%} execute relama_score({{ first }}) {%- endcall -%}
     {%- endfor -%}
 {%- endmacro %}
 

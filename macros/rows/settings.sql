@@ -12,10 +12,13 @@
         'grammar': relama.setting('grammar', none),
     }) -%}
     {%- if settings['grammar'] -%}
-        {%- do settings.update({'transitions': relama.value(
-            "select md5(string_agg(concat(state, ' ', token_id, ' ', next_state), ',' order by state, token_id, next_state)) from "
-            ~ relama.grammar_relation(settings['grammar'])
-        )}) -%}
+        {%- set digest -%}
+select md5(string_agg(
+    concat(state, ' ', token_id, ' ', next_state), ',' order by state, token_id, next_state
+))
+from {{ relama.grammar_relation(settings['grammar']) }}
+        {%- endset -%}
+        {%- do settings.update({'transitions': relama.value(digest)}) -%}
     {%- endif -%}
     {{ return(settings) }}
 {%- endmacro %}
@@ -61,13 +64,12 @@
 #}
 {% macro open_prompts(job, settings, room=none, has_target=false) -%}
     {%- set language_model = job['language_model'] -%}
-    {%- do relama.run_statement(
-        'create temporary table prompted_request as '
-        ~ relama.prompted_requests(
-            language_model, settings['chat'], settings['system'], settings['parse_special'],
-            has_target
-        )
-    ) -%}
+    {%- call relama.run() -%}
+create temporary table prompted_request as
+{{ relama.prompted_requests(
+    language_model, settings['chat'], settings['system'], settings['parse_special'], has_target
+) }}
+    {%- endcall -%}
     {{ return(relama.overflowing(
         language_model,
         room or language_model['max_position_embeddings'],

@@ -60,6 +60,21 @@ def memory() -> dict[str, Any]:
     }
 
 
+def rows() -> dict[str, Any]:
+    return {
+        "machine": MACHINE,
+        "settings": {
+            "storage": "int8",
+            "threads": 2,
+            "prompt_tokens": 30,
+            "new_tokens": 20,
+            "instruction_tokens": 200,
+            "answer_tokens": 5,
+        },
+        "cases": {"batches_of_16": {"rows": 64, "seconds": 128.4, "seconds_a_row": 2.006}},
+    }
+
+
 def write(directory: Path, **results: dict[str, Any]) -> None:
     for suite, result in results.items():
         (directory / f"{suite}.json").write_text(json.dumps(result))
@@ -85,6 +100,13 @@ def test_the_table_of_the_memory_curve(tmp_path: Path) -> None:
     assert table[0] == "| limit | relama int8, own disk |"
     assert table[2] == "| 1 x (2.40 GB) | 0.50 s, 2 MB |"
     assert table[3] == "| 0.5 x (1.20 GB) | failed |"
+
+
+def test_the_table_of_rows(tmp_path: Path) -> None:
+    write(tmp_path, rows=rows())
+    table = markdown(load(tmp_path)).splitlines()
+    assert table[2] == "| batches of 16 | 64 | 128 s | 2.01 s |"
+    assert failures(load(tmp_path)) == []
 
 
 def test_a_failed_check_is_named(tmp_path: Path) -> None:
