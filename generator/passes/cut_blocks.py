@@ -15,7 +15,7 @@ from generator.graph import Graph, Kind
 
 #: A matrix of fewer elements is not worth a second thread.
 ONE_BLOCK = 300_000
-BLOCK_ELEMENTS = 4_200_000
+BLOCK_ELEMENTS = 2_100_000
 
 
 def cut_blocks(graph: Graph) -> Graph:

@@ -193,9 +193,9 @@ def limited(
             yield Weights(plan)
             return
         read_block_by_block(path)
-        blocks = [block for weight in streamed for block in weight.blocks]
-        counts = {weight.table.name: len(weight.blocks) for weight in streamed}
-        prefetcher = Prefetcher(file, blocks, window=_AHEAD, behind=_BEHIND)
+        tables = [weight.blocks for weight in streamed]
+        counts = {weight.table.name: len(weight.blocks.numbers) for weight in streamed}
+        prefetcher = Prefetcher(file, tables, window=_AHEAD, behind=_BEHIND)
         with closing(prefetcher):
             prefetcher.start()
             yield Weights(plan, prefetcher, counts)

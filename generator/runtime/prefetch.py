@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 #: A DuckDB file begins with three headers of this size; then come the blocks.
@@ -71,6 +72,20 @@ def _descriptors(path: Path) -> list[int]:
     return [int(link.name) for link in links if os.path.realpath(link) == real]
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of a table, in the order in which they are read.
+
+    Attributes:
+        numbers: of the blocks.
+        in_order: whether DuckDB reads them in this order, threads being a little apart;
+            otherwise it may read any of them first.
+    """
+
+    numbers: tuple[int, ...]
+    in_order: bool = True
+
+
 class Prefetcher:
     """Keeps a window of blocks read ahead, in the order of use, token after token.
 
@@ -78,16 +93,24 @@ class Prefetcher:
     process reads. Reads ahead are not among them.
     """
 
-    def __init__(self, file: BlockFile, blocks: Sequence[int], window: int, behind: int) -> None:
+    def __init__(self, file: BlockFile, tables: Sequence[Blocks], window: int, behind: int) -> None:
         """
         Args:
             file: where the blocks are; stays the caller's to close.
-            blocks: the blocks that a token reads, in order.
+            tables: the blocks that a token reads, in order.
             window: bytes to be read ahead of DuckDB.
-            behind: bytes to be kept behind it: threads do not read in exact order.
+            behind: bytes to be kept behind it: threads do not read in exact order. Of a
+                table in no order, all is kept until all has been read.
         """
         self._file = file
-        self._blocks = list(blocks)
+        self._blocks: list[int] = []
+        # The first block to be kept while a block is the next to be read.
+        self._keep_from: list[int] = []
+        for table in tables:
+            begin = len(self._blocks)
+            self._blocks += table.numbers
+            end = len(self._blocks)
+            self._keep_from += range(begin, end) if table.in_order else [begin] * (end - begin)
         self._window = max(1, window // file.block_size)
         self._behind = behind // file.block_size
         self._changed = threading.Condition()
@@ -151,9 +174,15 @@ class Prefetcher:
                     continue
             begin, asked = max(asked, used), min(end, max(asked, used) + _AT_ONCE)
             self._file.read_ahead(self._range(begin, asked))
-            behind = max(dropped, used - self._behind)
-            self._file.drop(self._range(dropped, behind))
-            dropped = behind
+            done = max(dropped, self._done(used))
+            self._file.drop(self._range(dropped, done))
+            dropped = done
+
+    def _done(self, used: int) -> int:
+        """How many of the uses are over for good."""
+        tokens, place = divmod(used, len(self._blocks))
+        keep_from = tokens * len(self._blocks) + self._keep_from[place]
+        return min(used - self._behind, keep_from)
 
     def _range(self, begin: int, end: int) -> list[int]:
         """The blocks of so many uses."""

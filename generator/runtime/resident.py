@@ -9,7 +9,7 @@ from itertools import chain, pairwise, zip_longest
 
 import duckdb
 
-from generator.runtime.prefetch import BlockFile
+from generator.runtime.prefetch import BlockFile, Blocks
 from generator.runtime.residency import Table
 
 _MAIN = '"relama"."main".'
@@ -35,12 +35,12 @@ class Stored:
 
     Attributes:
         table: what the plan asks of it.
-        blocks: the numbers of its blocks, in the order in which they are read.
+        blocks: its blocks.
         bitpacked: whether its numbers are stored in fewer bits than a byte.
     """
 
     table: Table
-    blocks: tuple[int, ...]
+    blocks: Blocks
     bitpacked: bool
 
 
@@ -107,14 +107,18 @@ def _stored(
     piece = max(pieces.values(), default=0)
     vectors = max((_vector(kind, count) for (_, kind), count in numbers.items()), default=0)
     table = Table(name, size, in_memory, piece, vectors, elements, looked_up)
-    return Stored(table, tuple(blocks), bitpacked)
+    # Pieces of columns wait for a thread, and which comes next is not known. The rows of
+    # a table come in order.
+    large = sum(1 for size in pieces.values() if size >= piece / 2)
+    in_order = large <= threads or len({row_group for row_group, _ in columns}) > 1
+    return Stored(table, Blocks(tuple(blocks), in_order), bitpacked)
 
 
 def reading_order(columns: Mapping[tuple[int, int], Iterable[int]], threads: int) -> list[int]:
     """The blocks of a table in the order in which DuckDB reads them.
 
     Each thread reads a column. Of the blocks of a matrix, which are joined one after the
-    other, DuckDB computes the last first.
+    other, DuckDB computes the last first; of more than there are threads, any.
 
     Args:
         columns: the blocks of each column, by row group and number.
@@ -147,15 +151,15 @@ def hold(
     for weight, following in pairwise([*in_order, None]):
         assert weight is not None
         if following is not None:
-            file.read_ahead(following.blocks)
+            file.read_ahead(following.blocks.numbers)
         needed = held + 3 * weight.table.held + _COPYING
         connection.execute(f"set memory_limit = '{min(needed, at_most)}B'")
         compression = "bitpacking" if weight.bitpacked else "uncompressed"
         connection.execute(f"set force_compression = '{compression}'")
         name = f'"{weight.table.name}"'
         connection.execute(f"create table {_RESIDENT}{name} as from {_MAIN}{name}")
-        file.drop(weight.blocks)
-        if len(weight.blocks) > _SHARED:
+        file.drop(weight.blocks.numbers)
+        if len(weight.blocks.numbers) > _SHARED:
             # Packs its columns into common blocks. What is small would take a block then.
             connection.execute("checkpoint resident")
         held += weight.table.held

@@ -84,7 +84,8 @@ with logits as materialized (
     {{ relama.logits(
         '(' ~ relama.last_hidden() ~ ')',
         language_model['head'],
-        language_model['head_storage']
+        language_model['head_storage'],
+        many=true
     ) | indent(4) }}
 
 ),
@@ -121,7 +122,7 @@ with hidden as (
 logits as materialized (
 
     {{ relama.logits(
-        'hidden', language_model['head'], language_model['head_storage']
+        'hidden', language_model['head'], language_model['head_storage'], many=true
     ) | indent(4) }}
 
 ),

@@ -12,7 +12,8 @@ with logits as (
     {{ relama.logits(
         '(' ~ relama.last_hidden() ~ ')',
         language_model['head'],
-        language_model['head_storage']
+        language_model['head_storage'],
+        many=true
     ) | indent(4) }}
 
 ),

@@ -66,7 +66,7 @@ with hidden as (
 logits as materialized (
 
     {{ relama.logits(
-        'hidden', language_model['head'], language_model['head_storage']
+        'hidden', language_model['head'], language_model['head_storage'], many=true
     ) | indent(4) }}
 
 ),

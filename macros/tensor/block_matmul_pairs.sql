@@ -11,6 +11,9 @@
     as long as |code . a| and |code . b| are below 2^25. By Cauchy and Schwarz they
     are where |a| <= 2^25 / norm, norm being that of the longest row of codes. So
     far a and b are scaled up before they are rounded, less 4 % for the rounding.
+
+    The codes are cast within the expression: rows between operators would count within
+    DuckDB's memory limit, and be no faster.
 #}
 {% macro block_matmul_pairs(hidden, weight, blocks, bias, residual) -%}
     {%- set firsts, seconds = [], [] -%}
@@ -92,22 +95,13 @@ block_{{ block }} as (
             w.bias,
             {%- endif %}
             list_transform(
-                w.block,
+                cast(w.block_{{ block }} as struct(vector double[], scale real)[]),
                 lambda row: {
                     product: {{ relama.inner_product('row.vector', 'pair.vector') }},
                     scale: row.scale
                 }
             ) as products
-        from (
-            {%- if bias and block == 0 %}
-            select
-                bias,
-                cast(block_{{ block }} as struct(vector double[], scale real)[]) as block
-            {%- else %}
-            select cast(block_{{ block }} as struct(vector double[], scale real)[]) as block
-            {%- endif %}
-            from {{ weight }}
-        ) as w
+        from {{ weight }} as w
         cross join pair
     ) as multiplied
 

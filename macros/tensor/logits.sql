@@ -9,8 +9,10 @@
     hidden  relation (sequence_id, position, vector)
     weight  relation (row_id, vector), and scale in storage int8 and int6
     storage float32, int8 or int6
+    many    whether there are many hidden states: codes are then cast once for all, into
+            rows that DuckDB counts within its memory limit
 #}
-{% macro logits(hidden, weight, storage='float32') -%}
+{% macro logits(hidden, weight, storage='float32', many=false) -%}
 select
     x.sequence_id,
     x.position,
@@ -18,7 +20,7 @@ select
     {% if storage == 'float32' -%}
     {{ relama.inner_product('w.vector', 'x.vector') }} as logit
 from {{ weight }} as w
-    {%- else -%}
+    {%- elif many -%}
     {{ relama.inner_product('w.vector', 'x.vector') }} * w.scale as logit
 from (
     select
@@ -27,6 +29,9 @@ from (
         scale
     from {{ weight }}
 ) as w
+    {%- else -%}
+    {{ relama.inner_product('cast(w.vector as real[])', 'x.vector') }} * w.scale as logit
+from {{ weight }} as w
     {%- endif %}
 cross join {{ hidden }} as x
 {%- endmacro %}

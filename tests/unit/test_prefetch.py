@@ -6,14 +6,15 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from generator.runtime import prefetch
-from generator.runtime.prefetch import SUPPORTED, BlockFile, Prefetcher
-from generator.runtime.resident import tables_read
+from generator.runtime.prefetch import SUPPORTED, BlockFile, Blocks, Prefetcher
+from generator.runtime.resident import stored_weights, tables_read
 
 BLOCK = 1000
-BLOCKS = [7, 3, 5, 1, 8, 2]
+TABLES = [Blocks((7, 3, 5, 1)), Blocks((8, 2))]
 
 
 class Recorded(BlockFile):
@@ -55,7 +56,7 @@ def test_a_window_moves_with_the_statements(
 ) -> None:
     read = [0]
     monkeypatch.setattr(prefetch, "_bytes_read", lambda: read[0])
-    prefetcher = Prefetcher(file, BLOCKS, window=2 * BLOCK, behind=BLOCK)
+    prefetcher = Prefetcher(file, TABLES, window=2 * BLOCK, behind=BLOCK)
     prefetcher.start()
     assert settled(file, [7, 3])
     prefetcher.rewind()
@@ -82,7 +83,7 @@ def test_a_token_that_broke_off_does_not_shift_the_next(
     file: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefetch, "_bytes_read", lambda: 0)
-    prefetcher = Prefetcher(file, BLOCKS, window=BLOCK, behind=0)
+    prefetcher = Prefetcher(file, TABLES, window=BLOCK, behind=0)
     prefetcher.start()
     assert settled(file, [7])
     prefetcher.rewind()
@@ -92,6 +93,41 @@ def test_a_token_that_broke_off_does_not_shift_the_next(
     prefetcher.rewind()
     assert settled(file, [7, 5, 7])
     prefetcher.close()
+
+
+@pytest.mark.skipif(not SUPPORTED, reason="reads ahead on Linux only")
+def test_a_table_in_no_order_is_kept_until_all_of_it_has_been_read(
+    file: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = [0]
+    monkeypatch.setattr(prefetch, "_bytes_read", lambda: read[0])
+    tables = [Blocks((7, 3)), Blocks((5, 1, 8), in_order=False), Blocks((2,))]
+    prefetcher = Prefetcher(file, tables, window=2 * BLOCK, behind=0)
+    prefetcher.start()
+    with prefetcher.reading(6):
+        read[0] += 4 * BLOCK
+        # What has been read already is not asked for.
+        assert settled(file, [7, 3, 8, 2])
+        assert file.dropped == [7, 3]
+        read[0] += BLOCK
+        assert settled(file, [7, 3, 8, 2, 7])
+        assert file.dropped == [7, 3, 5, 1, 8]
+    prefetcher.close()
+
+
+@pytest.mark.parametrize(("columns", "in_order"), [(2, True), (4, False)])
+def test_which_column_of_many_is_read_next_is_not_known(
+    tmp_path: Path, columns: int, in_order: bool
+) -> None:
+    blocks = ", ".join(f"range(100000)::float[] as block_{i}" for i in range(columns))
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{tmp_path}/file' as relama (block_size 65536)")
+        connection.execute("use relama")
+        connection.execute("set force_compression = 'uncompressed'")
+        connection.execute(f"create table a_weight as select {blocks}, 1.0 as norm")
+        connection.execute("checkpoint")
+        (stored,) = stored_weights(connection, 'from "relama"."main"."a_weight"', threads=2)
+    assert stored.blocks.in_order is in_order
 
 
 def test_tables_come_in_the_order_in_which_they_are_last_named() -> None:
