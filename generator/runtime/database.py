@@ -153,13 +153,28 @@ class State:
                 [SEQUENCE, PAGE_SIZE, read],
             )
         self.append_tokens(token_ids[shared:], first_position=shared)
-        # Everything before it has been read; how likely the token is, no step has kept.
-        execute(
+        self._has_read(read)
+        return read
+
+    def cut_tokens(self, length: int) -> None:
+        """Forgets the tokens after the first `length`, which no step has read."""
+        self.connection.execute("delete from tokens where position >= ?", [length])
+
+    def continue_prompt(self, token_ids: Sequence[int], first_position: int) -> None:
+        """Adds tokens of a prompt to the sequence, all of which has been read."""
+        self.append_tokens(token_ids, first_position)
+        self._has_read(first_position)
+
+    def _has_read(self, position: int) -> None:
+        """Marks that everything before a token has been read.
+
+        How likely the token is, no step has kept.
+        """
+        self.connection.execute(
             "update tokens set logprob = 'nan' where position = ? and position > 0 "
             "and logprob is null",
-            [read],
+            [position],
         )
-        return read
 
     def append_tokens(self, token_ids: Sequence[int], first_position: int) -> None:
         """Adds tokens to the sequence that the next step will read."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 import duckdb
@@ -15,6 +16,9 @@ from generator.runtime import dbt
 from generator.runtime.database import SEQUENCE, State, open_database
 from generator.runtime.limit import Weights, limited
 from generator.runtime.statements import compiled, decode_statements, session_statements
+
+#: Tokens of a prompt that a step reads at most within a memory limit: bounds its rows.
+CHUNK = 8
 
 
 class Engine(Protocol):
@@ -32,6 +36,7 @@ class Session:
 
     Everything that a step changes is one transaction. There are two texts of the
     step: one for any number of tokens, and `decode` for one token of the sequence.
+    Within a memory limit a long prompt is read by several steps.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class Session:
         caches = [kv_cache_name(layer) for layer in layers]
         pages = [kv_pages_name(layer) for layer in layers]
         self._cached, self._waiting = 0, 0
+        self._later: Sequence[int] = ()
         try:
             self._step = self._weights.prepared(connection, "step", sql["step"])
             self._decode = self._weights.prepared(connection, "decode", decode["step"])
@@ -67,10 +73,25 @@ class Session:
     def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
         with self.state.transaction():
             self._cached = self.state.set_tokens(token_ids)
-            self._waiting = len(token_ids) - self._cached
+            end = len(token_ids)
+            if self._weights.plan:
+                end = min(end, self._cached + CHUNK)
+                self.state.cut_tokens(end)
+            self._waiting, self._later = end - self._cached, token_ids[end:]
             self.state.set_sampling(*sampling)
 
     def step(self) -> int:
+        while self._later:
+            chunk, later = self._later[:CHUNK], self._later[CHUNK:]
+            end = self._cached + self._waiting
+            self._read(self._appends[:-1], partial(self.state.continue_prompt, chunk, end))
+            self._waiting, self._later = len(chunk), later
+        self._read(self._appends)
+        self._waiting = 1
+        return _chosen(self.connection)
+
+    def _read(self, appends: Sequence[str], then: Callable[[], None] = lambda: None) -> None:
+        """Reads the tokens that are waiting; `then` is part of the transaction."""
         execute = self.connection.execute
         cached = self._cached + self._waiting
         *models, insert = self._decode if self._waiting == 1 else self._step
@@ -82,14 +103,13 @@ class Session:
             execute("delete from step")
             with self._weights.reading(insert):
                 execute(insert.sql)
-            for statement in self._appends:
+            for statement in appends:
                 execute(statement)
             if cached // PAGE_SIZE > self._cached // PAGE_SIZE:
                 for statement in self._packs:
                     execute(statement)
-            chosen = _chosen(self.connection)
-        self._cached, self._waiting = cached, 1
-        return chosen
+            then()
+        self._cached = cached
 
 
 class DbtEngine:

@@ -26,10 +26,12 @@ from generator.runtime.resident import (
 
 # Measured, see docs/decisions/0011-residency.md.
 # Plans, DuckDB's record of its blocks, and what its allocator keeps of freed memory.
-_GROWTH = 90_000_000
+_GROWTH = 60_000_000
 # The columns of a layer's cache and pages grow by a block each.
 _STATE_BLOCKS_A_LAYER = 20
 _STATEMENT = 56_000_000
+# Joining the products of a block, for the tokens of a prompt that a step reads at once.
+_JOIN = 1_500_000
 _WHOLE_A_LAYER = 8_000_000
 _VECTORS_A_LAYER = 16
 # Where the system does not say how large a process is.
@@ -123,6 +125,7 @@ def overhead(
     piece = max((table.piece for table in tables), default=0)
     vectors = max((table.vectors for table in tables), default=0)
     statement = _STATEMENT + config.num_hidden_layers * _STATE_BLOCKS_A_LAYER * block
+    statement += _JOIN * max((table.pieces for table in tables), default=0)
     if whole:
         position = _VECTORS_A_LAYER * 4 * (config.hidden_size + config.intermediate_size)
         statement += config.num_hidden_layers * (_WHOLE_A_LAYER + whole * position)

@@ -52,6 +52,7 @@ class Table:
         name: its name in the database.
         size: bytes that it takes on disk.
         in_memory: bytes that it takes in memory, where DuckDB's blocks are larger; 0: the same.
+        pieces: columns that threads read, the blocks of a matrix.
         piece: bytes of the largest piece of a column that a thread reads at once.
         vectors: bytes of the vectors that such a piece becomes: as stored, and as doubles.
         elements: numbers in it, which is its multiply-adds a token.
@@ -61,6 +62,7 @@ class Table:
     name: str
     size: int
     in_memory: int = 0
+    pieces: int = 1
     piece: int = 0
     vectors: int = 0
     elements: int = 0

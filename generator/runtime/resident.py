@@ -105,12 +105,18 @@ def _stored(
         size = len(blocks) * block_size
         in_memory = -(-size // _BLOCK) * _BLOCK
     piece = max(pieces.values(), default=0)
-    vectors = max((_vector(kind, count) for (_, kind), count in numbers.items()), default=0)
-    table = Table(name, size, in_memory, piece, vectors, elements, looked_up)
+    ((rows,),) = connection.execute(f'select count(*) from "{name}"').fetchall()
+    # Codes are turned into floats, and those of a matrix of one row into doubles, where a
+    # prompt is read.
+    computed = _WIDTHS["DOUBLE" if rows == 1 and not bitpacked else "FLOAT"]
+    vectors = max(
+        (_vector(kind, count, computed) for (_, kind), count in numbers.items()), default=0
+    )
+    count = sum(1 for size in pieces.values() if size >= piece / 2) if rows == 1 else 1
+    table = Table(name, size, in_memory, count, piece, vectors, elements, looked_up)
     # Pieces of columns wait for a thread, and which comes next is not known. The rows of
     # a table come in order.
-    large = sum(1 for size in pieces.values() if size >= piece / 2)
-    in_order = large <= threads or len({row_group for row_group, _ in columns}) > 1
+    in_order = count <= threads
     return Stored(table, Blocks(tuple(blocks), in_order), bitpacked)
 
 
@@ -167,13 +173,18 @@ def hold(
     connection.execute(f"set threads = {threads}")
 
 
-def _vector(kind: str, count: int) -> int:
+def _vector(kind: str, count: int, computed: int) -> int:
     """Bytes of the vector that a piece of a column becomes, and of what is computed with.
 
-    Codes are turned into doubles where a prompt is read. Vectors grow by doubling.
+    Vectors grow by doubling.
+
+    Args:
+        kind: the type of the numbers.
+        count: how many there are.
+        computed: bytes of a number that a code is turned into.
     """
     numbers: int = 1 << max(0, count - 1).bit_length()
-    return numbers * (_WIDTHS[kind] + (0 if kind == "FLOAT" else _WIDTHS["DOUBLE"]))
+    return numbers * (_WIDTHS[kind] + (0 if kind == "FLOAT" else computed))
 
 
 def redirected(statement: str, names: Collection[str]) -> str:
