@@ -58,17 +58,16 @@ class Session:
         try:
             self._step = self._weights.prepared(connection, "step", sql["step"])
             self._decode = self._weights.prepared(connection, "decode", decode["step"])
-            appends = {table: sql[table] for table in (*caches, "tokens")}
-            appends |= {table: decode[table] for table in pages}
-            for table, select in appends.items():
-                connection.execute(f"prepare append_{table} as insert into {table} {select}")
+            for table in (*caches, "tokens"):
+                connection.execute(f"prepare append_{table} as insert into {table} {sql[table]}")
         except duckdb.Error as error:
             raise ProjectError(
                 f"The compiled step of {project.directory} does not fit its tables "
                 f"({str(error).splitlines()[0]}); run: relama build {project.directory}"
             ) from None
         self._appends = [f"execute append_{table}" for table in (*caches, "tokens")]
-        self._packs = [f"execute append_{table}" for table in pages]
+        # Not prepared: a prepared statement keeps its rows in memory, here for 64 tokens.
+        self._packs = [f"insert into {table} {decode[table]}" for table in pages]
 
     def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
         with self.state.transaction():

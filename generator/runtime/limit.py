@@ -27,9 +27,9 @@ from generator.runtime.resident import (
 # Measured, see docs/decisions/0011-residency.md.
 # Plans, DuckDB's record of its blocks, and what its allocator keeps of freed memory.
 _GROWTH = 60_000_000
-# The columns of a layer's cache and pages grow by a block each.
-_STATE_BLOCKS_A_LAYER = 20
-_STATEMENT = 56_000_000
+# The columns of a layer's cache and pages grow by a block each, and by what a step appends.
+_STATE_BLOCKS_A_LAYER = 26
+_STATEMENT = 90_000_000
 # Joining the products of a block, for the tokens of a prompt that a step reads at once.
 _JOIN = 1_500_000
 _WHOLE_A_LAYER = 8_000_000
