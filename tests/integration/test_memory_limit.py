@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from generator.project.manifest import Project
-from generator.runtime.engines import open_engine
+from generator.runtime.engines import CHUNK, Session, open_engine
 
 PROMPT = "The capital of France is"
 TOKENS = 5
@@ -77,15 +77,41 @@ def test_the_limit_of_the_projects_variables_holds(smollm2_project: Project) -> 
     assert run.stderr.startswith("Error: A memory limit of 100 MB is too small for this model;")
 
 
-def test_a_limit_that_holds_everything_changes_no_token(tiny_project: Project) -> None:
-    prompt = [46, 75, 82, 82, 85]
+@pytest.mark.parametrize("length", [5, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
+def test_a_limit_changes_no_token(tiny_project: Project, length: int) -> None:
+    """Within a limit, what a step reads of a prompt is bounded."""
+    prompt = list(range(40, 40 + length))
 
     def continued(limit: int | None) -> list[int]:
         with open_engine(tiny_project, "session", limit) as engine:
             engine.start(prompt, (0.8, 20, 0.9, 7))
-            return [engine.step() for _ in range(40)]
+            tokens = [engine.step() for _ in range(40)]
+            # Another turn, of which the session knows the beginning.
+            engine.start([*prompt, *tokens, *prompt], (0.8, 20, 0.9, 7))
+            return [*tokens, engine.step()]
 
     assert continued(2_000_000_000) == continued(None)
+
+
+def test_a_long_prompt_is_in_the_state_as_a_short_one(tiny_project: Project) -> None:
+    prompt = list(range(40, 40 + 3 * CHUNK))
+
+    def state(limit: int | None) -> list[tuple[object, ...]]:
+        with open_engine(tiny_project, "session", limit) as engine:
+            assert isinstance(engine, Session)
+            with engine.state.transaction():
+                engine.state.clear()
+            engine.start(prompt, (0.0, 0, 1.0, 0))
+            engine.step()
+            tokens = engine.connection.execute(
+                "select position, token_id, is_prompt from tokens order by position"
+            ).fetchall()
+            cached = engine.connection.execute(
+                "select position, kv_head from layer_01__kv_cache order by all"
+            ).fetchall()
+        return [*tokens, *cached]
+
+    assert state(2_000_000_000) == state(None)
 
 
 def test_plan_names_every_weight_once(tiny_project: Project) -> None:
