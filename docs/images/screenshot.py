@@ -4,6 +4,9 @@
     relama docs build/smollm2
     python docs/images/screenshot.py build/smollm2 docs/images
 
+    make example && cd examples/support_tickets && dbt docs generate --static && cd ../..
+    python docs/images/screenshot.py examples/support_tickets docs/images
+
 dbt docs lays a lineage graph out as one long line. It is cut into rows here, each
 row beginning with the node that ended the one above, and the edges are drawn in a
 lighter colour. Nothing else differs from what dbt docs shows.
@@ -46,6 +49,17 @@ class Picture:
     exclude: str
     rows: list[tuple[str, str]]
 
+
+#: The end of the example: the seed, the last layer of the language model, what it answers.
+EXAMPLE = {
+    "lineage_example": Picture(
+        select="tickets layer_29__attention layer_29__o_proj layer_29__mlp_norm "
+        "layer_29__gate_up_proj layer_29__swiglu layer_29__down_proj final_norm forward_pass "
+        "ticket_summaries ticket_topics tickets_by_topic exposure:support_dashboard",
+        exclude="resource_type:test",
+        rows=[("layer_29__attention", "final_norm"), ("final_norm", "Support dashboard")],
+    ),
+}
 
 PICTURES = {
     "lineage_layer": Picture(
@@ -112,7 +126,8 @@ def main(project: Path, folder: Path) -> None:
     address = (project / "target" / "static_index.html").resolve().as_uri()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for name, picture in PICTURES.items():
+        pictures = EXAMPLE if project.name == "support_tickets" else PICTURES
+        for name, picture in pictures.items():
             page = browser.new_page(
                 viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=SCALE
             )
