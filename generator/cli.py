@@ -111,6 +111,7 @@ def new(
     from generator.checkpoint import open_checkpoint
     from generator.project.writer import write_project
 
+    warnings: list[str] = []
     with bar("Staging weights", hidden=as_json) as move:
         project = write_project(
             directory,
@@ -121,8 +122,12 @@ def new(
             overwrite=force,
             on_start=lambda total: move(total=total),
             on_progress=move,
+            on_warning=warnings.append,
         )
-    _prints(as_json, {"directory": str(directory), "project": project.name})
+    for sentence in warnings:
+        click.echo(f"Warning: {sentence}", err=True)
+    result = {"directory": str(directory), "project": project.name, "warnings": warnings}
+    _prints(as_json, result)
     if not as_json:
         click.echo(f"Wrote the dbt project '{project.name}' to {directory}.")
         click.echo(f"Next: relama build {directory}   (or: cd {directory} && dbt build)")

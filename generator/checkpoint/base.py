@@ -7,7 +7,7 @@ format. Nothing outside this package knows a file format.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ class Checkpoint(ABC):
             (`bos_token`, `eos_token`, `add_bos_token`, ...), tokens as plain strings.
         generation_config: the fields of `generation_config.json`; empty where there is none.
         chat_template: the Jinja source of the chat template, if the checkpoint has one.
+        warnings: a sentence for each thing that was assumed or left out, for the user to read.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class Checkpoint(ABC):
     tokenizer_config: dict[str, Any]
     generation_config: dict[str, Any]
     chat_template: str | None
+    warnings: Sequence[str] = ()
 
     @abstractmethod
     def tokenizer(self) -> Tokenizer:

@@ -58,6 +58,7 @@ def write_project(
     overwrite: bool = False,
     on_start: Callable[[int], None] = lambda total: None,
     on_progress: Callable[[int], None] = lambda done: None,
+    on_warning: Callable[[str], None] = lambda sentence: None,
 ) -> Project:
     """Writes a complete dbt project to `directory`, whole or not at all.
 
@@ -71,6 +72,7 @@ def write_project(
         overwrite: replace a project that relama wrote.
         on_start: called with the number of elements to stage.
         on_progress: called with the number of elements staged since the last call.
+        on_warning: called with each sentence of what was assumed or left out.
 
     Raises:
         ProjectError: `directory` holds something else.
@@ -107,6 +109,8 @@ def write_project(
             "config": config_fields(graph.config),
         }
         (temporary / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
+    for sentence in checkpoint.warnings:
+        on_warning(sentence)
     return load_project(directory)
 
 
