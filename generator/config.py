@@ -141,8 +141,8 @@ def _rope_parameters(config: Mapping[str, Any]) -> RopeParameters:
     if not isinstance(scaling, Mapping):
         raise CheckpointError(f"config.json: {dialect} must be an object, not {scaling!r}.")
     layer_types = config.get("layer_types")
-    for key in scaling if isinstance(layer_types, list) else ():
-        if key in layer_types:
+    for key in scaling:
+        if isinstance(layer_types, list) and key in layer_types:
             raise UnsupportedError(
                 f"config.json: {dialect} has parameters of its own for layers of type '{key}', "
                 "which is not supported; supported: the same for all layers."

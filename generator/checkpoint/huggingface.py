@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from generator.errors import CheckpointError, UnsupportedError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+
+#: The longest header, as in the safetensors library, and numpy's number of dimensions.
+MAX_HEADER, MAX_DIMENSIONS = 100_000_000, 64
 
 #: How each supported dtype lies in the file; numpy has no bfloat16, so its bits are read.
 STORED_AS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
@@ -78,7 +82,7 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
     index = directory / INDEX
     if not index.is_file():
         raise CheckpointError(f"{directory} has neither {WEIGHTS} nor {INDEX}.")
-    weight_map = _read_object(index).get("weight_map")
+    weight_map = _parse_object(index.read_bytes(), str(index), unique_keys=True).get("weight_map")
     if not isinstance(weight_map, dict):
         raise CheckpointError(f"{index}: 'weight_map' must be an object of tensor names and files.")
 
@@ -109,12 +113,40 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
                 f"{path} is truncated: it should begin with 8 bytes and a header of "
                 f"{header_size}, but has {size} in all."
             )
-        header = _parse_object(file.read(header_size), f"the header of {path}")
+        if header_size > MAX_HEADER:
+            raise CheckpointError(
+                f"{path} claims a header of {header_size} bytes; it may have {MAX_HEADER}."
+            )
+        where = f"the header of {path}"
+        header = _parse_object(file.read(header_size), where, unique_keys=True)
     header.pop("__metadata__", None)
-    return {
+    tensors = {
         name: _read_entry(path, size, 8 + header_size, name, entry)
         for name, entry in header.items()
     }
+    _check_layout(path, size - 8 - header_size, header)
+    return tensors
+
+
+def _check_layout(path: Path, data_size: int, header: dict[str, Any]) -> None:
+    """The tensors' bytes must follow one another from the first byte of the data to the last.
+
+    As in `Metadata::validate` of the safetensors library.
+    """
+    place, before = 0, None
+    for name in sorted(header, key=lambda name: tuple(header[name]["data_offsets"])):
+        begin, end = header[name]["data_offsets"]
+        if begin != place:
+            after = f"tensor '{before}'" if before else "the header"
+            raise CheckpointError(
+                f"{path}: tensor '{name}' should begin where {after} ends, at byte {place} "
+                f"of the data, not at {begin}."
+            )
+        place, before = end, name
+    if place != data_size:
+        raise CheckpointError(
+            f"{path} has {data_size - place} bytes after its last tensor; it should have none."
+        )
 
 
 def _read_entry(path: Path, size: int, data_start: int, name: str, entry: object) -> Tensor:
@@ -129,7 +161,9 @@ def _read_entry(path: Path, size: int, data_start: int, name: str, entry: object
     """
     match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if (
-            all(isinstance(length, int) and length >= 0 for length in shape)
+            len(shape) <= MAX_DIMENSIONS
+            and all(type(length) is int and 0 <= length < 2**63 for length in shape)
+            and bool not in (type(begin), type(end))
         ):
             pass
         case _:
@@ -215,12 +249,25 @@ def _read_object(path: Path) -> dict[str, Any]:
     return _parse_object(path.read_bytes(), str(path))
 
 
-def _parse_object(data: bytes, where: str) -> dict[str, Any]:
-    """Parses a JSON object; `where` names its source in errors."""
+def _parse_object(data: bytes, where: str, unique_keys: bool = False) -> dict[str, Any]:
+    """Parses a JSON object; `where` names its source in errors.
+
+    With `unique_keys`, no object may have a key twice; else the last counts.
+    """
     try:
-        value = json.loads(data.decode())
+        value = json.loads(data.decode(), object_pairs_hook=_unique if unique_keys else None)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where} is not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{where} must be a JSON object, not {type(value).__name__}.")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, no key of which is there twice."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key in counts if counts[key] > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
     return value

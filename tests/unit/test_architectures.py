@@ -68,7 +68,7 @@ def test_biases_of_queries_keys_and_values_alone(tmp_path: Path) -> None:
     checkpoint = opened(tmp_path / "c", {})
     tensors = {name: t for name, t in checkpoint.tensors.items() if "o_proj.bias" not in name}
     checkpoint.tensors = tensors
-    with pytest.raises(CheckpointError, match="o_proj.bias' is missing"):
+    with pytest.raises(CheckpointError, match=r"o_proj.bias' is missing"):
         build_graph(checkpoint)
     checkpoint.config = {**checkpoint.config, "o_proj_bias": False}
     graph = build_graph(checkpoint)
