@@ -119,7 +119,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
             )
         where = f"the header of {path}"
         header = _parse_object(file.read(header_size), where, unique_keys=True)
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", None)
+    if metadata is not None and not (
+        isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
+    ):
+        raise CheckpointError(f"{where} has a __metadata__ that is not an object of strings.")
     tensors = {
         name: _read_entry(path, size, 8 + header_size, name, entry)
         for name, entry in header.items()
@@ -162,7 +166,7 @@ def _read_entry(path: Path, size: int, data_start: int, name: str, entry: object
     match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if (
             len(shape) <= MAX_DIMENSIONS
-            and all(type(length) is int and 0 <= length < 2**63 for length in shape)
+            and all(type(length) is int and 0 <= length < 2**64 for length in shape)
             and bool not in (type(begin), type(end))
         ):
             pass
