@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 
 from generator.checkpoint.base import Checkpoint, FloatArray, Tensor
 from generator.errors import CheckpointError, UnsupportedError
+from generator.project.sampling import FIELDS as SAMPLING_FIELDS
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -51,7 +52,8 @@ class HuggingFaceCheckpoint(Checkpoint):
         self.tensors = _read_tensors(self.path)
         tokenizer_config = _read_object_if_any(self.path / "tokenizer_config.json")
         self.tokenizer_config = {key: _plain(value) for key, value in tokenizer_config.items()}
-        self.generation_config = _read_object_if_any(self.path / "generation_config.json")
+        self.generation_config = _generation_config(self.path, self.config)
+        self.warnings = [*_end_token_warnings(self), *_bias_warnings(self)]
         self.chat_template = _chat_template(self.path, self.tokenizer_config)
 
     def tokenizer(self) -> Tokenizer:
@@ -218,6 +220,57 @@ def _read_rows(
         # A bfloat16 is the upper half of the float32 of the same value.
         return (data.astype(np.uint32) << 16).view(np.float32)
     return data.astype(np.float32, copy=False)
+
+
+def _generation_config(directory: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `generation_config.json`; without one, those that `config.json` has.
+
+    As `adjust_generation_fn` in transformers' `generation/utils.py` has it: a
+    `generation_config.json` without end tokens hides those of `config.json`.
+    """
+    path = directory / "generation_config.json"
+    if path.is_file():
+        generation = _read_object(path)
+    else:
+        path = directory / "config.json"
+        generation = {
+            key: config[key]
+            for key in ("eos_token_id", *SAMPLING_FIELDS)
+            if config.get(key) is not None
+        }
+    value = generation.get("eos_token_id")
+    ids = value if isinstance(value, list) else [value]
+    if value is not None and not all(type(token_id) is int for token_id in ids):
+        raise CheckpointError(
+            f"{path}: eos_token_id is {json.dumps(value)}; "
+            "it should be a token id or a list of them."
+        )
+    return generation
+
+
+def _end_token_warnings(checkpoint: HuggingFaceCheckpoint) -> list[str]:
+    hidden = checkpoint.config.get("eos_token_id")
+    if hidden is None or checkpoint.generation_config.get("eos_token_id") is not None:
+        return []
+    return [
+        "generation_config.json has no eos_token_id, which hides that of config.json "
+        f"({json.dumps(hidden)}), as in transformers; texts end at the tokenizer's eos_token."
+    ]
+
+
+def _bias_warnings(checkpoint: HuggingFaceCheckpoint) -> list[str]:
+    """Biases that `attention_bias` promises and no layer's `o_proj` has are zeros.
+
+    So transformers initialises what a checkpoint lacks, and says so. Sets
+    `o_proj_bias`, see `ModelConfig`.
+    """
+    biases = [name for name in checkpoint.tensors if name.endswith("_proj.bias")]
+    if not checkpoint.config.get("attention_bias") or not any("q_proj" in name for name in biases):
+        return []
+    if any("o_proj" in name for name in biases):
+        return []
+    checkpoint.config["o_proj_bias"] = False
+    return ["config.json has attention_bias, but o_proj has none; zeros stand for it."]
 
 
 def _chat_template(directory: Path, tokenizer_config: dict[str, Any]) -> str | None:
