@@ -18,6 +18,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from generator.checkpoint.base import Checkpoint, FloatArray, Tensor
+from generator.checkpoint.huggingface_tokenizer import read_tokenizer_files
 from generator.errors import CheckpointError, UnsupportedError
 from generator.project.sampling import FIELDS as SAMPLING_FIELDS
 
@@ -42,6 +43,9 @@ class HuggingFaceCheckpoint(Checkpoint):
         UnsupportedError: a tensor's dtype is none of F32, F16 and BF16.
     """
 
+    #: `PreTrainedTokenizerBase._from_pretrained` drops the flags where there is a tokenizer.json.
+    post_processor_decides = True
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not (self.path / "config.json").is_file():
@@ -50,30 +54,37 @@ class HuggingFaceCheckpoint(Checkpoint):
             )
         self.config = _read_object(self.path / "config.json")
         self.tensors = _read_tensors(self.path)
-        tokenizer_config = _read_object_if_any(self.path / "tokenizer_config.json")
-        self.tokenizer_config = {key: _plain(value) for key, value in tokenizer_config.items()}
+        settings = _read_object_if_any(self.path / "tokenizer_config.json")
+        self._tokenizer_files = read_tokenizer_files(
+            self.path,
+            settings,
+            _read_object_if_any(self.path / "special_tokens_map.json"),
+            _read_object_if_any(self.path / "added_tokens.json"),
+            self.config,
+        )
+        named = {key: str(token) for key, token in self._tokenizer_files.named.items()}
+        self.tokenizer_config = {key: _plain(value) for key, value in settings.items()} | named
         self.generation_config = _generation_config(self.path, self.config)
         self.warnings = [*_end_token_warnings(self), *_bias_warnings(self)]
         self.chat_template = _chat_template(self.path, self.tokenizer_config)
 
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of `tokenizer.json`, without its truncation and padding.
+        """The tokenizer as `AutoTokenizer` builds it, without truncation and padding.
+
+        Adds to `warnings` what was assumed of it.
 
         Raises:
-            CheckpointError: the file is absent, or the tokenizers library rejects it.
+            CheckpointError: `tokenizer.json` is absent, or the tokenizers library rejects it.
+            UnsupportedError: a setting of `tokenizer_config.json` is not supported.
         """
-        path = self.path / "tokenizer.json"
-        if not path.is_file():
+        if not (self.path / "tokenizer.json").is_file():
             raise CheckpointError(
                 f"{self.path} has no tokenizer.json; transformers' "
                 "AutoTokenizer.from_pretrained(...).save_pretrained(...) writes it."
             )
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises nothing more specific
-            raise CheckpointError(f"{path} is not a valid tokenizer: {error}.") from error
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+        tokenizer = self._tokenizer_files.build()
+        new = self._tokenizer_files.warnings(tokenizer)
+        self.warnings = list(dict.fromkeys([*self.warnings, *new]))
         return tokenizer
 
 
@@ -274,13 +285,20 @@ def _bias_warnings(checkpoint: HuggingFaceCheckpoint) -> list[str]:
 
 
 def _chat_template(directory: Path, tokenizer_config: dict[str, Any]) -> str | None:
-    """The chat template: `chat_template.jinja`, or else the one in `tokenizer_config.json`."""
-    path = directory / "chat_template.jinja"
-    if path.is_file():
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise CheckpointError(f"{path} is not UTF-8 text: {error}.") from error
+    """The chat template that transformers takes where none is named.
+
+    `chat_templates/default.jinja`, or else `chat_template.jinja`; without any such
+    file, the one in `tokenizer_config.json`. Templates for other uses alone are none.
+    """
+    folder = directory / "chat_templates"
+    for path in (folder / "default.jinja", directory / "chat_template.jinja"):
+        if path.is_file():
+            try:
+                return path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise CheckpointError(f"{path} is not UTF-8 text: {error}.") from error
+    if any(folder.glob("*.jinja")):
+        return None
     template = tokenizer_config.get("chat_template")
     if isinstance(template, list):
         named = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
