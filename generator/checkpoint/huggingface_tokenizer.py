@@ -176,11 +176,10 @@ class TokenizerFiles:
         names = set(map(str, self.named.values()))
         for token in tokens:
             if isinstance(token, str):
-                yield AddedToken(token, special=True)
-            elif str(token) in names and not token.special:
-                yield _added_token({**token.__getstate__(), "special": True})
-            else:
-                yield token
+                token = AddedToken(token, special=True)
+            elif str(token) in names:
+                token.special = True  # `normalized`, where it is not given, goes with it.
+            yield token
 
 
 def read_tokenizer_files(
@@ -211,7 +210,8 @@ def read_tokenizer_files(
     fields = dict(settings)
     if not fields.get("extra_special_tokens") and "additional_special_tokens" in fields:
         fields["extra_special_tokens"] = fields["additional_special_tokens"]
-    specific = {k: v for k, v in fields.items() if _is_specific(k) and isinstance(v, str)}
+    texts = [key for key in fields if _is_specific(key) and isinstance(fields[key], str)]
+    specific = {key: fields.pop(key) for key in texts}
     if isinstance(fields.get("extra_special_tokens"), dict):
         specific |= fields.pop("extra_special_tokens")
     if older:
@@ -280,7 +280,7 @@ def _special_tokens(
     padding = files.definition.get("padding")
     if isinstance(padding, dict):
         values.setdefault("pad_token", padding.get("pad_token"))
-    own = {k: v for k, v in fields.items() if _is_specific(k) and isinstance(v, dict | AddedToken)}
+    own = {k: v for k, v in fields.items() if _is_specific(k) and isinstance(v, dict | Token)}
     values = {key: values.get(key) for key in NAMED} | own | dict(specific)
     named = {k: _token(v, f"{where}: {k}") for k, v in values.items() if v is not None}
     extra = fields.get("extra_special_tokens") or []
