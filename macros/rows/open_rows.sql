@@ -42,7 +42,7 @@ create temporary table asked_row as {{ sql }}
     {%- set columns = relama.check_columns(asks, answers) -%}
     {%- set hashed = [] -%}
     {%- for ask in asks -%}
-        {%- do hashed.append("md5(cast(" ~ ask ~ " as varchar))") -%}
+        {%- do hashed.append("md5(nullif(cast(" ~ ask ~ " as varchar), ''))") -%}
     {%- endfor -%}
     {%- call relama.run() -%}
 create temporary table input_row as
