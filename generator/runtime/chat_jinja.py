@@ -77,9 +77,7 @@ def failure(error: Exception) -> str:
     if isinstance(error, RefusedError):
         return f"the model's chat template refuses these messages: {error}"
     if isinstance(error, TemplateSyntaxError):
-        return (
-            f"the model's chat template is not valid Jinja, line {error.lineno}: {error.message}"
-        )
+        return f"the model's chat template is not valid Jinja, line {error.lineno}: {error.message}"
     return (
         "the model's chat template fails on these messages: "
         f"{type(error).__name__}: {str(error) or 'no reason given'}"
@@ -111,8 +109,10 @@ def render_prompts(connection: Any, settings: Mapping[str, Any]) -> None:
             (YYYY-MM-DD, or None for today).
     """
     prompts = [prompt for (prompt,) in connection.execute("from chat_prompt").fetchall()]
+    date = settings["date"]
+    now = datetime.fromisoformat(date) if date else datetime.now()
     for first in range(0, len(prompts), CHUNK):
-        rendered = _rendered(prompts[first : first + CHUNK], settings)
+        rendered = _rendered(prompts[first : first + CHUNK], settings, now)
         # As hexadecimal digits: a list of Python's texts takes DuckDB sixty times as long.
         rows = [",".join(text.encode().hex() for text in row) for row in rendered]
         connection.execute(
@@ -122,6 +122,19 @@ def render_prompts(connection: Any, settings: Mapping[str, Any]) -> None:
             [";".join(rows)],
         )
     connection.execute("delete from chat_prompt")
+
+
+def decoded_settings(text: str) -> Any:
+    """A value of JSON whose texts are in hexadecimal digits, as `utf8:C3A9`."""
+
+    def decoded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: decoded(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [decoded(item) for item in value]
+        return value and bytes.fromhex(value.removeprefix("utf8:")).decode()
+
+    return decoded(json.loads(text))
 
 
 def render_shortened(connection: Any, settings: Mapping[str, Any]) -> None:
@@ -141,10 +154,9 @@ def render_shortened(connection: Any, settings: Mapping[str, Any]) -> None:
 
 
 def _rendered(
-    prompts: Sequence[str], settings: Mapping[str, Any]
+    prompts: Sequence[str], settings: Mapping[str, Any], now: datetime
 ) -> list[tuple[str, str, str, str, str]]:
     """(prompt, body, guard, is_dated, error) of each prompt, in the order of `chat_text`."""
-    date = settings["date"]
     asked: list[str] = []
 
     def strftime_now(pattern: str) -> str:
@@ -152,7 +164,6 @@ def _rendered(
         return now.strftime(pattern)
 
     try:
-        now = datetime.fromisoformat(date) if date else datetime.now()
         template = compile_template(settings["template"], strftime_now)
     except Exception as error:  # a template is a program of the checkpoint's: anything may fail
         return [(prompt, "", "", "", failure(error)) for prompt in prompts]
