@@ -90,7 +90,7 @@ def guarded(text: str, tokens: Sequence[str], guard: str) -> str:
     So the tokenizer does not recognise them, and what the text says stays text. The macro
     `tokenize` takes the guards out where it has looked for tokens.
     """
-    if not tokens:
+    if not any(first in text for first in {token[0] for token in tokens}):
         return text
     spelled = "|".join(map(re.escape, tokens))
     return re.sub(f"(?s)(?=(?:{spelled}))(.)", lambda match: match[1] + guard, text)

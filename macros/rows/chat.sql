@@ -70,11 +70,11 @@
     {%- set given = {
         'template': chat['template'],
         'special_tokens': chat['special_tokens'],
-        'system': relama.encoded(settings['system']) if settings['system'] is not none,
-        'date': relama.encoded(settings['template_date']) if settings['template_date'],
+        'system': relama.encoded(settings['system']) if settings['system'] is not none else none,
+        'date': relama.encoded(settings['template_date']) if settings['template_date'] else none,
         'guarded': [],
     } -%}
-    {%- for token in relama.tokenizer_settings()['added'] -%}
+    {%- for token in relama.tokenizer_settings().get('added', []) -%}
         {%- if token['special'] and not settings['parse_special'] -%}
             {%- do given['guarded'].append(token['content']) -%}
         {%- endif -%}

@@ -85,7 +85,7 @@ select max(octet_length(bytes)) from {{ relama.tokenizer_table('vocabulary') }}
     The token ids of a text in which the special tokens that it spells are recognised, as
     the tokenizers library does. An expression of type integer[].
 #}
-{% macro tokenize_special(text) -%}
+{% macro tokenize_special(text, guard=none) -%}
     {%- set spelled -%}
 select decode(bytes) as token
 from {{ relama.tokenizer_table('vocabulary') }}
@@ -100,7 +100,7 @@ order by length(token) desc
 (
     select
         coalesce(flatten(list(
-            {{ relama.tokenize('parts.body') | indent(12) }}
+            {{ relama.tokenize('replace(parts.body, ' ~ guard ~ ", '')" if guard else 'parts.body') | indent(12) }}
             || case when v.token_id is null then [] else [v.token_id] end
             order by parts.place
         )), []) as token_ids
