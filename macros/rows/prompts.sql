@@ -30,7 +30,7 @@
 select
     *,
     {{ (head or ['cast([] as integer[])']) | join(' || ') }} as head,
-    {{ relama.tokenize_special(text) if parse_special else relama.tokenize(text) }} as content,
+    {{ relama.tokenize(text, parse_special) }} as content,
     {{ (tail or ['cast([] as integer[])']) | join(' || ') }} as tail,
     {{ 'len(' ~ relama.tokenize(relama.encoded_text(before)) ~ ')' if before else 0 }} as kept,
     {% if has_target -%}
@@ -90,45 +90,6 @@ select max(octet_length(bytes)) from {{ relama.tokenizer_table('vocabulary') }} 
 {# A text of the model's `meta`, which has it in hexadecimal digits. An expression. #}
 {% macro encoded_text(text) -%}
     decode(unhex('{{ text[5:] }}'))
-{%- endmacro %}
-
-{#
-    The token ids of a text in which the special tokens that it spells are recognised, as
-    the tokenizers library does. An expression of type integer[].
-#}
-{% macro tokenize_special(text) -%}
-    {%- set spelled -%}
-select decode(bytes) as token
-from {{ relama.tokenizer_table('vocabulary') }}
-where is_added
-order by length(token) desc
-    {%- endset -%}
-    {%- set patterns = [] -%}
-    {%- for row in relama.rows(spelled) -%}
-        {%- do patterns.append(modules.re.escape(row[0])) -%}
-    {%- endfor -%}
-    {%- set pattern = relama.text_literal(patterns | join('|')) -%}
-(
-    select
-        coalesce(flatten(list(
-            {{ relama.tokenize('parts.body') | indent(12) }}
-            || case when v.token_id is null then [] else [v.token_id] end
-            order by parts.place
-        )), []) as token_ids
-    from (
-        select
-            unnest(bodies) as body,
-            unnest(specials || [null]) as special,
-            generate_subscripts(bodies, 1) as place
-        from (
-            select
-                string_split_regex({{ text }}, {{ pattern }}) as bodies,
-                regexp_extract_all({{ text }}, {{ pattern }}) as specials
-        ) as taken_apart
-    ) as parts
-    left join {{ relama.tokenizer_table('vocabulary') }} as v
-        on v.is_added and encode(parts.special) = v.bytes
-)
 {%- endmacro %}
 
 {#
