@@ -17,7 +17,7 @@
     }, settings) -%}
     {%- if settings['chat'] -%}
         {%- call statement('chat', language='python') -%}
-{{ relama.render_chat(settings) }}
+{{ relama.render_chat(job, settings) }}
         {%- endcall -%}
     {%- endif -%}
     {%- do relama.open_rows(job, settings) -%}
@@ -27,7 +27,7 @@
         {%- set room = job['language_model']['max_position_embeddings'] -%}
         {%- if relama.must_shorten(job, settings, room) -%}
             {%- call statement('shorten', language='python') -%}
-{{ relama.shorten_chat(settings) }}
+{{ relama.shorten_chat(job, settings) }}
             {%- endcall -%}
         {%- endif -%}
         {%- set failure = relama.overflowing(job, settings, room) -%}

@@ -3,23 +3,58 @@
     run, not imitated: a Python job of dbt-duckdb's renders the prompts of the temporary table
     `chat_prompt` into
 
-        chat_text  (prompt, body, guard, is_dated, error): the rendered text; the character that
-                   keeps what a prompt says from being read as a special token, see `tokenize`;
-                   whether the text holds the date; or what went wrong
+        chat_text  (prompt, body, is_dated, error): the rendered text; whether it holds the
+                   date; or what went wrong
 
     dbt takes a Python job from a materialization only, and not from a macro that it calls:
 
-        {% call statement('chat', language='python') %}{{ relama.render_chat(settings) }}{% endcall %}
+        {% call statement('chat', language='python') %}{{ relama.render_chat(...) }}{% endcall %}
 #}
-{% macro render_chat(settings) -%}
-    {{ return(relama.chat_job(settings, 'render_prompts', {})) }}
+{% macro render_chat(job, settings) -%}
+    {{ return(relama.chat_job(job, settings, 'render_prompts', {})) }}
+{%- endmacro %}
+
+{# Fills `chat_prompt` from `asked_row`, and chooses the guard of special tokens. #}
+{% macro open_chat(job, settings) -%}
+    {%- call relama.run() -%}
+create temporary table chat_prompt as
+select distinct cast(prompt as varchar) as prompt
+from asked_row
+where cast(prompt as varchar) <> '';
+create temporary table chat_text (
+    prompt varchar, body varchar, is_dated boolean, error varchar
+)
+    {%- endcall -%}
+    {%- do job.update({'guard': none if settings['parse_special'] else relama.chat_guard(settings)}) -%}
+{%- endmacro %}
+
+{#
+    A character that no prompt has, to keep what a prompt says from being read as a special
+    token, see `tokenize`: one of Unicode's noncharacters.
+#}
+{% macro chat_guard(settings) -%}
+    {%- for code in range(64976, 65008) -%}
+        {%- set guard = '%c' | format(code) -%}
+        {%- if
+            guard not in (settings['system'] or '')
+            and not relama.value(
+                'select count(*) from chat_prompt where contains(prompt, chr(' ~ code ~ '))'
+            )
+        -%}
+            {{ return(guard) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- do exceptions.raise_compiler_error(
+        model.name ~ ': the prompts have all 32 noncharacters from U+FDD0 to U+FDEF, of which '
+        ~ 'one is needed to tell their text from special tokens; set parse_special=true.'
+    ) -%}
 {%- endmacro %}
 
 {#
     Renders the prompts of `long_prompt` shorter, until all fit, into `shortened_prompt`. The
     beginning of a prompt goes, whole tokens of the prompt's own; the template stays.
 #}
-{% macro shorten_chat(settings) -%}
+{% macro shorten_chat(job, settings) -%}
     {%- set dropped = relama.detokenize('own_ids[:cut]') -%}
     {%- set shorten = [] -%}
     {%- do shorten.append(
@@ -36,7 +71,7 @@
     {%- set measure = [] -%}
     {%- do measure.append(
         'create or replace temporary table measured as select s.*, '
-        ~ relama.chat_token_ids('c.body') ~ ' as token_ids'
+        ~ relama.chat_token_ids(job, 'c.body') ~ ' as token_ids'
         ~ ' from shortening as s inner join chat_text as c on s.shorter = c.prompt'
     ) -%}
     {%- do measure.append(
@@ -49,13 +84,13 @@
         ~ " from measured where len(token_ids) > room and shorter <> ''"
     ) -%}
     {{ return(relama.chat_job(
-        settings, 'render_shortened', {'shorten': shorten, 'measure': measure}
+        job, settings, 'render_shortened', {'shorten': shorten, 'measure': measure}
     )) }}
 {%- endmacro %}
 
 {# The tokens of a rendered text of `chat_text` as c. An expression of type integer[]. #}
-{% macro chat_token_ids(body) -%}
-    {{ return(relama.tokenize(body, parse_special=true, guard='c.guard')) }}
+{% macro chat_token_ids(job, body) -%}
+    {{ return(relama.tokenize(body, parse_special=true, guard=job['guard'])) }}
 {%- endmacro %}
 
 {#
@@ -65,17 +100,18 @@
     function    of the module, which takes a connection and settings
     statements  mapping of names to lists of SQL statements for it
 #}
-{% macro chat_job(settings, function, statements) -%}
-    {%- set chat = relama.language_model()['chat'] -%}
+{% macro chat_job(job, settings, function, statements) -%}
+    {%- set chat = job['language_model']['chat'] -%}
     {%- set given = {
         'template': chat['template'],
         'special_tokens': chat['special_tokens'],
         'system': relama.encoded(settings['system']) if settings['system'] is not none else none,
         'date': relama.encoded(settings['template_date']) if settings['template_date'] else none,
+        'guard': relama.encoded(job['guard']) if job['guard'] else none,
         'guarded': [],
     } -%}
-    {%- for token in relama.tokenizer_settings().get('added', []) -%}
-        {%- if token['special'] and not settings['parse_special'] -%}
+    {%- for token in relama.tokenizer_settings()['added'] -%}
+        {%- if token['special'] and job['guard'] -%}
             {%- do given['guarded'].append(token['content']) -%}
         {%- endif -%}
     {%- endfor -%}

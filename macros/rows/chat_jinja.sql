@@ -29,9 +29,6 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 Messages = Sequence[Mapping[str, str]]
 
-#: Noncharacters of Unicode, which no text needs: one of them guards a prompt, see `guarded`.
-GUARDS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
-
 #: Prompts that are rendered before they are stored: bounds the memory of their texts.
 CHUNK = 10_000
 
@@ -89,29 +86,29 @@ def failure(error: Exception) -> str:
     )
 
 
-def guarded(text: str, tokens: Sequence[str], guard: str) -> str:
+def guarded(text: str, tokens: Sequence[str], guard: str | None) -> str:
     """`text` with `guard` after the first character of every token that it spells.
 
     So the tokenizer does not recognise them, and what the text says stays text. The macro
     `tokenize` takes the guards out where it has looked for tokens.
     """
-    if not tokens:
+    if not any(first in text for first in {token[0] for token in tokens}):
         return text
     spelled = "|".join(map(re.escape, tokens))
-    return re.sub(f"(?s)(?=(?:{spelled}))(.)", lambda match: match[1] + guard, text)
+    return re.sub(f"(?s)(?=(?:{spelled}))(.)", lambda match: f"{match[1]}{guard}", text)
 
 
 def render_prompts(connection: Any, settings: Mapping[str, Any]) -> None:
     """Renders the table `chat_prompt` (prompt) into `chat_text`.
 
-    `chat_text` is (prompt, body, guard, is_dated, error): the rendered text with its guard, whether
-    it holds the date, or what went wrong.
+    `chat_text` is (prompt, body, is_dated, error): the rendered text, whether it holds the date,
+    or what went wrong.
 
     Args:
         connection: DuckDB's.
         settings: `template`, `special_tokens` (the template's variables), `system` (the
-            system message, or None), `guarded` (tokens that a prompt may not spell) and `date`
-            (YYYY-MM-DD, or None for today).
+            system message, or None), `date` (YYYY-MM-DD, or None for today), `guarded` (tokens
+            that a message spells as text only) and `guard`, see the function.
     """
     prompts = [prompt for (prompt,) in connection.execute("from chat_prompt").fetchall()]
     date = settings["date"]
@@ -122,7 +119,7 @@ def render_prompts(connection: Any, settings: Mapping[str, Any]) -> None:
         rows = [",".join(text.encode().hex() for text in row) for row in rendered]
         connection.execute(
             "insert into chat_text select decode(unhex(row[1])), decode(unhex(row[2])), "
-            "decode(unhex(row[3])), row[4] <> '', nullif(decode(unhex(row[5])), '') "
+            "row[3] <> '', nullif(decode(unhex(row[4])), '') "
             "from (select string_split(unnest(string_split(?, ';')), ',') as row)",
             [";".join(rows)],
         )
@@ -160,8 +157,8 @@ def render_shortened(connection: Any, settings: Mapping[str, Any]) -> None:
 
 def _rendered(
     prompts: Sequence[str], settings: Mapping[str, Any], now: datetime
-) -> list[tuple[str, str, str, str, str]]:
-    """(prompt, body, guard, is_dated, error) of each prompt, in the order of `chat_text`."""
+) -> list[tuple[str, str, str, str]]:
+    """(prompt, body, is_dated, error) of each prompt, in the order of `chat_text`."""
     asked: list[str] = []
 
     def strftime_now(pattern: str) -> str:
@@ -171,22 +168,21 @@ def _rendered(
     try:
         template = compile_template(settings["template"], strftime_now)
     except Exception as error:  # a template is a program of the checkpoint's: anything may fail
-        return [(prompt, "", "", "", failure(error)) for prompt in prompts]
+        return [(prompt, "", "", failure(error)) for prompt in prompts]
     system = settings["system"]
     rows = []
     for prompt in prompts:
         asked.clear()
         contents = [("user", prompt)] if system is None else [("system", system), ("user", prompt)]
         try:
-            guard = next(g for g in GUARDS if g not in prompt and g not in (system or ""))
             messages = [
-                {"role": role, "content": guarded(text, settings["guarded"], guard)}
+                {"role": role, "content": guarded(text, settings["guarded"], settings["guard"])}
                 for role, text in contents
             ]
             body = render(template, messages, settings["special_tokens"])
-            rows.append((prompt, body, guard, "x" if asked else "", ""))
+            rows.append((prompt, body, "x" if asked else "", ""))
         except Exception as error:
-            rows.append((prompt, "", "", "", failure(error)))
+            rows.append((prompt, "", "", failure(error)))
     return rows
 
 

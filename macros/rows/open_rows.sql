@@ -30,25 +30,18 @@
 create temporary table asked_row as {{ sql }}
     {%- endcall -%}
     {%- set columns = relama.check_columns(asks, answers) -%}
-    {%- if settings['chat'] -%}
-        {%- call relama.run() -%}
-create temporary table chat_prompt as
-select distinct cast(prompt as varchar) as prompt
-from asked_row
-where cast(prompt as varchar) <> '';
-create temporary table chat_text (
-    prompt varchar, body varchar, guard varchar, is_dated boolean, error varchar
-)
-        {%- endcall -%}
-    {%- endif -%}
-    {{ return({
+    {%- set job = {
         'language_model': language_model,
         'columns': columns,
         'asks': asks,
         'answers': answers | list,
         'types': answers,
         'relation': this.incorporate(type='table'),
-    }) }}
+    } -%}
+    {%- if settings['chat'] -%}
+        {%- do relama.open_chat(job, settings) -%}
+    {%- endif -%}
+    {{ return(job) }}
 {%- endmacro %}
 
 {#

@@ -30,7 +30,7 @@ from (
     select
         r.*,
         {%- if settings['chat'] %}
-        {{ relama.chat_token_ids(relama.shortened('c.body', language_model)) | indent(8) }} as content,
+        {{ relama.chat_token_ids(job, relama.shortened('c.body', language_model)) | indent(8) }} as content,
         {%- else %}
         {{ relama.tokenize(
             relama.shortened('r.prompt', language_model), parse_special=special
@@ -79,45 +79,6 @@ from (
 select max(octet_length(bytes)) from {{ relama.tokenizer_table('vocabulary') }}
     {%- endset -%}
     {{ return((language_model['max_position_embeddings'] + 1) * relama.value(longest)) }}
-{%- endmacro %}
-
-{#
-    The token ids of a text in which the special tokens that it spells are recognised, as
-    the tokenizers library does. An expression of type integer[].
-#}
-{% macro tokenize_special(text, guard=none) -%}
-    {%- set spelled -%}
-select decode(bytes) as token
-from {{ relama.tokenizer_table('vocabulary') }}
-where is_added
-order by length(token) desc
-    {%- endset -%}
-    {%- set patterns = [] -%}
-    {%- for row in relama.rows(spelled) -%}
-        {%- do patterns.append(modules.re.escape(row[0])) -%}
-    {%- endfor -%}
-    {%- set pattern = relama.text_literal(patterns | join('|')) -%}
-(
-    select
-        coalesce(flatten(list(
-            {{ relama.tokenize('replace(parts.body, ' ~ guard ~ ", '')" if guard else 'parts.body') | indent(12) }}
-            || case when v.token_id is null then [] else [v.token_id] end
-            order by parts.place
-        )), []) as token_ids
-    from (
-        select
-            unnest(bodies) as body,
-            unnest(specials || [null]) as special,
-            generate_subscripts(bodies, 1) as place
-        from (
-            select
-                string_split_regex({{ text }}, {{ pattern }}) as bodies,
-                regexp_extract_all({{ text }}, {{ pattern }}) as specials
-        ) as taken_apart
-    ) as parts
-    left join {{ relama.tokenizer_table('vocabulary') }} as v
-        on v.is_added and encode(parts.special) = v.bytes
-)
 {%- endmacro %}
 
 {# Tokens of a prompt, of what is around it and of its target. An expression. #}

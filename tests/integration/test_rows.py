@@ -416,7 +416,9 @@ def test_rows_that_ask_nothing_have_no_answer(desk: UserProject) -> None:
     desk.model("vectors", "materialized='relama_embed'", query.format(0))
     desk.model("nothing", "materialized='relama_classify', labels=['a', 'b']", query.format("id"))
     desk.model("labelled", "materialized='relama_classify', labels=['a', 'b']", query.format(0))
-    desk.model("spaces", "materialized='relama_completions', max_tokens=2", "select '   ' as prompt")
+    desk.model(
+        "spaces", "materialized='relama_completions', max_tokens=2", "select '   ' as prompt"
+    )
     desk.model(
         "scored",
         "materialized='relama_score'",

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from generator.runtime.chat_jinja import GUARDS, decoded_settings, guarded, render_prompts
+from generator.runtime.chat_jinja import decoded_settings, guarded, render_prompts
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
 DATED = "{% if 'when' in messages[-1].content %}{{ strftime_now('%d %b %Y') }}{% endif %}ask"
@@ -18,13 +18,12 @@ def rendered(prompts: list[str], **settings: Any) -> list[tuple[Any, ...]]:
     connection = duckdb.connect()
     connection.execute("create table chat_prompt (prompt varchar)")
     connection.execute(
-        "create table chat_text (prompt varchar, body varchar, guard varchar, "
-        "is_dated boolean, error varchar)"
+        "create table chat_text (prompt varchar, body varchar, is_dated boolean, error varchar)"
     )
     for prompt in prompts:
         connection.execute("insert into chat_prompt values (?)", [prompt])
     given = {"template": TEMPLATE, "special_tokens": {"bos_token": "<s>"}, "system": None}
-    render_prompts(connection, given | {"guarded": [], "date": None} | settings)
+    render_prompts(connection, given | {"guarded": [], "guard": None, "date": None} | settings)
     assert connection.execute("select count(*) from chat_prompt").fetchall() == [(0,)]
     rows = {row[0]: row[1:] for row in connection.execute("from chat_text").fetchall()}
     return [rows[prompt] for prompt in prompts]
@@ -39,9 +38,8 @@ def test_texts_arrive_as_they_are() -> None:
 
 def test_what_a_prompt_spells_is_guarded_and_what_the_template_says_is_not() -> None:
     tokens = ["<s>", "<s>x", "s>"]
-    prompt = f"1 <s>x <s <s>{GUARDS[0]}"
-    ((body, guard, *_),) = rendered([prompt], guarded=tokens)
-    assert guard == GUARDS[1]
+    prompt, guard = "1 <s>x <s <s>", "\ufdd0"
+    ((body, *_),) = rendered([prompt], guarded=tokens, guard=guard)
     assert body.startswith("<s>[user]")
     assert not any(token in body.removeprefix("<s>") for token in tokens)
     assert body.replace(guard, "") == f"<s>[user]{prompt}"
@@ -51,7 +49,7 @@ def test_what_a_prompt_spells_is_guarded_and_what_the_template_says_is_not() -> 
 
 def test_only_a_text_that_holds_the_date_is_dated() -> None:
     rows = rendered(["when?", "why?"], template=DATED, date="2026-03-01")
-    assert [(body, dated) for body, _, dated, _ in rows] == [
+    assert [(body, dated) for body, dated, _ in rows] == [
         ("01 Mar 2026ask", True),
         ("ask", False),
     ]
@@ -67,7 +65,7 @@ def test_only_a_text_that_holds_the_date_is_dated() -> None:
     ],
 )
 def test_what_went_wrong_is_kept(template: str, sentence: str) -> None:
-    ((_, _, _, error),) = rendered(["a"], template=template)
+    ((_, _, error),) = rendered(["a"], template=template)
     assert sentence in error
 
 
