@@ -49,9 +49,9 @@ check: lint types generated
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/dbt --quiet compile --vars '{trace: true}' --target-path build/lint
+	$(BIN)/dbt --quiet compile --vars '{relama_trace: true}' --target-path build/lint
 	$(BIN)/sqlfluff lint --processes 2 $(addprefix build/lint/compiled/relama/,models analyses tests)
-	$(BIN)/dbt --quiet compile --vars '{trace: true, decode: true}' --target-path build/lint_decode
+	$(BIN)/dbt --quiet compile --vars '{relama_trace: true, relama_decode: true}' --target-path build/lint_decode
 	$(BIN)/sqlfluff lint --processes 2 build/lint_decode/compiled/relama/models/layers
 
 types: $(INSTALLED)

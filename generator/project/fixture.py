@@ -21,8 +21,10 @@ import pyarrow.parquet as pq
 
 from generator.architectures import build_graph
 from generator.checkpoint import Checkpoint, open_checkpoint
+from generator.project.render import write
 from generator.project.writer import write_project
 from generator.reference import forward
+from generator.runtime import chat_jinja
 
 CHECKPOINT = Path("tests", "fixtures", "tiny_llama")
 
@@ -30,7 +32,10 @@ CHECKPOINT = Path("tests", "fixtures", "tiny_llama")
 PROMPT = (1, 2, 3, 4, 5, 6, 7, 8)
 STEPS = 24
 
-#: What is generated. All else in `models/` and `seeds/` is written by hand.
+#: The macro with the text of the Python module of the same name.
+CHAT_JINJA = Path("macros", "rows", "chat_jinja.sql")
+
+#: What is generated. All else in `models/`, `macros/` and `seeds/` is written by hand.
 GENERATED = (
     Path("models", "weights"),
     Path("models", "layers"),
@@ -38,6 +43,7 @@ GENERATED = (
     Path("models", "batch"),
     Path("models", "_sources.yml"),
     Path("models", "_exposures.yml"),
+    CHAT_JINJA,
     Path("analyses"),
     Path("seeds", "_seeds.yml"),
     Path("seeds", "greedy_reference.csv"),
@@ -103,6 +109,7 @@ def _generate(root: Path, temporary: Path) -> Path:
     project = temporary / "tiny_llama"
     write_project(project, checkpoint, name="relama")
     (project / "seeds" / "greedy_reference.csv").write_text(_greedy_reference(checkpoint))
+    write(project / CHAT_JINJA, _chat_jinja())
     return project
 
 
@@ -115,6 +122,16 @@ def _greedy_reference(checkpoint: Checkpoint) -> str:
         token_ids.append(int(logits[-1].argmax()))
     rows = [f"{position},{token_id}\n" for position, token_id in enumerate(token_ids)]
     return "position,token_id\n" + "".join(rows)
+
+
+def _chat_jinja() -> str:
+    """The macro that holds the Python of `generator.runtime.chat_jinja`."""
+    source = Path(chat_jinja.__file__).read_text(encoding="utf-8")
+    return (
+        "{#\n    The Python that renders chat templates, see `render_chat`: a copy of\n"
+        "    generator/runtime/chat_jinja.py, written by `make generate`.\n#}\n"
+        f"{{% macro chat_jinja() -%}}\n{{% raw %}}{source}{{% endraw %}}\n{{%- endmacro %}}\n"
+    )
 
 
 def _files(root: Path) -> set[Path]:

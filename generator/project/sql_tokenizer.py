@@ -9,11 +9,14 @@ settings, which the model `vocabulary` bears as `meta`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+from tokenizers import Tokenizer
+from tokenizers.normalizers import Normalizer
 
 from generator.errors import UnsupportedError
 
@@ -26,6 +29,19 @@ SPACE = "\u2581"
 WHITE_SPACE = (
     r"\x{9}-\x{D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}"
     r"\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}"
+)
+
+#: What `\w` means to Rust's regular expressions, which `single_word` asks for.
+WORD = (
+    r"\p{L}\p{Nl}\p{M}\p{Nd}\p{Pc}\x{200C}\x{200D}"
+    r"\x{897}\x{1C89}-\x{1C8A}\x{24B6}-\x{24E9}\x{A7CB}-\x{A7CD}\x{A7DA}-\x{A7DC}"
+    r"\x{105C0}-\x{105F3}\x{10D40}-\x{10D65}\x{10D69}-\x{10D6D}\x{10D6F}-\x{10D85}"
+    r"\x{10EC2}-\x{10EC4}\x{10EFC}\x{11380}-\x{11389}\x{1138B}\x{1138E}\x{11390}-\x{113B5}"
+    r"\x{113B7}-\x{113C0}\x{113C2}\x{113C5}\x{113C7}-\x{113CA}\x{113CC}-\x{113D3}"
+    r"\x{113E1}-\x{113E2}\x{116D0}-\x{116E3}\x{11BC0}-\x{11BE0}\x{11BF0}-\x{11BF9}\x{11F5A}"
+    r"\x{13460}-\x{143FA}\x{16100}-\x{16139}\x{16D40}-\x{16D6C}\x{16D70}-\x{16D79}\x{18CFF}"
+    r"\x{1CCF0}-\x{1CCF9}\x{1E5D0}-\x{1E5FA}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}"
+    r"\x{1F170}-\x{1F189}\x{2EBF0}-\x{2EE5D}"
 )
 
 #: Letters and numbers that Unicode has had since RE2's tables were made, version 15.
@@ -67,6 +83,9 @@ def tokenizer_settings(definition: Definition) -> dict[str, Any]:
             run of them.
         whole_words: whether a word that is a token is not merged.
         strip: whether decoding takes a space from the beginning.
+        added: the added tokens, each with `id`, `content` and flags; with `match`, its
+            content normalised, if it is found in the text that is.
+        white_space, word: classes of characters that flags of these ask for.
 
     Args:
         definition: the content of `tokenizer.json`.
@@ -107,7 +126,40 @@ def tokenizer_settings(definition: Definition) -> dict[str, Any]:
         "first_byte": _first_byte(vocabulary) if model.get("byte_fallback") else None,
         "whole_words": bool(model.get("ignore_merges")),
         "strip": any(step["type"] == "Strip" for step in _steps(definition["decoder"], "decoders")),
+        **_added_tokens(definition),
     }
+
+
+def _added_tokens(definition: Definition) -> dict[str, Any]:
+    """The added tokens, see `tokenizer_settings`, and the classes of characters they ask for."""
+    tokens = []
+    flags = ("special", "lstrip", "rstrip", "single_word", "normalized")
+    normalizer = _normalizer(definition)
+    for token in definition["added_tokens"]:
+        row = {"id": token["id"], "content": _encoded(token["content"])}
+        row |= {flag: token[flag] for flag in flags}
+        if normalizer is not None and token["normalized"]:
+            row["match"] = _encoded(normalizer.normalize_str(token["content"]))
+        tokens.append(row)
+    classes = {}
+    if any(token["single_word"] for token in tokens):
+        classes["word"] = WORD
+    if any(token["lstrip"] or token["rstrip"] for token in tokens):
+        classes["white_space"] = WHITE_SPACE
+    return {"added": tokens, **classes}
+
+
+def _normalizer(definition: Definition) -> Normalizer | None:
+    if definition["normalizer"] is None:
+        return None
+    model = {"type": "BPE", "vocab": {}, "merges": []}
+    parts = {"model": model, "normalizer": definition["normalizer"], "added_tokens": []}
+    return Tokenizer.from_str(json.dumps({"version": "1.0", **parts})).normalizer
+
+
+def _encoded(text: str) -> str:
+    """A text in hexadecimal digits: what YAML holds, dbt renders."""
+    return f"utf8:{text.encode().hex()}"
 
 
 def vocabulary_table(definition: Definition, texts: list[str]) -> pa.Table:

@@ -20,6 +20,6 @@ def variables(project: Project) -> dict[str, Any]:
 
 
 def memory_limit(project: Project) -> str | None:
-    """The variable `memory_limit`, a size such as `1500MB`; None where it is not set."""
-    limit = variables(project).get("memory_limit")
+    """The variable `relama_memory_limit`, a size such as `1500MB`; None where it is not set."""
+    limit = variables(project).get("relama_memory_limit")
     return str(limit) if limit else None

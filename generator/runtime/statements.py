@@ -52,9 +52,9 @@ def compiled(project: Project, names: Sequence[str], *, decode: bool = False) ->
             pass  # Says clearly that nothing is built, or who holds the file.
         arguments = ["compile", "--select", *missing]
         # A session runs a step as one statement, whatever dbt itself does.
-        variables = {"trace": False} if _is_traced(project) else {}
+        variables = {"relama_trace": False} if _is_traced(project) else {}
         if decode:
-            variables["decode"] = True
+            variables["relama_decode"] = True
         if variables:
             arguments += ["--vars", json.dumps(variables)]
         dbt.invoke(project.directory, arguments)
@@ -103,10 +103,10 @@ def _directory(project: Project, decode: bool = False) -> Path:
 
 
 def _is_traced(project: Project) -> bool:
-    """The variable `trace` of `dbt_project.yml`, which the user may have changed."""
+    """The variable `relama_trace` of `dbt_project.yml`, which the user may have changed."""
     try:
         settings = yaml.safe_load((project.directory / "dbt_project.yml").read_text())
-        return bool(settings["vars"].get("trace", False))
+        return bool(settings["vars"].get("relama_trace", False))
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         raise ProjectError(
             f"{project.directory / 'dbt_project.yml'} cannot be read, or has no 'vars'."

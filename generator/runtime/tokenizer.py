@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,11 +54,16 @@ class ProjectTokenizer:
         end_token_ids: tokens that end a text: `eos_token_id` of
             `generation_config.json`, else `eos_token` of `tokenizer_config.json`. (The
             reader of the checkpoint has put there what `config.json` says.)
+        bos_token_id: the token that begins a text, or None.
+        opening_ids, closing_ids: what `encode` puts before and after a text.
         chat_template: the Jinja source, or None.
     """
 
     vocab_size: int
     end_token_ids: frozenset[int]
+    bos_token_id: int | None
+    opening_ids: list[int]
+    closing_ids: list[int]
     chat_template: str | None
 
     def __init__(self, project_directory: Path) -> None:
@@ -86,7 +90,8 @@ class ProjectTokenizer:
         self.chat_template = template.read_text(encoding="utf-8") if template.exists() else None
         self.vocab_size = self._tokenizer.get_vocab_size()
         self.end_token_ids = self._end_token_ids()
-        self._bos_id = self._config_token_id("bos_token")
+        self.bos_token_id = self._config_token_id("bos_token")
+        self.opening_ids, self.closing_ids = self._around()
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -103,29 +108,13 @@ class ProjectTokenizer:
         flag and no post-processor), BOS is put first. A text that begins with BOS
         already, as many chat templates do, gets no second one.
         """
-        ids = self._tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         if not add_special_tokens:
             return ids
-        processed = self._tokenizer.encode(text, add_special_tokens=True).ids
-        bos = self._bos_id
-        if bos is None:
-            return processed
-        if ids[:1] == [bos]:
-            doubled = processed[: len(ids) + 1] == [bos, *ids]
-            return processed[1:] if doubled else processed
-        if self._config.get("add_bos_token") is True and processed[:1] != [bos]:
-            return [bos, *processed]
-        return processed
-
-    def split_special(self, text: str) -> list[int | str]:
-        """`text` cut at the added tokens written in it: their ids, and the texts between."""
-        added = self._tokenizer.get_added_tokens_decoder()
-        ids = {token.content: token_id for token_id, token in added.items()}
-        if not ids:
-            return [text] if text else []
-        longest_first = sorted(ids, key=len, reverse=True)
-        parts = re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
-        return [ids.get(part, part) for part in parts if part]
+        opening = self.opening_ids
+        if opening == [self.bos_token_id] == ids[:1]:
+            opening = []
+        return [*opening, *ids, *self.closing_ids]
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of `ids`. Ids beyond the vocabulary decode to nothing."""
@@ -159,21 +148,41 @@ class ProjectTokenizer:
             InputError: the model has no chat template, or it refuses the messages.
             CheckpointError: the template is broken.
         """
-        special_tokens = {
-            key: value
-            for key, value in self._config.items()
-            if key.endswith("_token") and isinstance(value, str)
-        }
         return render_chat_template(
             self.chat_template,
             messages,
             add_generation_prompt=add_generation_prompt,
-            special_tokens=special_tokens,
+            special_tokens=self.special_tokens,
         )
+
+    @property
+    def special_tokens(self) -> dict[str, str]:
+        """`bos_token`, `eos_token`, ...: what a chat template has as variables."""
+        return {
+            key: value
+            for key, value in self._config.items()
+            if key.endswith("_token") and isinstance(value, str)
+        }
 
     def stream(self, prompt_ids: Sequence[int] = ()) -> TextStream:
         """A stream of the text that follows `prompt_ids`; see `TextStream`."""
         return TextStream(self._tokenizer, prompt_ids)
+
+    def _around(self) -> tuple[list[int], list[int]]:
+        """What is put before and after a text, by the post-processor or `add_bos_token`."""
+        opening: list[int] = []
+        closing: list[int] = []
+        for text in ("a", "0", ".", self._tokenizer.id_to_token(0) or ""):
+            encoding = self._tokenizer.encode(text)
+            added = encoding.special_tokens_mask
+            if 0 in added:
+                opening = encoding.ids[: added.index(0)]
+                closing = encoding.ids[len(added) - added[::-1].index(0) :]
+                break
+        bos = self.bos_token_id
+        if self._config.get("add_bos_token") is True and bos is not None and opening[:1] != [bos]:
+            opening = [bos, *opening]
+        return opening, closing
 
     def _end_token_ids(self) -> frozenset[int]:
         path = self._folder / "generation_config.json"

@@ -3,7 +3,7 @@
     tables, which each dbt node has for itself and which are gone when it ends.
 #}
 {% macro create_batch_state(num_hidden_layers=none) -%}
-    {%- set layers = num_hidden_layers or var('num_hidden_layers') -%}
+    {%- set layers = num_hidden_layers or var('relama_num_hidden_layers') -%}
     create temporary table tokens (
         sequence_id bigint, position integer, token_id integer, is_prompt boolean, logprob real
     );

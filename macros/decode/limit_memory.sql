@@ -12,7 +12,7 @@
     {%- if limit -%}
         {%- do exceptions.raise_compiler_error(
             'limit_memory: ' ~ target.type ~ ' has no memory limit of its own; '
-            ~ 'leave the variable memory_limit empty.'
+            ~ 'leave the variable relama_memory_limit empty.'
         ) -%}
     {%- endif -%}
 {%- endmacro %}

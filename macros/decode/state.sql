@@ -8,7 +8,7 @@
 
 {% macro kv_cache_names(num_hidden_layers=none) -%}
     {%- set names = [] -%}
-    {%- for layer in range(num_hidden_layers or var('num_hidden_layers')) -%}
+    {%- for layer in range(num_hidden_layers or var('relama_num_hidden_layers')) -%}
         {%- do names.append('layer_' ~ '%02d' % layer ~ '__kv_cache') -%}
     {%- endfor -%}
     {{ return(names) }}
@@ -16,7 +16,7 @@
 
 {% macro kv_pages_names(num_hidden_layers=none) -%}
     {%- set names = [] -%}
-    {%- for layer in range(num_hidden_layers or var('num_hidden_layers')) -%}
+    {%- for layer in range(num_hidden_layers or var('relama_num_hidden_layers')) -%}
         {%- do names.append('layer_' ~ '%02d' % layer ~ '__kv_pages') -%}
     {%- endfor -%}
     {{ return(names) }}
@@ -24,7 +24,7 @@
 
 {#
     Run at the start of every dbt command: creates the state tables where they do
-    not exist, with the prompt of the variable `prompt_token_ids`.
+    not exist, with the prompt of the variable `relama_prompt_token_ids`.
 #}
 {% macro create_state() -%}
     {%- set tokens = relama.state_relation('tokens') -%}
@@ -44,7 +44,7 @@
     create table {{ tokens }} (
         sequence_id integer, position integer, token_id integer, is_prompt boolean, logprob real
     );
-    {{ relama.insert_prompt(var('prompt_token_ids')) }}
+    {{ relama.insert_prompt(var('relama_prompt_token_ids')) }}
     {%- endif %}
     {%- if execute -%}
         {#- dbt listed the relations before this hook: tell it of the new ones. -#}

@@ -9,26 +9,37 @@
         relama_hash    a digest of prompt, language model and settings
 
     Config: labels, a list of texts or relama.ref_to('a_table'), whose first column has them;
-    system, chat, parse_special, on_overflow, batch_size, max_batch_tokens, share_prefix,
+    system, chat, parse_special, on_overflow, template_date, batch_size, max_batch_tokens, share_prefix,
     unique_key, model. See docs/llm-over-a-table.md.
 #}
 {% materialization relama_classify, default %}
     {%- set settings = relama.prompt_settings(chat=relama.has_chat()) -%}
     {%- set labels = relama.open_labels() -%}
     {%- do settings.update({'labels': labels}) -%}
-    {%- set job = relama.open_rows(['prompt'], {
+    {%- set job = relama.ask_rows(['prompt'], {
         'label': 'varchar',
         'probability': 'double',
         'probabilities': 'map(varchar, double)',
         'prompt_tokens': 'bigint',
     }, settings) -%}
+    {%- if settings['chat'] -%}
+        {%- call statement('chat', language='python') -%}
+{{ relama.render_chat(job, settings) }}
+        {%- endcall -%}
+    {%- endif -%}
+    {%- do relama.open_rows(job, settings) -%}
     {%- set failure = none -%}
     {%- if job['waiting'] -%}
         {%- do relama.tokenize_labels(labels) -%}
         {%- set longest = relama.value('select max(len(token_ids)) from label') -%}
-        {%- set failure = relama.open_prompts(
-            job, settings, job['language_model']['max_position_embeddings'] - longest + 1
-        ) -%}
+        {%- do relama.tokenize_prompts(job, settings) -%}
+        {%- set room = job['language_model']['max_position_embeddings'] - longest + 1 -%}
+        {%- if relama.must_shorten(job, settings, room) -%}
+            {%- call statement('shorten', language='python') -%}
+{{ relama.shorten_chat(job, settings) }}
+            {%- endcall -%}
+        {%- endif -%}
+        {%- set failure = relama.overflowing(job, settings, room) -%}
         {%- do relama.open_batch(job, relama.batch_settings()) -%}
         {%- do relama.classify_rows(job) -%}
     {%- endif -%}

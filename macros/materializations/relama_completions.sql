@@ -11,21 +11,34 @@
                            been answered before is not computed again
 
     Config: max_tokens, temperature, top_k, top_p, seed, stop, system, chat, allowed,
-    grammar, parse_special, on_overflow, batch_size, max_batch_tokens, unique_key, model.
+    grammar, parse_special, on_overflow, template_date, batch_size, max_batch_tokens, unique_key, model.
     See docs/llm-over-a-table.md.
 #}
 {% materialization relama_completions, default %}
     {%- set settings = relama.completion_settings() -%}
-    {%- set job = relama.open_rows(['prompt'], {
+    {%- set job = relama.ask_rows(['prompt'], {
         'completion': 'varchar',
         'finish_reason': 'varchar',
         'prompt_tokens': 'bigint',
         'completion_tokens': 'bigint',
         'logprob': 'double',
     }, settings) -%}
+    {%- if settings['chat'] -%}
+        {%- call statement('chat', language='python') -%}
+{{ relama.render_chat(job, settings) }}
+        {%- endcall -%}
+    {%- endif -%}
+    {%- do relama.open_rows(job, settings) -%}
     {%- set failure = none -%}
     {%- if job['waiting'] -%}
-        {%- set failure = relama.open_prompts(job, settings) -%}
+        {%- do relama.tokenize_prompts(job, settings) -%}
+        {%- set room = job['language_model']['max_position_embeddings'] -%}
+        {%- if relama.must_shorten(job, settings, room) -%}
+            {%- call statement('shorten', language='python') -%}
+{{ relama.shorten_chat(job, settings) }}
+            {%- endcall -%}
+        {%- endif -%}
+        {%- set failure = relama.overflowing(job, settings, room) -%}
         {%- do relama.open_grammar(job, settings) -%}
         {%- do relama.open_batch(job, relama.batch_settings()) -%}
         {%- do relama.complete_rows(job, settings) -%}

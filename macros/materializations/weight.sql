@@ -6,7 +6,7 @@
 {% materialization weight, default %}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
-    {%- set fingerprint = 'relama:' ~ local_md5(var('checkpoint', '') ~ sql) -%}
+    {%- set fingerprint = 'relama:' ~ local_md5(var('relama_checkpoint', '') ~ sql) -%}
     {{ run_hooks(pre_hooks) }}
     {%- if
         existing is not none

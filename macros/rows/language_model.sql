@@ -27,10 +27,14 @@
         ) -%}
     {%- endif -%}
     {%- set node = found[0] -%}
-    {%- set settings = {'package': node.package_name} -%}
-    {%- do settings.update(node.config['meta']['language_model']) -%}
+    {%- set settings = dict(node.config['meta']['language_model']) -%}
+    {#- Not the chat template: a row's digest has the text that it makes of the row. -#}
+    {%- set chat = settings.pop('chat') -%}
+    {%- set identity = settings | tojson -%}
     {%- do settings.update({
-        'identity': node.config['meta']['language_model'] | tojson,
+        'package': node.package_name,
+        'chat': chat,
+        'identity': identity,
         'function': relama.node_relation(node),
         'head': relama.package_relation(node.package_name, settings['head']),
     }) -%}

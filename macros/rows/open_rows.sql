@@ -1,9 +1,7 @@
 {#
-    Begins a model that a language model answers. The rows of its query become the
-    temporary table `input_row`, with `relama_hash`, a digest of what is asked, of the
-    language model and of the settings: NULL where nothing is asked. The table of the
-    model is created, or brought up to the query where its rows have been answered
-    before. What is left is in `request`, one row a digest.
+    Begins a model that a language model answers: the rows of its query become the temporary
+    table `asked_row`, and the prompts that a chat template is to be put around `chat_prompt`,
+    see `render_chat`.
 
     Returns a mapping: the language model, and the columns as `close_rows` needs them.
 
@@ -11,7 +9,7 @@
     answers  mapping of the columns that an answer has, to their types
     settings mapping of everything else that an answer depends on
 #}
-{% macro open_rows(asks, answers, settings) -%}
+{% macro ask_rows(asks, answers, settings) -%}
     {%- if target.type != 'duckdb' -%}
         {%- do exceptions.raise_compiler_error(
             'relama: ' ~ model.config.materialized ~ ' does not run on ' ~ target.type ~ ' yet.'
@@ -28,36 +26,68 @@
             ~ language_model['package'] ~ "', 'forward_pass') }}"
         ) -%}
     {%- endif -%}
-    {%- set fingerprint = local_md5(
-        [
-            model.config.materialized,
-            language_model['identity'],
-            relama.weights_fingerprint(language_model),
-            settings,
-        ] | string
-    ) -%}
     {%- call relama.run() -%}
 create temporary table asked_row as {{ sql }}
     {%- endcall -%}
     {%- set columns = relama.check_columns(asks, answers) -%}
+    {%- set job = {
+        'language_model': language_model,
+        'columns': columns,
+        'asks': asks,
+        'answers': answers | list,
+        'types': answers,
+        'relation': this.incorporate(type='table'),
+    } -%}
+    {%- if settings['chat'] -%}
+        {%- do relama.open_chat(job, settings) -%}
+    {%- endif -%}
+    {{ return(job) }}
+{%- endmacro %}
+
+{#
+    Goes on where the prompts have been rendered: `input_row` is `asked_row` with `relama_hash`,
+    a digest of what is asked, of the language model and of the settings: NULL where nothing is
+    asked. The table of the model is created, or brought up to the query where its rows have been
+    answered before. What is left is in `request`, one row a digest.
+#}
+{% macro open_rows(job, settings) -%}
+    {%- set language_model = job['language_model'] -%}
+    {%- if settings['chat'] -%}
+        {%- do relama.check_chat(job, settings) -%}
+    {%- endif -%}
+    {%- set depends_on = dict(settings) -%}
+    {#- A row's digest has the text in which the date is. -#}
+    {%- do depends_on.pop('template_date') -%}
+    {%- set fingerprint = local_md5(
+        [
+            model.config.materialized,
+            language_model['identity'],
+            relama.tokenizer_settings() | tojson,
+            relama.weights_fingerprint(language_model),
+            depends_on,
+        ] | string
+    ) -%}
     {%- set hashed = [] -%}
-    {%- for ask in asks -%}
-        {%- do hashed.append("md5(cast(" ~ ask ~ " as varchar))") -%}
+    {%- for ask in job['asks'] -%}
+        {%- set text = "nullif(cast(a." ~ ask ~ " as varchar), '')" -%}
+        {%- if ask == 'prompt' and settings['chat'] -%}
+            {%- set text = 'c.body' -%}
+        {%- endif -%}
+        {%- do hashed.append('md5(' ~ text ~ ')') -%}
     {%- endfor -%}
     {%- call relama.run() -%}
 create temporary table input_row as
 select
-    *,
+    a.*,
     md5('{{ fingerprint }}:' || {{ hashed | join(" || ") }}) as relama_hash
-from asked_row
+from asked_row as a
+    {%- if settings['chat'] %}
+left join chat_text as c on cast(a.prompt as varchar) = c.prompt
+    {%- endif %}
+order by a.rowid
     {%- endcall -%}
     {%- do relama.check_keys() -%}
-    {%- set job = {
-        'language_model': language_model,
-        'columns': columns,
-        'answers': answers | list,
-        'relation': this.incorporate(type='table'),
-    } -%}
+    {%- set asks, answers = job['asks'], job['types'] -%}
     {%- do relama.open_answers(job, answers) -%}
     {%- call relama.run() -%}
 create temporary table request as
@@ -73,7 +103,6 @@ where relama_hash is not null and relama_hash not in (select relama_hash from an
 group by relama_hash
     {%- endcall -%}
     {%- do job.update({'waiting': relama.value('select count(*) from request')}) -%}
-    {{ return(job) }}
 {%- endmacro %}
 
 {#

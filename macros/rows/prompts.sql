@@ -1,44 +1,68 @@
 {#
-    The prompts of the table `request` as tokens: `head`, `content` and `tail`, of which
-    `content` may be cut after its first `kept`. The model's chat template is put around a
-    prompt where `chat` is true; the text of a prompt becomes tokens of text, whatever it
-    says, unless `parse_special` is true.
-
-    A select that becomes `prompted_request`; `target_ids` are the tokens of a target.
+    The prompts of the table `request` as tokens, in the temporary table `prompted_request`:
+    `head`, `content` and `tail`, of which `content` is what may be cut. Around a prompt is the
+    model's chat template where `chat` is true, else what the tokenizer puts around a text.
+    The text of a prompt becomes tokens of text, whatever it says, unless `parse_special` is
+    true. `target_ids` are the tokens of a target, which comes after the prompt: nothing that
+    ends a text is between.
 #}
-{% macro prompted_requests(language_model, chat, system, parse_special, has_target=false) -%}
-    {%- set opening = language_model['first_token_ids'] -%}
-    {%- set form = {'trim': false, 'pieces': opening + [[{'content': 'user'}]]} -%}
-    {%- if chat -%}
-        {%- set form = relama.chat_form(language_model, system) -%}
+{% macro tokenize_prompts(job, settings, has_target=false) -%}
+    {%- set language_model = job['language_model'] -%}
+    {%- set special = settings['parse_special'] -%}
+    {%- set opening, closing = language_model['opening_ids'], language_model['closing_ids'] -%}
+    {%- if settings['chat'] or has_target -%}
+        {%- set closing = [] -%}
     {%- endif -%}
-    {%- set head, tail = [], [] -%}
-    {%- set ns = namespace(content=none) -%}
-    {%- for piece in form['pieces'] -%}
-        {%- set side = tail if ns.content else head -%}
-        {%- if piece is number -%}
-            {%- do side.append('[' ~ piece ~ ']') -%}
-        {%- elif {'content': 'user'} in piece -%}
-            {%- set ns.content = piece -%}
-        {%- else -%}
-            {%- do side.append(relama.tokenize(relama.piece_text(piece, system, form['trim']))) -%}
-        {%- endif -%}
-    {%- endfor -%}
-    {%- set prompt = relama.shortened('prompt', language_model) -%}
-    {%- set text = relama.piece_text(ns.content, system, form['trim'], prompt) -%}
-    {%- set before = ns.content[0] if ns.content[0] is string -%}
+    {%- if settings['chat'] -%}
+        {%- set opening = [] -%}
+    {%- endif -%}
+    {%- call relama.run() -%}
+create temporary table prompted_request as
 select
     *,
-    {{ (head or ['cast([] as integer[])']) | join(' || ') }} as head,
-    {{ relama.tokenize_special(text) if parse_special else relama.tokenize(text) }} as content,
-    {{ (tail or ['cast([] as integer[])']) | join(' || ') }} as tail,
-    {{ 'len(' ~ relama.tokenize(relama.encoded_text(before)) ~ ')' if before else 0 }} as kept,
-    {% if has_target -%}
-    {{ relama.tokenize(relama.shortened('target', language_model)) }} as target_ids
-    {%- else -%}
-    cast([] as integer[]) as target_ids
+    {%- if special and opening == [language_model['bos_token_id']] %}
+    case when content[1] = {{ opening[0] }} then [] else {{ opening }} end as head,
+    {%- else %}
+    cast({{ opening }} as integer[]) as head,
     {%- endif %}
-from request
+    cast({{ closing }} as integer[]) as tail
+from (
+    select
+        r.*,
+        {%- if settings['chat'] %}
+        {{ relama.chat_token_ids(job, relama.shortened('c.body', language_model)) | indent(8) }} as content,
+        {%- else %}
+        {{ relama.tokenize(
+            relama.shortened('r.prompt', language_model), parse_special=special
+        ) | indent(8) }} as content,
+        {%- endif %}
+        {% if has_target -%}
+        {{ relama.tokenize(relama.shortened('r.target', language_model)) | indent(8) }} as target_ids
+        {%- else -%}
+        cast([] as integer[]) as target_ids
+        {%- endif %}
+    from request as r
+    {%- if settings['chat'] %}
+    inner join chat_text as c on r.prompt = c.prompt
+    {%- endif %}
+) as tokenized
+    {%- endcall -%}
+    {%- do relama.check_token_ids(job) -%}
+{%- endmacro %}
+
+{# A token that the embedding has no row for is an error before anything is computed. #}
+{% macro check_token_ids(job) -%}
+    {%- set vocab_size = job['language_model']['vocab_size'] -%}
+    {%- set beyond = relama.rows(
+        'select list_max(head || content || tail || target_ids) as token_id, prompt'
+        ~ ' from prompted_request where token_id >= ' ~ vocab_size ~ ' limit 1'
+    ) -%}
+    {%- if beyond | length -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ': the token id ' ~ beyond[0][0] ~ ' is outside the vocabulary of '
+            ~ vocab_size ~ ' (the prompt begins ' ~ (beyond[0][1][:40] | tojson) ~ ').'
+        ) -%}
+    {%- endif -%}
 {%- endmacro %}
 
 {#
@@ -46,89 +70,56 @@ from request
     tokens are: what is before would be cut off anyway, or the row is an error.
 #}
 {% macro shortened(column, language_model) -%}
+    right({{ column }}, {{ relama.longest_text(language_model) }})
+{%- endmacro %}
+
+{# Characters of a text that has more tokens than the context, whatever they are. #}
+{% macro longest_text(language_model) -%}
     {%- set longest -%}
-select max(octet_length(bytes)) from {{ relama.tokenizer_table('vocabulary') }} where not is_added
+select max(octet_length(bytes)) from {{ relama.tokenizer_table('vocabulary') }}
     {%- endset -%}
-    {%- set tokens = language_model['max_position_embeddings'] + 1 -%}
-    right({{ column }}, {{ tokens * relama.value(longest) }})
+    {{ return((language_model['max_position_embeddings'] + 1) * relama.value(longest)) }}
 {%- endmacro %}
 
-{# The chat template, taken apart, with or without a system message. #}
-{% macro chat_form(language_model, system) -%}
-    {%- set forms = language_model['chat'] -%}
-    {%- set form = (forms or {}).get('system' if system else 'user') -%}
-    {%- if not form -%}
-        {%- do exceptions.raise_compiler_error(
-            model.name ~ ': ' ~ (
-                "the chat template of " ~ language_model['package'] ~ ' takes no system message; '
-                ~ 'put it into the prompt.' if forms and system
-                else 'there is no chat template for ' ~ language_model['package']
-                ~ ' that SQL can fill; set chat=false.'
-            )
-        ) -%}
-    {%- endif -%}
-    {{ return(form) }}
-{%- endmacro %}
-
-{# A piece of the chat template as an expression of type text. #}
-{% macro piece_text(piece, system, trim, prompt=none) -%}
-    {%- set texts = [] -%}
-    {%- for part in piece -%}
-        {%- if part is string -%}
-            {%- do texts.append(relama.encoded_text(part)) -%}
-        {%- elif part['content'] == 'system' -%}
-            {%- do texts.append(relama.text_literal(system | trim if trim else system)) -%}
-        {%- elif trim -%}
-            {%- do texts.append("regexp_replace(" ~ prompt ~ ", '^\\s+|\\s+$', '', 'g')") -%}
-        {%- else -%}
-            {%- do texts.append(prompt) -%}
-        {%- endif -%}
-    {%- endfor -%}
-    ({{ texts | join(' || ') }})
-{%- endmacro %}
-
-{# A text of the model's `meta`, which has it in hexadecimal digits. An expression. #}
-{% macro encoded_text(text) -%}
-    decode(unhex('{{ text[5:] }}'))
+{# Tokens of a prompt, of what is around it and of its target. An expression. #}
+{% macro prompted_length() -%}
+    {{ return('len(head) + len(content) + len(tail) + len(target_ids)') }}
 {%- endmacro %}
 
 {#
-    The token ids of a text in which the special tokens that it spells are recognised, as
-    the tokenizers library does. An expression of type integer[].
+    Whether rendered prompts are to be shortened, which are then in `long_prompt`: see
+    `shorten_chat`. Other prompts are cut where their tokens are.
+
+    room   tokens that a prompt may have
 #}
-{% macro tokenize_special(text) -%}
-    {%- set spelled -%}
-select decode(bytes) as token
-from {{ relama.tokenizer_table('vocabulary') }}
-where is_added
-order by length(token) desc
-    {%- endset -%}
-    {%- set patterns = [] -%}
-    {%- for row in relama.rows(spelled) -%}
-        {%- do patterns.append(modules.re.escape(row[0])) -%}
-    {%- endfor -%}
-    {%- set pattern = relama.text_literal(patterns | join('|')) -%}
-(
+{% macro must_shorten(job, settings, room) -%}
+    {%- if not settings['chat'] or settings['on_overflow'] != 'truncate' -%}
+        {{ return(false) }}
+    {%- endif -%}
+    {%- set length = relama.prompted_length() -%}
+    {%- set prompt = relama.shortened('prompt', job['language_model']) -%}
+    {%- call relama.run() -%}
+create temporary table long_prompt as
+select
+    relama_hash,
+    prompt,
+    {{ relama.tokenize('prompt') | indent(4) }} as own_ids,
+    room,
+    {#- Of a text that was not tokenized whole, it is not known yet by how much it is too long. #}
+    case when is_whole then excess else 0 end as cut
+from (
     select
-        coalesce(flatten(list(
-            {{ relama.tokenize('parts.body') | indent(12) }}
-            || case when v.token_id is null then [] else [v.token_id] end
-            order by parts.place
-        )), []) as token_ids
-    from (
-        select
-            unnest(bodies) as body,
-            unnest(specials || [null]) as special,
-            generate_subscripts(bodies, 1) as place
-        from (
-            select
-                string_split_regex({{ text }}, {{ pattern }}) as bodies,
-                regexp_extract_all({{ text }}, {{ pattern }}) as specials
-        ) as taken_apart
-    ) as parts
-    left join {{ relama.tokenizer_table('vocabulary') }} as v
-        on v.is_added and encode(parts.special) = v.bytes
-)
+        relama_hash,
+        {{ prompt }} as prompt,
+        {{ room }} - len(target_ids) as room,
+        {{ length }} - {{ room }} as excess,
+        prompt = {{ prompt }} as is_whole
+    from prompted_request
+) as measured
+where excess > 0;
+create temporary table shortened_prompt (relama_hash varchar, token_ids integer[])
+    {%- endcall -%}
+    {{ return(relama.value('select count(*) from long_prompt') > 0) }}
 {%- endmacro %}
 
 {#
@@ -138,14 +129,25 @@ order by length(token) desc
 
     room   tokens that a prompt may have
 #}
-{% macro overflowing(language_model, room, on_overflow) -%}
-    {%- set length = 'len(head) + len(content) + len(tail) + len(target_ids)' -%}
-    {%- if on_overflow == 'truncate' -%}
+{% macro overflowing(job, settings, room) -%}
+    {%- set length = relama.prompted_length() -%}
+    {%- if settings['on_overflow'] == 'truncate' -%}
         {%- call relama.run() -%}
+            {%- if settings['chat'] %}
+update prompted_request as p
+set content = s.token_ids
+from shortened_prompt as s
+where p.relama_hash = s.relama_hash
+            {%- else %}
 update prompted_request
-set content = content[1:kept] || content[kept + 1 + {{ length }} - {{ room }}:]
+set content = content[1 + {{ length }} - {{ room }}:]
 where {{ length }} > {{ room }}
+            {%- endif %}
         {%- endcall -%}
+        {%- if settings['chat'] -%}
+            {%- do relama.check_chat(job, settings) -%}
+            {%- do relama.check_token_ids(job) -%}
+        {%- endif -%}
     {%- endif -%}
     {%- set counting -%}
 select

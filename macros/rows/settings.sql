@@ -23,7 +23,7 @@ from {{ relama.grammar_relation(settings['grammar']) }}
     {{ return(settings) }}
 {%- endmacro %}
 
-{# The settings of how a prompt is put: chat, system, parse_special, on_overflow. #}
+{# The settings of how a prompt is put: chat, system, parse_special, on_overflow, template_date. #}
 {% macro prompt_settings(chat) -%}
     {%- set system = relama.setting('system', none) -%}
     {%- if system is not none and system is not string -%}
@@ -34,6 +34,9 @@ from {{ relama.grammar_relation(settings['grammar']) }}
         {%- do relama.bad_setting('on_overflow', on_overflow, "'error' or 'truncate'") -%}
     {%- endif -%}
     {%- set chat = relama.flag_setting('chat', chat) -%}
+    {%- if chat and not relama.has_chat() -%}
+        {%- do relama.bad_setting('chat', chat, 'false: the language model has no chat template') -%}
+    {%- endif -%}
     {%- if system and not chat -%}
         {%- do relama.bad_setting('system', system, 'absent where chat is false') -%}
     {%- endif -%}
@@ -42,7 +45,17 @@ from {{ relama.grammar_relation(settings['grammar']) }}
         'system': system or none,
         'parse_special': relama.flag_setting('parse_special', false),
         'on_overflow': on_overflow,
+        'template_date': relama.template_date(),
     }) }}
+{%- endmacro %}
+
+{# The day that a chat template takes for today, YYYY-MM-DD; none is today. #}
+{% macro template_date() -%}
+    {%- set date = relama.setting('template_date', none) -%}
+    {%- if date is not none and not modules.re.match('^[0-9]{4}-[0-9]{2}-[0-9]{2}$', date | string) -%}
+        {%- do relama.bad_setting('template_date', date | string, "a day as '2026-11-26'") -%}
+    {%- endif -%}
+    {{ return(date | string if date is not none else none) }}
 {%- endmacro %}
 
 {% macro has_chat() -%}
@@ -56,23 +69,4 @@ from {{ relama.grammar_relation(settings['grammar']) }}
         'max_batch_tokens': relama.number_setting('max_batch_tokens', 512, 1),
         'share_prefix': relama.flag_setting('share_prefix', true),
     }) }}
-{%- endmacro %}
-
-{#
-    Tokenizes the prompts of `request` into `prompted_request`. Prompts that are too long
-    are left out; what to say of them is returned, or none.
-#}
-{% macro open_prompts(job, settings, room=none, has_target=false) -%}
-    {%- set language_model = job['language_model'] -%}
-    {%- call relama.run() -%}
-create temporary table prompted_request as
-{{ relama.prompted_requests(
-    language_model, settings['chat'], settings['system'], settings['parse_special'], has_target
-) }}
-    {%- endcall -%}
-    {{ return(relama.overflowing(
-        language_model,
-        room or language_model['max_position_embeddings'],
-        settings['on_overflow']
-    )) }}
 {%- endmacro %}

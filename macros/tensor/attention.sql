@@ -54,7 +54,7 @@
 {% macro duckdb__attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
 ) -%}
-    {%- set decode = var('decode', false) -%}
+    {%- set decode = var('relama_decode', false) -%}
     {%- set scale = relama.real(1 / head_dim ** 0.5) -%}
     {%- set score = relama.inner_product('key', 'q.vector') ~ ' * ' ~ scale -%}
     {%- set place = '(i // ' ~ head_dim ~ ') * page_count + p' -%}

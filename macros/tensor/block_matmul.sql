@@ -24,7 +24,7 @@
 {%- endmacro %}
 
 {% macro duckdb__block_matmul(hidden, weight, blocks, storage, bias, residual) -%}
-    {%- if storage == 'int8' and not var('decode', false) -%}
+    {%- if storage == 'int8' and not var('relama_decode', false) -%}
 {{ relama.block_matmul_pairs(hidden, weight, blocks, bias, residual) }}
     {%- elif blocks == 1 -%}
 with x as (

@@ -20,7 +20,7 @@
     for it, and there is nothing to tell apart. A hash join would cost 200 us.
 #}
 {% macro duckdb__same(left, right, columns) -%}
-    {%- if var('decode', false) -%}
+    {%- if var('relama_decode', false) -%}
         true
     {%- else -%}
         {{ relama.default__same(left, right, columns) }}

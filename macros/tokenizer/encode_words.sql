@@ -1,24 +1,31 @@
 {#
-    The token ids of a list of words, see `text_words`. An expression of type integer[].
+    The token ids of a list of words and added tokens, see `text_words`. An expression of
+    type integer[].
 
     A token is written as one character, see `token_symbol`, so that a word is a text
     and merging is `replace`. In each round the best-ranked pair of each word is
     merged wherever it stands, from the left; words without a pair drop out.
 #}
-{% macro encode_words(words) -%}
-    {%- set merges = relama.tokenizer_table('merges') -%}
+{% macro encode_words(words, model=none) -%}
+    {%- set merges = relama.tokenizer_table('merges', model) -%}
 (
     with recursive words as (
 
         select
-            unnest({{ words }}) as word,
-            generate_subscripts({{ words }}, 1) as place
+            piece.word,
+            piece.token_id,
+            place
+        from (
+            select
+                unnest({{ words }}) as piece,
+                generate_subscripts({{ words }}, 1) as place
+        ) as taken_apart
 
     ),
 
     spelled as (
 
-        {{ relama.spelled_words('words') | indent(8) }}
+        {{ relama.spelled_words('words', model) | indent(8) }}
 
     ),
 
@@ -75,10 +82,16 @@
 
     select
         list_transform(
-            flatten(list(regexp_extract_all(e.symbols, '(?s).') order by w.place)),
+            flatten(list(
+                regexp_extract_all(
+                    coalesce(e.symbols, {{ relama.token_symbol('w.token_id') }}), '(?s).'
+                )
+                order by w.place
+            )),
             lambda symbol: {{ relama.symbol_token('symbol') | indent(12) }}
         ) as token_ids
     from words as w
-    inner join encoded as e on w.word = e.word
+    left join encoded as e on w.word = e.word
+    where e.word is not null or w.token_id is not null
 )
 {%- endmacro %}

@@ -4,10 +4,10 @@
 
     words  relation with a column word
 #}
-{% macro spelled_words(words) -%}
+{% macro spelled_words(words, model=none) -%}
     {#- dbt learns what a model depends on before it knows the settings. -#}
-    {%- set vocabulary = relama.tokenizer_table('vocabulary') -%}
-    {%- set settings = relama.tokenizer_settings() or {} -%}
+    {%- set vocabulary = relama.tokenizer_table('vocabulary', model) -%}
+    {%- set settings = relama.tokenizer_settings(model) or {} -%}
     {%- set whole_words = settings.get('whole_words') -%}
     {%- set unknown = settings.get('unknown') -%}
     {%- set is_bytes = settings.get('alphabet') == 'bytes' -%}
@@ -26,6 +26,7 @@ with letters as (
             regexp_extract_all(word, '(?s).') as letters
             {%- endif %}
         from {{ words }}
+        where word is not null
         group by word
     ) as taken_apart
 
@@ -37,7 +38,7 @@ whole as (
     select
         w.word,
         {{ relama.token_symbol('v.token_id') }} as symbols
-    from (select distinct word from {{ words }}) as w
+    from (select distinct word from {{ words }} where word is not null) as w
     inner join {{ vocabulary }} as v
         on encode(w.word) = v.bytes and not v.is_added
 
@@ -63,7 +64,7 @@ spelled as (
         a.symbol
         {%- endif %}
     from letters as l
-    left join {{ relama.tokenizer_table('alphabet') }} as a on l.letter = a.letter
+    left join {{ relama.tokenizer_table('alphabet', model) }} as a on l.letter = a.letter
     {%- if whole_words %}
     where l.word not in (select word from whole)
     {%- endif %}

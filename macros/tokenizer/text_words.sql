@@ -1,14 +1,32 @@
 {#
     The words of a text, normalised and split as the tokenizer does before it merges:
-    an expression, a list of texts that joined are the normalised text.
+    an expression, a list of (word, token_id), of which one is NULL. `token_id` is an
+    added token.
 
-    text  an expression of type text
+    text  a column of type text
+    parse_special, guard, model  see `tokenize`
 #}
-{% macro text_words(text) -%}
-    {%- set settings = relama.tokenizer_settings() or {'normalize': [], 'split': []} -%}
-    {%- set so_far = namespace(
-        words='[' ~ relama.normalized_text(text, settings['normalize']) ~ ']'
-    ) -%}
+{% macro text_words(text, parse_special=false, guard=none, model=none) -%}
+    {%- set settings = relama.tokenizer_settings(model) or {'normalize': [], 'split': []} -%}
+    {%- set words -%}
+list_transform(
+    {{ relama.split_words(
+        '[' ~ relama.normalized_text(text, settings['normalize']) ~ ']', settings
+    ) | indent(4) }},
+    lambda word: {'word': word, 'token_id': cast(null as integer)}
+)
+    {%- endset -%}
+    {%- set passes = relama.added_token_passes(settings, parse_special) -%}
+    {%- if not passes -%}
+        {{- words -}}
+    {%- else -%}
+        {{- relama.words_and_added_tokens(text, settings, passes, guard) -}}
+    {%- endif -%}
+{%- endmacro %}
+
+{# Each of a list of texts split by the tokenizer's steps: a list of words. #}
+{% macro split_words(texts, settings) -%}
+    {%- set so_far = namespace(words=texts) -%}
     {%- for step in settings['split'] -%}
         {%- set words -%}
 flatten(list_transform(

@@ -5,13 +5,17 @@
 
         select {{ relama.tokenize('body') }} as token_ids from {{ ref('tickets') }}
 
-    column  an expression of type text
+    column         an expression of type text
+    parse_special  whether the special tokens that the text spells are recognised
+    guard          a character; a special token within whose spelling it stands is text.
+                   It is taken out of the text, which should have no other use for it.
+    model          the package of the language model, where there are several
 #}
-{% macro tokenize(column) -%}
-    {{ return(adapter.dispatch('tokenize', 'relama')(column)) }}
+{% macro tokenize(column, parse_special=false, guard=none, model=none) -%}
+    {{ return(adapter.dispatch('tokenize', 'relama')(column, parse_special, guard, model)) }}
 {%- endmacro %}
 
-{% macro default__tokenize(column) -%}
+{% macro default__tokenize(column, parse_special=false, guard=none, model=none) -%}
     {%- do exceptions.raise_compiler_error(
         'tokenize: relama has no tokenizer for ' ~ target.type ~ ' yet.'
     ) -%}
@@ -20,21 +24,27 @@
 {#
     Words are encoded some hundreds at a time: DuckDB keeps what a subquery reads from
     outside beside each of its rows, and compares it, which must not be a long text.
+    What has a name here is named `relama__`: a column of the caller's that had the same
+    name would be hidden.
 #}
-{% macro duckdb__tokenize(column) -%}
+{% macro duckdb__tokenize(column, parse_special=false, guard=none, model=none) -%}
+    {%- set words = relama.text_words('relama__text', parse_special, guard, model) -%}
 (
     select
         case
-            when {{ column }} is not null
-                then coalesce(flatten(list(encoded.token_ids order by encoded.place)), [])
-        end as token_ids
+            when count(relama__place) > 0
+                then flatten(list(relama__token_ids order by relama__place))
+        end as relama__token_ids
     from (
         select
-            chunks.place,
-            {{ relama.encode_words('chunks.words') | indent(12) }} as token_ids
+            relama__place,
+            coalesce(
+                {{ relama.encode_words('relama__words', model) | indent(16) }},
+                []
+            ) as relama__token_ids
         from (
-            {{ relama.list_chunks(relama.text_words(column), 'words') | indent(12) }}
-        ) as chunks
-    ) as encoded
+            {{ relama.list_chunks(words, column) | indent(12) }}
+        ) as relama__chunk
+    ) as relama__encoded
 )
 {%- endmacro %}

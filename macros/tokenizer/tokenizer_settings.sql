@@ -2,11 +2,11 @@
     How the model's tokenizer works, which the project's model `vocabulary` bears as
     `meta`; none while dbt parses.
 #}
-{% macro tokenizer_settings() -%}
+{% macro tokenizer_settings(model=none) -%}
     {%- if not execute -%}
         {{ return(none) }}
     {%- endif -%}
-    {%- set package = relama.language_model().package if relama.is_answering() -%}
+    {%- set package = model or (relama.language_model().package if relama.is_answering()) -%}
     {%- set found = [] -%}
     {%- for node in graph.get('nodes', {}).values() -%}
         {%- if
@@ -33,7 +33,10 @@
     A table of the tokenizer: `vocabulary`, `merges` or `alphabet`. A materialization may
     not call `ref`; it finds the table in the package of its language model.
 #}
-{% macro tokenizer_table(name) -%}
+{% macro tokenizer_table(name, model=none) -%}
+    {%- if model -%}
+        {{ return(ref(model, name)) }}
+    {%- endif -%}
     {%- if relama.is_answering() -%}
         {{ return(relama.package_relation(relama.language_model().package, name)) }}
     {%- endif -%}

@@ -20,4 +20,4 @@ select
     count(*) as caches
 from cached
 group by sequence_id, position
-having count(*) <> {{ var('num_hidden_layers') }}
+having count(*) <> {{ var('relama_num_hidden_layers') }}

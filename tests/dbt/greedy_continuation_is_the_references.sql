@@ -38,7 +38,7 @@ same_prompt as (
     where is_prompt
     group by sequence_id
     having
-        count(*) = {{ var('prompt_token_ids') | length }}
+        count(*) = {{ var('relama_prompt_token_ids') | length }}
         and min(case when token_id = expected then 1 else 0 end) = 1
 
 )

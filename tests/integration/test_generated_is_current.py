@@ -85,7 +85,7 @@ def test_a_change_is_found_named_and_mended(
 
 def test_settings_written_by_hand_agree_with_the_templates() -> None:
     project = yaml.safe_load((ROOT / "dbt_project.yml").read_text())
-    assert project["vars"]["prompt_token_ids"] == list(PROMPT)
+    assert project["vars"]["relama_prompt_token_ids"] == list(PROMPT)
     hand_written = yaml.safe_load((ROOT / "profiles.yml").read_text())["relama"]["outputs"]["dev"]
     rendered = render(
         "profiles.yml",

@@ -122,7 +122,7 @@ def sql(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         f"default__{name}": f"relama.default__{name}({arguments})"
         for name, arguments in DEFAULT_CALLS.items()
     }
-    decode = rendered(directory, BOTH_TEXTS, "{decode: true}")
+    decode = rendered(directory, BOTH_TEXTS, "{relama_decode: true}")
     return rendered(directory, CALLS | BOTH_TEXTS | defaults, "{}") | {
         f"{name}_decode": text for name, text in decode.items()
     }

@@ -66,9 +66,11 @@ def test_the_process_keeps_under_its_limit(
 def test_the_limit_of_the_projects_variables_holds(smollm2_project: Project) -> None:
     settings = smollm2_project.directory / "dbt_project.yml"
     before = settings.read_text()
-    assert "  memory_limit: null\n" in before
+    assert "  relama_memory_limit: null\n" in before
     try:
-        settings.write_text(before.replace("memory_limit: null", "memory_limit: 100MB"))
+        settings.write_text(
+            before.replace("relama_memory_limit: null", "relama_memory_limit: 100MB")
+        )
         command = [sys.executable, "-m", "generator.cli", "plan", str(smollm2_project.directory)]
         run = subprocess.run(command, capture_output=True, text=True)
     finally:

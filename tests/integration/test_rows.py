@@ -415,6 +415,10 @@ def test_rows_that_ask_nothing_have_no_answer(desk: UserProject) -> None:
     desk.model("chatted", "materialized='relama_completions', max_tokens=3", query.format(0))
     desk.model("vectors", "materialized='relama_embed'", query.format(0))
     desk.model("nothing", "materialized='relama_classify', labels=['a', 'b']", query.format("id"))
+    desk.model("labelled", "materialized='relama_classify', labels=['a', 'b']", query.format(0))
+    desk.model(
+        "spaces", "materialized='relama_completions', max_tokens=2", "select '   ' as prompt"
+    )
     desk.model(
         "scored",
         "materialized='relama_score'",
@@ -422,10 +426,22 @@ def test_rows_that_ask_nothing_have_no_answer(desk: UserProject) -> None:
             "*,", "id, prompt,"
         ),
     )
-    answered = desk.build("answers", "chatted", "vectors", "nothing", "scored")
-    assert answered == {"answers": 2, "chatted": 3, "vectors": 2, "nothing": 0, "scored": 1}
-    assert "answers: 2 of 4 rows ask nothing" in desk.output
-    assert "chatted: 1 of 4 rows ask nothing" in desk.output
+    assert desk.build("+scored", "answers", "vectors", "nothing", "labelled", "spaces") == {
+        "answers": 2,
+        "chatted": 2,
+        "labelled": 2,
+        "nothing": 0,
+        "scored": 1,
+        "spaces": 1,
+        "vectors": 2,
+    }
+    for model in ("answers", "chatted", "labelled", "vectors"):
+        assert f"{model}: 2 of 4 rows ask nothing" in desk.output
+    assert "scored: 3 of 4 rows ask nothing" in desk.output
+    for model, answer in (("chatted", "completion"), ("labelled", "label")):
+        assert desk.rows(
+            f"select id, relama_hash from {model} where {answer} is null order by id"
+        ) == [(2, None), (3, None)]
     assert desk.rows("select id from answers where completion is null order by id") == [(2,), (3,)]
     assert desk.rows("select id from vectors where embedding is null order by id") == [(2,), (3,)]
     assert desk.rows("select count(*) from nothing") == [(0,)]

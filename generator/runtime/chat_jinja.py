@@ -1,0 +1,198 @@
+"""Chat templates as transformers renders them, and the prompts of a table rendered by them.
+
+The environment is that of `_compile_jinja_template` in transformers'
+`utils/chat_template_utils.py`: the same sandbox, extensions, filters and variables. A
+message is a value of the template, never part of its source.
+
+A session imports this module. A dbt project cannot, where relama is not installed: there
+its text, in the macro `chat_jinja`, runs as a Python job of dbt-duckdb's. So it needs
+nothing but jinja2, which dbt has.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NoReturn
+
+from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+Messages = Sequence[Mapping[str, str]]
+
+#: Prompts that are rendered before they are stored: bounds the memory of their texts.
+CHUNK = 10_000
+
+
+class RefusedError(TemplateError):
+    """Raised by a template through `raise_exception`."""
+
+
+class _GenerationBlock(Extension):
+    """`{% generation %}`, which marks the assistant's words for training, prints its body."""
+
+    tags = {"generation"}  # noqa: RUF012 (declared without ClassVar in jinja2)
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def compile_template(source: str, strftime_now: Callable[[str], str]) -> Template:
+    """The template of Jinja source. Raises `TemplateSyntaxError`."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationBlock, loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = strftime_now
+    return environment.from_string(source)
+
+
+def render(
+    template: Template,
+    messages: Messages,
+    special_tokens: Mapping[str, str],
+    add_generation_prompt: bool = True,
+) -> str:
+    """The prompt that a template makes of `messages`, each with `role` and `content`."""
+    return template.render(
+        messages=messages,
+        tools=None,
+        documents=None,
+        add_generation_prompt=add_generation_prompt,
+        **special_tokens,
+    )
+
+
+def failure(error: Exception) -> str:
+    """What went wrong when a template was compiled or rendered, in one sentence without a stop."""
+    if isinstance(error, RefusedError):
+        return f"the model's chat template refuses these messages: {error}"
+    if isinstance(error, TemplateSyntaxError):
+        return f"the model's chat template is not valid Jinja, line {error.lineno}: {error.message}"
+    return (
+        "the model's chat template fails on these messages: "
+        f"{type(error).__name__}: {str(error) or 'no reason given'}"
+    )
+
+
+def guarded(text: str, tokens: Sequence[str], guard: str | None) -> str:
+    """`text` with `guard` after the first character of every token that it spells.
+
+    So the tokenizer does not recognise them, and what the text says stays text. The macro
+    `tokenize` takes the guards out where it has looked for tokens.
+    """
+    if not any(first in text for first in {token[0] for token in tokens}):
+        return text
+    spelled = "|".join(map(re.escape, tokens))
+    return re.sub(f"(?s)(?=(?:{spelled}))(.)", lambda match: f"{match[1]}{guard}", text)
+
+
+def render_prompts(connection: Any, settings: Mapping[str, Any]) -> None:
+    """Renders the table `chat_prompt` (prompt) into `chat_text`.
+
+    `chat_text` is (prompt, body, is_dated, error): the rendered text, whether it holds the date,
+    or what went wrong.
+
+    Args:
+        connection: DuckDB's.
+        settings: `template`, `special_tokens` (the template's variables), `system` (the
+            system message, or None), `date` (YYYY-MM-DD, or None for today), `guarded` (tokens
+            that a message spells as text only) and `guard`, see the function.
+    """
+    prompts = [prompt for (prompt,) in connection.execute("from chat_prompt").fetchall()]
+    date = settings["date"]
+    now = datetime.fromisoformat(date) if date else datetime.now()
+    for first in range(0, len(prompts), CHUNK):
+        rendered = _rendered(prompts[first : first + CHUNK], settings, now)
+        # As hexadecimal digits: a list of Python's texts takes DuckDB sixty times as long.
+        rows = [",".join(text.encode().hex() for text in row) for row in rendered]
+        connection.execute(
+            "insert into chat_text select decode(unhex(row[1])), decode(unhex(row[2])), "
+            "row[3] <> '', nullif(decode(unhex(row[4])), '') "
+            "from (select string_split(unnest(string_split(?, ';')), ',') as row)",
+            [";".join(rows)],
+        )
+    connection.execute("delete from chat_prompt")
+
+
+def decoded_settings(text: str) -> Any:
+    """A value of JSON whose texts are in hexadecimal digits, as `utf8:C3A9`."""
+
+    def decoded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: decoded(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [decoded(item) for item in value]
+        return value and bytes.fromhex(value.removeprefix("utf8:")).decode()
+
+    return decoded(json.loads(text))
+
+
+def render_shortened(connection: Any, settings: Mapping[str, Any]) -> None:
+    """Renders ever shorter prompts until all of them fit.
+
+    Args:
+        connection: DuckDB's.
+        settings: as of `render_prompts`, and lists of statements: `shorten` fills
+            `chat_prompt`, `measure` takes what fits out of `long_prompt`.
+    """
+    while connection.execute("select count(*) from long_prompt").fetchone()[0]:
+        for statement in settings["shorten"]:
+            connection.execute(statement)
+        render_prompts(connection, settings)
+        for statement in settings["measure"]:
+            connection.execute(statement)
+
+
+def _rendered(
+    prompts: Sequence[str], settings: Mapping[str, Any], now: datetime
+) -> list[tuple[str, str, str, str]]:
+    """(prompt, body, is_dated, error) of each prompt, in the order of `chat_text`."""
+    asked: list[str] = []
+
+    def strftime_now(pattern: str) -> str:
+        asked.append(pattern)
+        return now.strftime(pattern)
+
+    try:
+        template = compile_template(settings["template"], strftime_now)
+    except Exception as error:  # a template is a program of the checkpoint's: anything may fail
+        return [(prompt, "", "", failure(error)) for prompt in prompts]
+    system = settings["system"]
+    rows = []
+    for prompt in prompts:
+        asked.clear()
+        contents = [("user", prompt)] if system is None else [("system", system), ("user", prompt)]
+        try:
+            messages = [
+                {"role": role, "content": guarded(text, settings["guarded"], settings["guard"])}
+                for role, text in contents
+            ]
+            body = render(template, messages, settings["special_tokens"])
+            rows.append((prompt, body, "x" if asked else "", ""))
+        except Exception as error:
+            rows.append((prompt, "", "", failure(error)))
+    return rows
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """JSON without jinja2's HTML escapes."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise RefusedError(message)

@@ -1,0 +1,173 @@
+{#
+    The chat template around a prompt. A template is a program of the checkpoint's, so it is
+    run, not imitated: a Python job of dbt-duckdb's renders the prompts of the temporary table
+    `chat_prompt` into
+
+        chat_text  (prompt, body, is_dated, error): the rendered text; whether it holds the
+                   date; or what went wrong
+
+    dbt takes a Python job from a materialization only, and not from a macro that it calls:
+
+        {% call statement('chat', language='python') %}{{ relama.render_chat(...) }}{% endcall %}
+#}
+{% macro render_chat(job, settings) -%}
+    {{ return(relama.chat_job(job, settings, 'render_prompts', {})) }}
+{%- endmacro %}
+
+{# Fills `chat_prompt` from `asked_row`, and chooses the guard of special tokens. #}
+{% macro open_chat(job, settings) -%}
+    {%- call relama.run() -%}
+create temporary table chat_prompt as
+select distinct cast(prompt as varchar) as prompt
+from asked_row
+where cast(prompt as varchar) <> '';
+create temporary table chat_text (
+    prompt varchar, body varchar, is_dated boolean, error varchar
+)
+    {%- endcall -%}
+    {%- do job.update({'guard': none if settings['parse_special'] else relama.chat_guard(settings)}) -%}
+{%- endmacro %}
+
+{#
+    A character that no prompt has, to keep what a prompt says from being read as a special
+    token, see `tokenize`: one of Unicode's noncharacters.
+#}
+{% macro chat_guard(settings) -%}
+    {%- for code in range(64976, 65008) -%}
+        {%- set guard = '%c' | format(code) -%}
+        {%- if
+            guard not in (settings['system'] or '')
+            and not relama.value(
+                'select count(*) from chat_prompt where contains(prompt, chr(' ~ code ~ '))'
+            )
+        -%}
+            {{ return(guard) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- do exceptions.raise_compiler_error(
+        model.name ~ ': the prompts have all 32 noncharacters from U+FDD0 to U+FDEF, of which '
+        ~ 'one is needed to tell their text from special tokens; set parse_special=true.'
+    ) -%}
+{%- endmacro %}
+
+{#
+    Renders the prompts of `long_prompt` shorter, until all fit, into `shortened_prompt`. The
+    beginning of a prompt goes, whole tokens of the prompt's own; the template stays.
+#}
+{% macro shorten_chat(job, settings) -%}
+    {%- set dropped = relama.detokenize('own_ids[:cut]') -%}
+    {%- set shorten = [] -%}
+    {%- do shorten.append(
+        'create or replace temporary table shortening as select *, case'
+        ~ " when cut >= len(own_ids) then ''"
+        ~ ' when starts_with(prompt, dropped) then substr(prompt, length(dropped) + 1)'
+        ~ ' else right(prompt, length(prompt) * (len(own_ids) - cut) // len(own_ids))'
+        ~ ' end as shorter from (select *, ' ~ dropped ~ ' as dropped from long_prompt)'
+    ) -%}
+    {%- do shorten.append(
+        'insert into chat_prompt select distinct shorter from shortening'
+        ~ ' where shorter not in (select prompt from chat_text)'
+    ) -%}
+    {%- set measure = [] -%}
+    {%- do measure.append(
+        'create or replace temporary table measured as select s.*, '
+        ~ relama.chat_token_ids(job, 'c.body') ~ ' as token_ids'
+        ~ ' from shortening as s inner join chat_text as c on s.shorter = c.prompt'
+    ) -%}
+    {%- do measure.append(
+        'insert into shortened_prompt select relama_hash, token_ids from measured'
+        ~ " where len(token_ids) <= room or shorter = ''"
+    ) -%}
+    {%- do measure.append(
+        'create or replace temporary table long_prompt as'
+        ~ ' select relama_hash, prompt, own_ids, room, cut + len(token_ids) - room as cut'
+        ~ " from measured where len(token_ids) > room and shorter <> ''"
+    ) -%}
+    {{ return(relama.chat_job(
+        job, settings, 'render_shortened', {'shorten': shorten, 'measure': measure}
+    )) }}
+{%- endmacro %}
+
+{# The tokens of a rendered text of `chat_text` as c. An expression of type integer[]. #}
+{% macro chat_token_ids(job, body) -%}
+    {{ return(relama.tokenize(body, parse_special=true, guard=job['guard'])) }}
+{%- endmacro %}
+
+{#
+    The Python of a job: the module `chat_jinja`, and what dbt-duckdb calls. All texts are in
+    hexadecimal digits, so that none becomes part of the program.
+
+    function    of the module, which takes a connection and settings
+    statements  mapping of names to lists of SQL statements for it
+#}
+{% macro chat_job(job, settings, function, statements) -%}
+    {%- set chat = job['language_model']['chat'] -%}
+    {%- set given = {
+        'template': chat['template'],
+        'special_tokens': chat['special_tokens'],
+        'system': relama.encoded(settings['system']) if settings['system'] is not none else none,
+        'date': relama.encoded(settings['template_date']) if settings['template_date'] else none,
+        'guard': relama.encoded(job['guard']) if job['guard'] else none,
+        'guarded': [],
+    } -%}
+    {%- for token in relama.tokenizer_settings()['added'] -%}
+        {%- if token['special'] and job['guard'] -%}
+            {%- do given['guarded'].append(token['content']) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- for name in statements -%}
+        {%- set encoded = [] -%}
+        {%- for statement in statements[name] -%}
+            {%- do encoded.append(relama.encoded(statement)) -%}
+        {%- endfor -%}
+        {%- do given.update({name: encoded}) -%}
+    {%- endfor -%}
+{{ relama.chat_jinja() }}
+
+
+def model(dbt, con):
+    {{ function }}(con, decoded_settings('{{ given | tojson }}'))
+    return con.sql("select 1")
+
+
+class dbtObj:
+    def __init__(self, load_df_function):
+        pass
+
+
+def materialize(df, con):
+    pass
+{%- endmacro %}
+
+{# A text in hexadecimal digits, as the model's `meta` has texts. #}
+{% macro encoded(text) -%}
+    {{ return('utf8:' ~ text.encode('utf-8').hex()) }}
+{%- endmacro %}
+
+{# A text of the model's `meta`, which has it in hexadecimal digits. An expression. #}
+{% macro encoded_text(text) -%}
+    decode(unhex('{{ text[5:] }}'))
+{%- endmacro %}
+
+{#
+    Fails where a prompt could not be rendered; warns where the answers depend on today's date.
+    Nothing has been computed by then.
+#}
+{% macro check_chat(job, settings) -%}
+    {%- set failed = relama.rows('select error, prompt from chat_text where error is not null limit 1') -%}
+    {%- if failed | length -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ': ' ~ failed[0][0] ~ ' (the prompt begins '
+            ~ (failed[0][1][:40] | tojson) ~ '); '
+            ~ ('put the system message into the prompt, or ' if settings['system'] else '')
+            ~ 'set chat=false.'
+        ) -%}
+    {%- endif -%}
+    {%- if not settings['template_date'] and relama.value('select bool_or(is_dated) from chat_text') -%}
+        {%- do exceptions.warn(
+            model.name ~ ": the chat template holds today's date, so rows are answered again on "
+            ~ "another day; config(template_date='" ~ modules.datetime.date.today()
+            ~ "') pins it."
+        ) -%}
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,74 @@
+"""The prompts of a table, rendered: guards, dates, errors, and texts that arrive as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import pytest
+
+from generator.runtime.chat_jinja import decoded_settings, guarded, render_prompts
+
+TEMPLATE = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+DATED = "{% if 'when' in messages[-1].content %}{{ strftime_now('%d %b %Y') }}{% endif %}ask"
+
+
+def rendered(prompts: list[str], **settings: Any) -> list[tuple[Any, ...]]:
+    """The rows of `chat_text`, in the order of the prompts."""
+    connection = duckdb.connect()
+    connection.execute("create table chat_prompt (prompt varchar)")
+    connection.execute(
+        "create table chat_text (prompt varchar, body varchar, is_dated boolean, error varchar)"
+    )
+    for prompt in prompts:
+        connection.execute("insert into chat_prompt values (?)", [prompt])
+    given = {"template": TEMPLATE, "special_tokens": {"bos_token": "<s>"}, "system": None}
+    render_prompts(connection, given | {"guarded": [], "guard": None, "date": None} | settings)
+    assert connection.execute("select count(*) from chat_prompt").fetchall() == [(0,)]
+    rows = {row[0]: row[1:] for row in connection.execute("from chat_text").fetchall()}
+    return [rows[prompt] for prompt in prompts]
+
+
+def test_texts_arrive_as_they_are() -> None:
+    prompts = ["", "a,b;c", "x\x00y\n", "'quoted' \"twice\"", "{{ 1 + 1 }}", "é\U0010ffff\ufffd"]
+    assert [body for body, *_ in rendered(prompts)] == [f"<s>[user]{p}" for p in prompts]
+    (row,) = rendered(["b"], system="a")
+    assert row[0] == "<s>[system]a[user]b"
+
+
+def test_what_a_prompt_spells_is_guarded_and_what_the_template_says_is_not() -> None:
+    tokens = ["<s>", "<s>x", "s>"]
+    prompt, guard = "1 <s>x <s <s>", "\ufdd0"
+    ((body, *_),) = rendered([prompt], guarded=tokens, guard=guard)
+    assert body.startswith("<s>[user]")
+    assert not any(token in body.removeprefix("<s>") for token in tokens)
+    assert body.replace(guard, "") == f"<s>[user]{prompt}"
+    assert guarded("aaa", ["aa"], "|") == "a|a|a"
+    assert guarded("nothing", ["<s>"], "|") == "nothing"
+
+
+def test_only_a_text_that_holds_the_date_is_dated() -> None:
+    rows = rendered(["when?", "why?"], template=DATED, date="2026-03-01")
+    assert [(body, dated) for body, dated, _ in rows] == [
+        ("01 Mar 2026ask", True),
+        ("ask", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        ("{{ raise_exception('no ' + messages[0].content) }}", "refuses these messages: no a"),
+        ("{% if %}", "is not valid Jinja, line 1"),
+        ("{{ messages[7].content.nothing }}", "fails on these messages: UndefinedError"),
+        ("{{ ''.__class__.__mro__ }}", "fails on these messages: SecurityError"),
+    ],
+)
+def test_what_went_wrong_is_kept(template: str, sentence: str) -> None:
+    ((_, _, error),) = rendered(["a"], template=template)
+    assert sentence in error
+
+
+def test_settings_come_in_digits() -> None:
+    text = '{"a": "utf8:c3a9", "b": null, "c": ["utf8:"], "d": {"e": "utf8:757466383a3431"}}'
+    assert decoded_settings(text) == {"a": "é", "b": None, "c": [""], "d": {"e": "utf8:41"}}
