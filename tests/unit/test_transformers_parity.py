@@ -166,7 +166,10 @@ def directories(draw: st.DrawFn) -> dict[str, str]:
         ("tokenizer_config.json", tokenizer_configs),
         ("special_tokens_map.json", special_tokens_maps),
         ("added_tokens.json", added_tokens),
-        ("generation_config.json", st.fixed_dictionaries({}, optional={"eos_token_id": end_tokens})),
+        (
+            "generation_config.json",
+            st.fixed_dictionaries({}, optional={"eos_token_id": end_tokens}),
+        ),
     ):
         if draw(st.booleans()):
             files[name] = draw(fields)
