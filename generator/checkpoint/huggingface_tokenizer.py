@@ -30,6 +30,9 @@ NAMED = (
     "mask_token",
 )
 
+#: Left out where there is a tokenizer.json.
+ADDS = ("add_bos_token", "add_eos_token")
+
 #: Classes that take `tokenizer.json` as it is. (None: the class of model_type `llama`.)
 AS_IT_IS = (None, "PreTrainedTokenizer", "PythonBackend", "TokenizersBackend")
 
@@ -207,21 +210,22 @@ def read_tokenizer_files(
     files.tokenizer_class = _class(files, text, model_config)
     older = "added_tokens_decoder" not in settings
     where = str(directory / "tokenizer_config.json")
-    fields = dict(settings)
+    fields = {key: settings[key] for key in settings if key not in ADDS}
     if not fields.get("extra_special_tokens") and "additional_special_tokens" in fields:
-        fields["extra_special_tokens"] = fields["additional_special_tokens"]
+        fields["extra_special_tokens"] = fields.pop("additional_special_tokens")
     texts = [key for key in fields if _is_specific(key) and isinstance(fields[key], str)]
     specific = {key: fields.pop(key) for key in texts}
     if isinstance(fields.get("extra_special_tokens"), dict):
         specific |= fields.pop("extra_special_tokens")
     if older:
-        place = f"{directory / 'special_tokens_map.json'}"
+        place = str(directory / "special_tokens_map.json")
         specific |= _add_special_tokens_map(fields, special_tokens_map, place)
-    files.named, files.extra = _special_tokens(files, fields, specific, where)
-    if older:
         files.added = dict(_older_added(files, fields, added_tokens))
     else:
         files.added = dict(_added_tokens_decoder(settings["added_tokens_decoder"], where))
+    # The older name counts where the newer is not there, or was taken out.
+    fields.setdefault("extra_special_tokens", fields.get("additional_special_tokens"))
+    files.named, files.extra = _special_tokens(files, fields, specific, where)
     by_content = {token.content: token for token in files.added.values()}
     for key in NAMED:
         if key in files.named and key in fields:
@@ -258,17 +262,16 @@ def _add_special_tokens_map(
     """
     specific: dict[str, Any] = {}
     for key, value in tokens.items():
-        if key == "extra_special_tokens":
-            if isinstance(value, dict):
-                specific = value
-            elif isinstance(value, list):
-                known = fields.get(key) or []
-                new = [_token(t, where, special=True) for t in value]
-                fields[key] = [*known, *(token for token in new if token not in known)]
-        elif key == "additional_special_tokens":
-            fields.setdefault("extra_special_tokens", value)
-        else:
+        if key == "extra_special_tokens" and isinstance(value, list):
+            known = fields.get(key) or []
+            new = [_token(token, where, special=True) for token in value]
+            fields[key] = [*known, *(token for token in new if token not in known)]
+        elif key == "extra_special_tokens" and isinstance(value, dict):
+            specific = value
+        elif key in NAMED or _is_specific(key):
             fields[key] = None if value is None else _token(value, f"{where}: {key}", special=True)
+        elif key == "additional_special_tokens":
+            fields[key] = value
     return specific
 
 
