@@ -220,13 +220,14 @@ def read_tokenizer_files(
     if older:
         place = str(directory / "special_tokens_map.json")
         specific |= _add_special_tokens_map(fields, special_tokens_map, place)
-        files.added = dict(_older_added(files, fields, added_tokens))
+        added = list(_older_added(files, fields, added_tokens))
     else:
-        files.added = dict(_added_tokens_decoder(settings["added_tokens_decoder"], where))
+        added = list(_added_tokens_decoder(settings["added_tokens_decoder"], where))
+    files.added = dict(added)
     # The older name counts where the newer is not there, or was taken out.
     fields.setdefault("extra_special_tokens", fields.get("additional_special_tokens"))
     files.named, files.extra = _special_tokens(files, fields, specific, where)
-    by_content = {token.content: token for token in files.added.values()}
+    by_content = {token.content: token for _, token in added}
     for key in NAMED:
         if key in files.named and key in fields:
             token = files.named[key]
