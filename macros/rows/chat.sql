@@ -55,7 +55,8 @@ create temporary table chat_text (
     beginning of a prompt goes, whole tokens of the prompt's own; the template stays.
 #}
 {% macro shorten_chat(job, settings) -%}
-    {%- set dropped = relama.detokenize('own_ids[:cut]') -%}
+    {#- Bytes that are no character yet, U+FFFD, are not dropped. -#}
+    {%- set dropped = 'rtrim(' ~ relama.detokenize('own_ids[:cut]') ~ ', chr(65533))' -%}
     {%- set shorten = [] -%}
     {%- do shorten.append(
         'create or replace temporary table shortening as select *, case'

@@ -1,0 +1,349 @@
+"""The tokens that rows read, beside those of a session: templates that people have, odd prompts."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+
+from generator.checkpoint import open_checkpoint
+from generator.project.manifest import load_project
+from generator.project.writer import write_project
+from generator.runtime.tokenizer import ProjectTokenizer
+from tests.fixtures.make_tiny_llama import write_tiny_llama
+from tests.user_project import UserProject
+
+#: Stops where the product would begin to compute: the table holds the tokens of each prompt.
+PROMPT_IDS = """
+{% materialization relama_completions, default %}
+    {%- set settings = relama.completion_settings() -%}
+    {%- set job = relama.ask_rows(['prompt'], {'completion': 'varchar'}, settings) -%}
+    {%- if settings['chat'] -%}
+        {%- call statement('chat', language='python') -%}
+{{ relama.render_chat(job, settings) }}
+        {%- endcall -%}
+    {%- endif -%}
+    {%- do relama.open_rows(job, settings) -%}
+    {%- do relama.tokenize_prompts(job, settings) -%}
+    {%- set room = job['language_model']['max_position_embeddings'] -%}
+    {%- if relama.must_shorten(job, settings, room) -%}
+        {%- call statement('shorten', language='python') -%}
+{{ relama.shorten_chat(job, settings) }}
+        {%- endcall -%}
+    {%- endif -%}
+    {%- do relama.overflowing(job, settings, room) -%}
+    {%- call statement('main', auto_begin=false) -%}
+create or replace table {{ this }} as
+select a.id, head || content || tail as token_ids
+from asked_row as a
+left join prompted_request as p
+    on p.relama_hash = (select i.relama_hash from input_row as i where i.id = a.id)
+    {%- endcall -%}
+    {{ return({'relations': [this]}) }}
+{% endmaterialization %}
+"""
+
+LLAMA2 = (
+    "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}"
+    "{% set system_message = messages[0]['content'] %}{% else %}"
+    "{% set loop_messages = messages %}{% set system_message = false %}{% endif %}"
+    "{% for message in loop_messages %}"
+    "{% if loop.index0 == 0 and system_message != false %}"
+    "{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}"
+    "{% else %}{% set content = message['content'] %}{% endif %}"
+    "{% if message['role'] == 'user' %}"
+    "{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% endif %}{% endfor %}"
+)
+#: Templates as checkpoints have them, by what is odd about each.
+TEMPLATES = {
+    "llama2": LLAMA2,
+    "phi3": (
+        "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+    ),
+    "chatml": (
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
+        "{% endfor %}{{ '<|im_start|>assistant\n' }}"
+    ),
+    "llama3": (
+        "{{ bos_token }}<|user|>\nToday is {{ strftime_now('%d %b %Y') }}.\n\n"
+        "{% for m in messages %}{{ m.role }}: {{ m.content | trim }}<|end|>{% endfor %}"
+    ),
+    "vicuna": (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ m.content + '\n\n' }}"
+        "{% else %}{{ 'USER: ' + m.content + '\nASSISTANT:' }}{% endif %}{% endfor %}"
+    ),
+    "program": (
+        "{% set m = messages[-1] %}{% if m.content is string and m.content.startswith(' ') %}"
+        "<|user|>{% endif %}{{ m.content | upper }}{{ m.content | length }}"
+        "{{ m.content.rstrip() | tojson }}{{ m.content.lstrip('\n') }}{{ m.content.split('a')[0] }}"
+    ),
+}
+CONTEXT = 256
+SYSTEM = " Be\u00a0kind. "
+
+
+def checkpoint(directory: Path, template: str) -> Path:
+    """A tiny model with a byte-level tokenizer, added tokens of every kind, and a template."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate(["<unk>", "<s>", "</s>", *letters])}
+    merges = [("Ġ", "a"), ("a", "b"), ("ab", "ab"), ("l", "o"), ("Ċ", "Ċ"), ("Ġ", "Ġ"), ("h", "e")]
+    for left, right in merges:
+        vocabulary.setdefault(left + right, len(vocabulary))
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"])
+    stripping = [
+        AddedToken(token, special=True, normalized=False, rstrip=True)
+        for token in ("<|user|>", "<|system|>", "<|assistant|>", "<|end|>")
+    ]
+    tokenizer.add_special_tokens(stripping)
+    tokenizer.add_tokens(
+        [
+            AddedToken("<tool>", normalized=False),
+            AddedToken("word", single_word=True, normalized=False),
+            AddedToken("left", lstrip=True, normalized=True),
+        ]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    write_tiny_llama(directory, num_hidden_layers=1, vocab_size=tokenizer.get_vocab_size())
+    tokenizer.save(str(directory / "tokenizer.json"))
+    (directory / "chat_template.jinja").write_text(template, encoding="utf-8")
+    return directory
+
+
+def odd_prompts(count: int) -> list[str]:
+    """Texts of pieces that have been read wrongly somewhere."""
+    pieces = [
+        *(" ", "  ", "\n", "\n\n", "\t", "\r\n", "\u00a0", "\u3000", "\u2028", "\x0b", "\x1f"),
+        *("\x00", "\u200b", "\ufeff", "\ufdd0", "\U0010ffff", "\ue000", "\ufffd", "a\u0301", "é"),
+        *(
+            "hello",
+            "ab",
+            "abab",
+            "word",
+            "words",
+            "left",
+            " left",
+            "<tool>",
+            "lo",
+            "12",
+            "½",
+            "中文",
+        ),
+        *("'", '"', "''", "\\", "\\n", ";", "--", "{{ 1 + 1 }}", "{% raw %}", "{#", "%s", "$1"),
+        *(
+            "[INST]",
+            "<<SYS>>",
+            "<|im",
+            "start|>",
+            "|>",
+            "<",
+            "</",
+            "😀",
+            "👩‍💻",
+            "İ",
+            "ß",
+            "\u017f",
+        ),
+    ]
+    draw = random.Random(7)
+    texts = ["a", "hello ", "\nhello", "x" * 50, "\ufdd0\ufdd1", "word", "   x   "]
+    while len(texts) < count:
+        texts.append("".join(draw.choices(pieces, k=draw.randint(1, 12))))
+    return [text for text in dict.fromkeys(texts) if text]
+
+
+#: Longer than the context, with a word and a half at the seam; the last is white space.
+LONG = """
+select 0 as id, 'begin ' || repeat('lo ab abab word ', 100) || 'end' as prompt
+union all select 1, repeat('x', 100000) || 'hello ab'
+union all select 2, repeat('é中', 1000) || repeat(' ', 30)
+"""
+SPELLED = [f"hello {token} there{token}\n" for token in ("<s>", "</s>", "<|im_end|>", "<|end|>")]
+PROMPTS = odd_prompts(200)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> UserProject:
+    """A project with a language model for each template, and the tokens of prompts as tables."""
+    root = tmp_path_factory.mktemp("templates")
+    packages = ""
+    for name, template in TEMPLATES.items():
+        write_project(root / name, open_checkpoint(checkpoint(root / f"{name}_ck", template)))
+        packages += f"  - local: ../{name}\n"
+    (root / "desk").mkdir()
+    desk = UserProject(root / "desk", load_project(root / "llama2"))
+    packages += "  - local: ../llama2/packages/relama\n"
+    desk.write("packages.yml", f"packages:\n{packages}")
+    desk.write("dbt_project.yml", 'name: desk\nprofile: desk\nversion: "1.0.0"\n')
+    assert desk.dbt("deps"), desk.output
+    desk.write("macros/prompt_ids.sql", PROMPT_IDS)
+    texts = root / "texts.parquet"
+    everything = PROMPTS + SPELLED
+    pq.write_table(pa.table({"id": range(len(everything)), "prompt": everything}), texts)
+    query = f"select * from read_parquet('{texts}')"
+    plain = f"{query} where id < {len(PROMPTS)}"
+    kind = "materialized='relama_completions'"
+    for name in TEMPLATES:
+        config = f"{kind}, model='{name}'"
+        desk.model(f"{name}_chat", config, plain)
+        desk.model(f"{name}_system", f"{config}, system='{SYSTEM}'", plain)
+        desk.model(f"{name}_special", f"{config}, parse_special=true", query)
+    for name in ("chatml", "phi3"):
+        config = f"{kind}, model='{name}', chat=false"
+        desk.model(f"{name}_plain", config, query)
+        desk.model(f"{name}_plain_special", f"{config}, parse_special=true", query)
+    for name in ("vicuna", "llama3", "program"):
+        config = f"{kind}, model='{name}', system='Be brief.', on_overflow='truncate'"
+        desk.model(f"{name}_long", config, LONG)
+    config = f"{kind}, model='llama3', template_date='2026-03-01'"
+    desk.model("llama3_pinned", config, f"{query} where id = 0")
+    desk.model("chatml_text", f"{kind}, model='chatml'", query)
+    tables = ("vocabulary", "merges", "alphabet", "lm_head_weight")
+    assert desk.dbt("run", "--select", *tables), desk.output
+    assert desk.dbt("run", "--select", "package:desk"), desk.output
+    assert "the chat template holds today's date" in desk.output
+    assert "llama3_pinned: the chat template" not in desk.output
+    return desk
+
+
+def found(desk: UserProject, table: str) -> list[Sequence[int]]:
+    """The tokens of each prompt, in order."""
+    return [ids for (ids,) in desk.rows(f"select token_ids from {table} order by id")]
+
+
+def asked(tokenizer: ProjectTokenizer, text: str, system: str | None = None) -> list[int]:
+    """The tokens that `relama generate --chat` reads."""
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    rendered = tokenizer.render_chat([*messages, {"role": "user", "content": text}])
+    return tokenizer.encode(rendered, add_special_tokens=False)
+
+
+@pytest.fixture(scope="module", params=TEMPLATES)
+def template(request: pytest.FixtureRequest) -> str:
+    """The name of a template."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(desk: UserProject, template: str) -> ProjectTokenizer:
+    """The tokenizer of a session on the language model with the template."""
+    return ProjectTokenizer(desk.directory.parent / template)
+
+
+def test_a_row_reads_what_a_session_reads(
+    desk: UserProject, template: str, tokenizer: ProjectTokenizer
+) -> None:
+    for table, prompts, system in (
+        ("chat", PROMPTS, None),
+        ("system", PROMPTS, SYSTEM),
+        ("special", PROMPTS + SPELLED, None),
+    ):
+        expected = [asked(tokenizer, text, system) for text in prompts]
+        for text, ours, theirs in zip(
+            prompts, found(desk, f"{template}_{table}"), expected, strict=True
+        ):
+            assert ours == theirs, (table, text)
+
+
+def test_a_plain_row_has_what_the_tokenizer_puts_around_a_text(desk: UserProject) -> None:
+    for name in ("chatml", "phi3"):
+        tokenizer = ProjectTokenizer(desk.directory.parent / name)
+        everything = PROMPTS + SPELLED
+        expected = [tokenizer.encode(text) for text in everything]
+        assert found(desk, f"{name}_plain_special") == expected
+        assert expected[0][0] == 1 and expected[0][-1] == 2
+        assert found(desk, f"{name}_plain")[: len(PROMPTS)] == expected[: len(PROMPTS)]
+
+
+def test_what_a_prompt_spells_stays_text(desk: UserProject) -> None:
+    folder = desk.directory.parent / "chatml" / "tokenizer" / "tokenizer.json"
+    library = Tokenizer.from_file(str(folder))
+    start, end = library.token_to_id("<|im_start|>"), library.token_to_id("<|im_end|>")
+    library.encode_special_tokens = True
+
+    def text_ids(text: str) -> list[int]:
+        ids: list[int] = library.encode(text, add_special_tokens=False).ids
+        return ids
+
+    assistant = text_ids("assistant\n")
+    expected = [
+        [start, *text_ids(f"user\n{text}"), end, *text_ids("\n"), start, *assistant]
+        for text in SPELLED
+    ]
+    assert found(desk, "chatml_text")[len(PROMPTS) :] == expected
+    plain = [[1, *text_ids(text), 2] for text in SPELLED]
+    assert found(desk, "chatml_plain")[len(PROMPTS) :] == plain
+
+
+def test_only_the_prompt_is_cut(desk: UserProject) -> None:
+    for name in ("vicuna", "llama3", "program"):
+        tokenizer = ProjectTokenizer(desk.directory.parent / name)
+        for prompt, ids in desk.rows(
+            f"select l.prompt, t.token_ids from {name}_long as t join ({LONG}) as l using (id)"
+        ):
+            assert CONTEXT - 8 < len(ids) <= CONTEXT, (name, prompt[:10], len(ids))
+            ends = (prompt[-length:] for length in range(1, 4 * CONTEXT))
+            assert any(asked(tokenizer, end, "Be brief.") == ids for end in ends), (name, prompt)
+
+
+def test_a_pinned_date_is_the_templates(desk: UserProject) -> None:
+    tokenizer = ProjectTokenizer(desk.directory.parent / "llama3")
+    rendered = tokenizer.render_chat([{"role": "user", "content": PROMPTS[0]}])
+    pinned = rendered.replace(f"{datetime.now():%d %b %Y}", "01 Mar 2026")
+    assert pinned != rendered
+    expected = tokenizer.encode(pinned, add_special_tokens=False)
+    assert found(desk, "llama3_pinned") == [expected]
+
+
+#: States the date, refuses and says a token that the embedding has no row for, as it is asked.
+MOODY = (
+    "{% set c = messages[-1].content %}{% if 'when' in c %}{{ strftime_now('%d %b %Y') }}"
+    "{% elif 'forbidden' in c %}{{ raise_exception('not that') }}"
+    "{% elif 'tool' in c %}<tool>{% endif %}{{ c }}"
+)
+
+
+def test_answers_hold_while_their_texts_do(tmp_path: Path) -> None:
+    made = checkpoint(tmp_path / "moody_ck", MOODY)
+    config = json.loads((made / "config.json").read_text())
+    size = Tokenizer.from_file(str(made / "tokenizer.json")).token_to_id("<tool>")
+    write_tiny_llama(tmp_path / "short", num_hidden_layers=1, vocab_size=size)
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(tmp_path / "short" / name, made / name)
+    assert config["vocab_size"] > size
+    write_project(tmp_path / "moody", open_checkpoint(made))
+    (tmp_path / "desk").mkdir()
+    desk = UserProject(tmp_path / "desk", load_project(tmp_path / "moody"))
+    settings = "materialized='relama_completions', max_tokens=2, unique_key='id'"
+    query = "select * from (values (1, 'when?'), (2, 'why?'), (3, 'why')) as t (id, prompt)"
+    desk.model("answers", f"{settings}, template_date='2026-03-01'", query)
+    assert desk.dbt("build"), desk.output
+    assert desk.answered() == {"answers": 3}
+    # Another day is another text for the row that holds it.
+    desk.model("answers", f"{settings}, template_date='2026-03-02'", query)
+    assert desk.build("answers") == {"answers": 1}
+    # A project that is written anew, with a template that says the same in other words.
+    (made / "chat_template.jinja").write_text(MOODY.replace("messages[-1]", "messages[0]"))
+    write_project(tmp_path / "moody", open_checkpoint(made), overwrite=True)
+    assert desk.build("answers") == {"answers": 0}
+    for word, sentence in (
+        ("forbidden", "chat template refuses these messages: not that"),
+        ("tool", f"the token id {size} is outside the vocabulary of {size}"),
+    ):
+        desk.model("answers", settings, f"select 4 as id, 'the {word}' as prompt")
+        assert not desk.dbt("build", "--select", "answers")
+        assert sentence in desk.output
+    assert desk.rows("select id from answers order by id") == [(1,), (2,), (3,)]
