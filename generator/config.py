@@ -56,15 +56,6 @@ class ModelConfig:
     tie_word_embeddings: bool
     attention_bias: bool
     mlp_bias: bool
-    o_proj_bias: bool | None = None
-
-    @property
-    def out_bias(self) -> bool:
-        """Whether `o_proj` has a bias: as Q, K and V, unless `o_proj_bias` says otherwise.
-
-        The field is relama's own: llama.cpp reads files whose Q, K and V alone have one.
-        """
-        return self.attention_bias if self.o_proj_bias is None else self.o_proj_bias
 
 
 def model_config(config: Mapping[str, Any]) -> ModelConfig:
@@ -124,7 +115,6 @@ def model_config(config: Mapping[str, Any]) -> ModelConfig:
         tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
         attention_bias=bool(config.get("attention_bias", False)),
         mlp_bias=bool(config.get("mlp_bias", False)),
-        o_proj_bias=config.get("o_proj_bias"),
     )
 
 

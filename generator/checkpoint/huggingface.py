@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,9 @@ class HuggingFaceCheckpoint(Checkpoint):
                 f"{self.path} has no config.json; give the directory of a Hugging Face model."
             )
         self.config = _read_object(self.path / "config.json")
-        self.tensors = _read_tensors(self.path)
+        tensors = _read_tensors(self.path)
+        zeros = _absent_biases(tensors, self.config)
+        self.tensors = tensors | zeros
         settings = _read_object_if_any(self.path / "tokenizer_config.json")
         self._tokenizer_files = read_tokenizer_files(
             self.path,
@@ -65,7 +68,7 @@ class HuggingFaceCheckpoint(Checkpoint):
         named = {key: str(token) for key, token in self._tokenizer_files.named.items()}
         self.tokenizer_config = {key: _plain(value) for key, value in settings.items()} | named
         self.generation_config = _generation_config(self.path, self.config)
-        self.warnings = [*_end_token_warnings(self), *_bias_warnings(self)]
+        self.warnings = [*_end_token_warnings(self), *_bias_warnings(zeros)]
         self.chat_template = _chat_template(self.path, self.tokenizer_config)
 
     def tokenizer(self) -> Tokenizer:
@@ -269,19 +272,37 @@ def _end_token_warnings(checkpoint: HuggingFaceCheckpoint) -> list[str]:
     ]
 
 
-def _bias_warnings(checkpoint: HuggingFaceCheckpoint) -> list[str]:
-    """Biases that `attention_bias` promises and no layer's `o_proj` has are zeros.
+def _absent_biases(tensors: dict[str, Tensor], config: dict[str, Any]) -> dict[str, Tensor]:
+    """Zeros for the biases of a projection that has none in any layer, where its like have.
 
-    So transformers initialises what a checkpoint lacks, and says so. Sets
-    `o_proj_bias`, see `ModelConfig`.
+    So transformers initialises what `attention_bias` or `mlp_bias` promises and the
+    checkpoint lacks (Qwen's layers have biases of Q, K and V alone).
     """
-    biases = [name for name in checkpoint.tensors if name.endswith("_proj.bias")]
-    if not checkpoint.config.get("attention_bias") or not any("q_proj" in name for name in biases):
+    zeros = {}
+    for key, part in (("attention_bias", "self_attn"), ("mlp_bias", "mlp")):
+        names = [name for name in tensors if f".{part}." in name]
+        biased = {name.split(".")[-2] for name in names if name.endswith(".bias")}
+        for name in names if config.get(key) and biased else ():
+            *_, projection, last = name.split(".")
+            if last == "weight" and projection not in biased:
+                bias = f"{name.removesuffix('weight')}bias"
+                shape = tensors[name].shape[:1]
+                zeros[bias] = Tensor(bias, shape, "F32", partial(_zeros, shape[0]))
+    return zeros
+
+
+def _zeros(rows: int, start: int, stop: int) -> FloatArray:
+    return np.zeros(len(range(rows)[start:stop]), np.float32)
+
+
+def _bias_warnings(zeros: Iterable[str]) -> list[str]:
+    projections = sorted({name.split(".")[-2] for name in zeros})
+    if not projections:
         return []
-    if any("o_proj" in name for name in biases):
-        return []
-    checkpoint.config["o_proj_bias"] = False
-    return ["config.json has attention_bias, but o_proj has none; zeros stand for it."]
+    return [
+        f"The checkpoint has no bias of {', '.join(projections)} in any layer, though config.json "
+        "says that there are some; zeros stand for them."
+    ]
 
 
 def _chat_template(directory: Path, tokenizer_config: dict[str, Any]) -> str | None:

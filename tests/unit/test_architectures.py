@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,7 @@ import pytest
 from generator.architectures import build_graph
 from generator.checkpoint import open_checkpoint
 from generator.checkpoint.base import Checkpoint, Tensor
-from generator.config import model_config
 from generator.errors import CheckpointError, UnsupportedError
-from generator.project.manifest import config_fields
 from generator.reference import forward
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 
@@ -62,27 +59,6 @@ def test_a_stored_head_of_another_shape(tmp_path: Path) -> None:
     complaint = r"lm_head.weight' has shape \(100, 48\), expected \(101, 48\)"
     with pytest.raises(CheckpointError, match=complaint):
         build_graph(opened(tmp_path / "c", extra, tie_word_embeddings=True))
-
-
-def test_biases_of_queries_keys_and_values_alone(tmp_path: Path) -> None:
-    checkpoint = opened(tmp_path / "c", {})
-    tensors = {name: t for name, t in checkpoint.tensors.items() if "o_proj.bias" not in name}
-    checkpoint.tensors = tensors
-    with pytest.raises(CheckpointError, match=r"o_proj.bias' is missing"):
-        build_graph(checkpoint)
-    checkpoint.config = {**checkpoint.config, "o_proj_bias": False}
-    graph = build_graph(checkpoint)
-    biases = {p.bias for weight in graph.weights.values() for p in weight.parts if p.bias}
-    assert biases == {name for name in tensors if name.endswith(".bias")}
-    assert model_config(config_fields(graph.config)) == graph.config
-    # An absent bias is one of zeros.
-    zeros = Tensor("zeros", (48,), "F32", lambda a, b: np.zeros(b - a, np.float32))
-    whole = tensors | {f"model.layers.{i}.self_attn.o_proj.bias": zeros for i in range(2)}
-    ids = [5, 60, 7]
-    np.testing.assert_array_equal(
-        forward(graph.config, tensors, ids).logits,
-        forward(replace(graph.config, o_proj_bias=None), whole, ids).logits,
-    )
 
 
 @pytest.mark.parametrize(

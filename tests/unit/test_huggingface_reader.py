@@ -188,20 +188,34 @@ def test_sampling_settings_of_config_json_count_without_a_generation_config(tmp_
     assert HuggingFaceCheckpoint(tmp_path).generation_config == {}
 
 
-def test_an_absent_bias_of_o_proj_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("absent", [("o",), ("k", "o"), ()])
+def test_absent_biases_are_zeros(absent: tuple[str, ...], tmp_path: Path) -> None:
     tensors = weights()
-    for layer in range(CONFIG["num_hidden_layers"]):
-        for name in ("q", "k", "v"):
-            tensor = f"model.layers.{layer}.self_attn.{name}_proj"
-            tensors[f"{tensor}.bias"] = np.ones(len(tensors[f"{tensor}.weight"]), np.float32)
+    for name, value in weights().items():
+        if "self_attn" in name and name.split(".")[-2][0] not in absent:
+            tensors[name.replace("weight", "bias")] = np.ones(len(value), np.float32)
     save_file(tensors, write_directory(tmp_path) / "model.safetensors")
-    config = CONFIG | {
-        "attention_bias": True,
-        "tie_word_embeddings": "lm_head.weight" not in tensors,
-    }
+    tied = "lm_head.weight" not in tensors
+    config = CONFIG | {"attention_bias": True, "tie_word_embeddings": tied}
     (tmp_path / "config.json").write_text(json.dumps(config))
     checkpoint = HuggingFaceCheckpoint(tmp_path)
-    graph = build_graph(checkpoint)
-    assert graph.config.attention_bias
-    assert not graph.config.out_bias
-    assert ["o_proj" in sentence for sentence in checkpoint.warnings] == [True]
+    build_graph(checkpoint)
+    for name, tensor in checkpoint.tensors.items():
+        if name.endswith("bias"):
+            expected = np.float32(name.split(".")[-2][0] not in absent)
+            np.testing.assert_array_equal(tensor.read(), np.full(tensor.shape, expected))
+    named = ", ".join(f"{letter}_proj" for letter in absent)
+    sentences = [s for s in checkpoint.warnings if f"no bias of {named} in any layer" in s]
+    assert sentences == list(checkpoint.warnings)
+    assert len(sentences) == bool(absent)
+
+
+def test_a_bias_that_one_layer_lacks_is_missing(tmp_path: Path) -> None:
+    tensors = weights()
+    for name, value in weights().items():
+        if "self_attn" in name and name != Q_PROJ:
+            tensors[name.replace("weight", "bias")] = np.ones(len(value), np.float32)
+    save_file(tensors, write_directory(tmp_path) / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG | {"attention_bias": True}))
+    with pytest.raises(CheckpointError, match=r"layers.1.self_attn.q_proj.bias' is missing"):
+        build_graph(HuggingFaceCheckpoint(tmp_path))
