@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,16 @@ from typing import Any
 from generator.errors import CheckpointError, UnsupportedError
 
 ROPE_TYPES = ("default", "linear", "llama3")
+
+#: The names of `silu` in transformers' `ACT2FN`.
+SILU = ("silu", "swish")
+
+#: Fields that change what transformers' `LlamaModel` computes, with the values that do not.
+NEUTRAL_VALUES: dict[str, tuple[object, ...]] = {
+    "is_causal": (True,),
+    "per_layer_config": (None, {}),
+    "quantization_config": (None, {}),
+}
 
 
 @dataclass(frozen=True)
@@ -45,18 +56,35 @@ class ModelConfig:
     tie_word_embeddings: bool
     attention_bias: bool
     mlp_bias: bool
+    o_proj_bias: bool | None = None
+
+    @property
+    def out_bias(self) -> bool:
+        """Whether `o_proj` has a bias: as Q, K and V, unless `o_proj_bias` says otherwise.
+
+        The field is relama's own: llama.cpp reads files whose Q, K and V alone have one.
+        """
+        return self.attention_bias if self.o_proj_bias is None else self.o_proj_bias
 
 
 def model_config(config: Mapping[str, Any]) -> ModelConfig:
     """Reads the fields of `LlamaConfig` from `config.json`.
 
     Both dialects are understood: `rope_theta` with `rope_scaling`, and
-    transformers 5's `rope_parameters`.
+    transformers 5's `rope_parameters`. What `LlamaModel` passes over is passed
+    over here.
 
     Raises:
         CheckpointError: a field is missing or out of range.
-        UnsupportedError: an activation or a `rope_type` that relama does not compute.
+        UnsupportedError: an activation, a `rope_type` or another setting that
+            relama does not compute.
     """
+    for key, neutral in NEUTRAL_VALUES.items():
+        if key in config and config[key] not in neutral:
+            raise UnsupportedError(
+                f"config.json: {key} is {_shown(config[key])}, which changes what the model "
+                f"computes and is not supported; supported: {_shown(neutral[-1])} or no {key}."
+            )
     heads = _positive(config, "num_attention_heads")
     hidden_size = _positive(config, "hidden_size")
     kv_heads = _positive(config, "num_key_value_heads", default=heads)
@@ -76,9 +104,10 @@ def model_config(config: Mapping[str, Any]) -> ModelConfig:
             f"config.json: head_dim ({head_dim}) must be even: rotary embedding turns pairs."
         )
     activation = config.get("hidden_act", "silu")
-    if activation != "silu":
+    if activation not in SILU:
         raise UnsupportedError(
-            f"config.json: hidden_act '{activation}' is not supported; supported: silu."
+            f"config.json: hidden_act '{activation}' is not supported; "
+            f"supported: {', '.join(SILU)}."
         )
     return ModelConfig(
         model_type=str(config.get("model_type")),
@@ -95,24 +124,46 @@ def model_config(config: Mapping[str, Any]) -> ModelConfig:
         tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
         attention_bias=bool(config.get("attention_bias", False)),
         mlp_bias=bool(config.get("mlp_bias", False)),
+        o_proj_bias=config.get("o_proj_bias"),
     )
 
 
 def _rope_parameters(config: Mapping[str, Any]) -> RopeParameters:
-    """RoPE's parameters from either dialect of `config.json`."""
-    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    """RoPE's parameters from either dialect of `config.json`.
+
+    As `convert_rope_params_to_dict` and `standardize_rope_params` have it in
+    transformers' `modeling_rope_utils.py`: `rope_scaling` goes before
+    `rope_parameters`, what is in it before what is beside it, and the other way
+    round for `original_max_position_embeddings`.
+    """
+    dialect = "rope_scaling" if config.get("rope_scaling") else "rope_parameters"
+    scaling = config.get(dialect) or {}
     if not isinstance(scaling, Mapping):
-        raise CheckpointError(f"config.json: rope_scaling must be an object, not {scaling!r}.")
+        raise CheckpointError(f"config.json: {dialect} must be an object, not {scaling!r}.")
+    layer_types = config.get("layer_types")
+    for key in scaling:
+        if isinstance(layer_types, list) and key in layer_types:
+            raise UnsupportedError(
+                f"config.json: {dialect} has parameters of its own for layers of type '{key}', "
+                "which is not supported; supported: the same for all layers."
+            )
     # Older files say "type" where newer ones say "rope_type".
     rope_type = scaling.get("rope_type", scaling.get("type", "default"))
     if rope_type not in ROPE_TYPES:
         raise UnsupportedError(
-            f"config.json: rope_scaling of type '{rope_type}' is not supported; "
+            f"config.json: {dialect} of type '{rope_type}' is not supported; "
             f"supported: {', '.join(ROPE_TYPES)}."
         )
     theta = _number(scaling, "rope_theta", default=_number(config, "rope_theta", default=10000.0))
     if rope_type == "default":
+        # Without scaling, `LlamaRotaryEmbedding` turns whole heads whatever the factor is.
         return RopeParameters(rope_theta=theta)
+    partial = scaling.get("partial_rotary_factor", config.get("partial_rotary_factor") or 1.0)
+    if partial != 1.0:
+        raise UnsupportedError(
+            f"config.json: partial_rotary_factor {partial} with {dialect} of type '{rope_type}' "
+            "is not supported; supported: 1.0."
+        )
     factor = _number(scaling, "factor")
     if rope_type == "linear":
         return RopeParameters(rope_theta=theta, rope_type="linear", factor=factor)
@@ -121,6 +172,7 @@ def _rope_parameters(config: Mapping[str, Any]) -> RopeParameters:
         raise CheckpointError(
             f"config.json: high_freq_factor ({high}) must be above low_freq_factor ({low})."
         )
+    original = "original_max_position_embeddings"
     return RopeParameters(
         rope_theta=theta,
         rope_type="llama3",
@@ -128,11 +180,17 @@ def _rope_parameters(config: Mapping[str, Any]) -> RopeParameters:
         low_freq_factor=low,
         high_freq_factor=high,
         original_max_position_embeddings=_positive(
-            scaling,
-            "original_max_position_embeddings",
-            default=_positive(config, "max_position_embeddings", default=8192),
+            config if config.get(original) is not None else scaling,
+            original,
+            default=_positive(config, "max_position_embeddings", default=2048),
         ),
     )
+
+
+def _shown(value: object) -> str:
+    """A value as JSON has it, cut where it is long."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _positive(config: Mapping[str, Any], key: str, default: int | None = None) -> int:

@@ -155,7 +155,7 @@ def attention(
     scores = np.where(future, np.float32(-np.inf), scores)
     weights = np.exp(log_softmax(scores)).astype(np.float32)  # rows add up to 1
     mixed = (weights @ v).swapaxes(0, 1).reshape(n, heads * head_dim)
-    return linear(mixed, tensors, f"{name}.o_proj", config.attention_bias)
+    return linear(mixed, tensors, f"{name}.o_proj", config.out_bias)
 
 
 def rotate(x: FloatArray, rope: RopeParameters) -> FloatArray:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from generator.architectures import llama
 from generator.checkpoint.base import Checkpoint, Tensor
@@ -35,7 +38,10 @@ def build_graph(checkpoint: Checkpoint) -> Graph:
         CheckpointError: a tensor is missing, unknown, or has a wrong shape.
     """
     architecture = _architecture(checkpoint.config)
-    graph = architecture.build(model_config(checkpoint.config))
+    config = model_config(checkpoint.config)
+    if config.tie_word_embeddings and not _is_tied(checkpoint.tensors):
+        config = replace(config, tie_word_embeddings=False)
+    graph = architecture.build(config)
     _check_tensors(graph, checkpoint.tensors, architecture.harmless)
     return graph
 
@@ -48,6 +54,21 @@ def _architecture(config: Mapping[str, Any]) -> Architecture:
             f"supported: {', '.join(sorted(ARCHITECTURES))}."
         )
     return ARCHITECTURES[str(model_type)]
+
+
+def _is_tied(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether no output head is stored, or the embedding once more.
+
+    A stored head that differs counts, whatever `tie_word_embeddings` says: so
+    does `tie_weights` in transformers' `modeling_utils.py`. Reads a block of each at a time.
+    """
+    embedding, head = tensors.get("model.embed_tokens.weight"), tensors.get("lm_head.weight")
+    if embedding is None or head is None:
+        return True
+    return embedding.shape == head.shape and all(
+        np.array_equal(rows, head.read_rows(start, start + len(rows)))
+        for start, rows in embedding.blocks()
+    )
 
 
 def _check_tensors(graph: Graph, tensors: Mapping[str, Tensor], harmless: re.Pattern[str]) -> None:

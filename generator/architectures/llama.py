@@ -90,7 +90,7 @@ def build(config: ModelConfig) -> Graph:
             Operator(prefix + "attention", Kind.ATTENTION, layer, (rotated, appended))
         )
         weight = matrix(
-            layer, "o_proj", "self_attn", config.hidden_size, query_width, config.attention_bias
+            layer, "o_proj", "self_attn", config.hidden_size, query_width, config.out_bias
         )
         hidden = graph.add(
             Operator(prefix + "o_proj", Kind.MATMUL, layer, (attended, hidden), weight)

@@ -61,6 +61,8 @@ class Checkpoint(ABC):
             (`bos_token`, `eos_token`, `add_bos_token`, ...), tokens as plain strings.
         generation_config: the fields of `generation_config.json`; empty where there is none.
         chat_template: the Jinja source of the chat template, if the checkpoint has one.
+        post_processor_decides: whether the tokenizer's post-processor alone says which tokens
+            are put around a text, whatever `add_bos_token` and `add_eos_token` say.
         warnings: a sentence for each thing that was assumed or left out, for the user to read.
     """
 
@@ -70,6 +72,7 @@ class Checkpoint(ABC):
     tokenizer_config: dict[str, Any]
     generation_config: dict[str, Any]
     chat_template: str | None
+    post_processor_decides: bool = False
     warnings: Sequence[str] = ()
 
     @abstractmethod

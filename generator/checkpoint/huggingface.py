@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,15 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from generator.checkpoint.base import Checkpoint, FloatArray, Tensor
+from generator.checkpoint.huggingface_tokenizer import read_tokenizer_files
 from generator.errors import CheckpointError, UnsupportedError
+from generator.project.sampling import FIELDS as SAMPLING_FIELDS
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+
+#: The longest header, as in the safetensors library, and numpy's number of dimensions.
+MAX_HEADER, MAX_DIMENSIONS = 100_000_000, 64
 
 #: How each supported dtype lies in the file; numpy has no bfloat16, so its bits are read.
 STORED_AS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
@@ -37,6 +43,9 @@ class HuggingFaceCheckpoint(Checkpoint):
         UnsupportedError: a tensor's dtype is none of F32, F16 and BF16.
     """
 
+    #: `PreTrainedTokenizerBase._from_pretrained` drops the flags where there is a tokenizer.json.
+    post_processor_decides = True
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not (self.path / "config.json").is_file():
@@ -45,29 +54,37 @@ class HuggingFaceCheckpoint(Checkpoint):
             )
         self.config = _read_object(self.path / "config.json")
         self.tensors = _read_tensors(self.path)
-        tokenizer_config = _read_object_if_any(self.path / "tokenizer_config.json")
-        self.tokenizer_config = {key: _plain(value) for key, value in tokenizer_config.items()}
-        self.generation_config = _read_object_if_any(self.path / "generation_config.json")
+        settings = _read_object_if_any(self.path / "tokenizer_config.json")
+        self._tokenizer_files = read_tokenizer_files(
+            self.path,
+            settings,
+            _read_object_if_any(self.path / "special_tokens_map.json"),
+            _read_object_if_any(self.path / "added_tokens.json"),
+            self.config,
+        )
+        named = {key: str(token) for key, token in self._tokenizer_files.named.items()}
+        self.tokenizer_config = {key: _plain(value) for key, value in settings.items()} | named
+        self.generation_config = _generation_config(self.path, self.config)
+        self.warnings = [*_end_token_warnings(self), *_bias_warnings(self)]
         self.chat_template = _chat_template(self.path, self.tokenizer_config)
 
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer of `tokenizer.json`, without its truncation and padding.
+        """The tokenizer as `AutoTokenizer` builds it, without truncation and padding.
+
+        Adds to `warnings` what was assumed of it.
 
         Raises:
-            CheckpointError: the file is absent, or the tokenizers library rejects it.
+            CheckpointError: `tokenizer.json` is absent, or the tokenizers library rejects it.
+            UnsupportedError: a setting of `tokenizer_config.json` is not supported.
         """
-        path = self.path / "tokenizer.json"
-        if not path.is_file():
+        if not (self.path / "tokenizer.json").is_file():
             raise CheckpointError(
                 f"{self.path} has no tokenizer.json; transformers' "
                 "AutoTokenizer.from_pretrained(...).save_pretrained(...) writes it."
             )
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises nothing more specific
-            raise CheckpointError(f"{path} is not a valid tokenizer: {error}.") from error
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+        tokenizer = self._tokenizer_files.build()
+        new = self._tokenizer_files.warnings(tokenizer)
+        self.warnings = list(dict.fromkeys([*self.warnings, *new]))
         return tokenizer
 
 
@@ -78,7 +95,7 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
     index = directory / INDEX
     if not index.is_file():
         raise CheckpointError(f"{directory} has neither {WEIGHTS} nor {INDEX}.")
-    weight_map = _read_object(index).get("weight_map")
+    weight_map = _parse_object(index.read_bytes(), str(index), unique_keys=True).get("weight_map")
     if not isinstance(weight_map, dict):
         raise CheckpointError(f"{index}: 'weight_map' must be an object of tensor names and files.")
 
@@ -109,12 +126,44 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
                 f"{path} is truncated: it should begin with 8 bytes and a header of "
                 f"{header_size}, but has {size} in all."
             )
-        header = _parse_object(file.read(header_size), f"the header of {path}")
-    header.pop("__metadata__", None)
-    return {
+        if header_size > MAX_HEADER:
+            raise CheckpointError(
+                f"{path} claims a header of {header_size} bytes; it may have {MAX_HEADER}."
+            )
+        where = f"the header of {path}"
+        header = _parse_object(file.read(header_size), where, unique_keys=True)
+    metadata = header.pop("__metadata__", None)
+    if metadata is not None and not (
+        isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
+    ):
+        raise CheckpointError(f"{where} has a __metadata__ that is not an object of strings.")
+    tensors = {
         name: _read_entry(path, size, 8 + header_size, name, entry)
         for name, entry in header.items()
     }
+    _check_layout(path, size - 8 - header_size, header)
+    return tensors
+
+
+def _check_layout(path: Path, data_size: int, header: dict[str, Any]) -> None:
+    """The tensors' bytes must follow one another from the first byte of the data to the last.
+
+    As in `Metadata::validate` of the safetensors library.
+    """
+    place, before = 0, None
+    for name in sorted(header, key=lambda name: tuple(header[name]["data_offsets"])):
+        begin, end = header[name]["data_offsets"]
+        if begin != place:
+            after = f"tensor '{before}'" if before else "the header"
+            raise CheckpointError(
+                f"{path}: tensor '{name}' should begin where {after} ends, at byte {place} "
+                f"of the data, not at {begin}."
+            )
+        place, before = end, name
+    if place != data_size:
+        raise CheckpointError(
+            f"{path} has {data_size - place} bytes after its last tensor; it should have none."
+        )
 
 
 def _read_entry(path: Path, size: int, data_start: int, name: str, entry: object) -> Tensor:
@@ -129,7 +178,9 @@ def _read_entry(path: Path, size: int, data_start: int, name: str, entry: object
     """
     match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if (
-            all(isinstance(length, int) and length >= 0 for length in shape)
+            len(shape) <= MAX_DIMENSIONS
+            and all(type(length) is int and 0 <= length < 2**64 for length in shape)
+            and bool not in (type(begin), type(end))
         ):
             pass
         case _:
@@ -182,14 +233,72 @@ def _read_rows(
     return data.astype(np.float32, copy=False)
 
 
-def _chat_template(directory: Path, tokenizer_config: dict[str, Any]) -> str | None:
-    """The chat template: `chat_template.jinja`, or else the one in `tokenizer_config.json`."""
-    path = directory / "chat_template.jinja"
+def _generation_config(directory: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `generation_config.json`; without one, those that `config.json` has.
+
+    As `adjust_generation_fn` in transformers' `generation/utils.py` has it: a
+    `generation_config.json` without end tokens hides those of `config.json`.
+    """
+    path = directory / "generation_config.json"
     if path.is_file():
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise CheckpointError(f"{path} is not UTF-8 text: {error}.") from error
+        generation = _read_object(path)
+    else:
+        path = directory / "config.json"
+        generation = {
+            key: config[key]
+            for key in ("eos_token_id", *SAMPLING_FIELDS)
+            if config.get(key) is not None
+        }
+    value = generation.get("eos_token_id")
+    ids = value if isinstance(value, list) else [value]
+    if value is not None and not all(type(token_id) is int for token_id in ids):
+        raise CheckpointError(
+            f"{path}: eos_token_id is {json.dumps(value)}; "
+            "it should be a token id or a list of them."
+        )
+    return generation
+
+
+def _end_token_warnings(checkpoint: HuggingFaceCheckpoint) -> list[str]:
+    hidden = checkpoint.config.get("eos_token_id")
+    if hidden is None or checkpoint.generation_config.get("eos_token_id") is not None:
+        return []
+    return [
+        "generation_config.json has no eos_token_id, which hides that of config.json "
+        f"({json.dumps(hidden)}), as in transformers; texts end at the tokenizer's eos_token."
+    ]
+
+
+def _bias_warnings(checkpoint: HuggingFaceCheckpoint) -> list[str]:
+    """Biases that `attention_bias` promises and no layer's `o_proj` has are zeros.
+
+    So transformers initialises what a checkpoint lacks, and says so. Sets
+    `o_proj_bias`, see `ModelConfig`.
+    """
+    biases = [name for name in checkpoint.tensors if name.endswith("_proj.bias")]
+    if not checkpoint.config.get("attention_bias") or not any("q_proj" in name for name in biases):
+        return []
+    if any("o_proj" in name for name in biases):
+        return []
+    checkpoint.config["o_proj_bias"] = False
+    return ["config.json has attention_bias, but o_proj has none; zeros stand for it."]
+
+
+def _chat_template(directory: Path, tokenizer_config: dict[str, Any]) -> str | None:
+    """The chat template that transformers takes where none is named.
+
+    `chat_templates/default.jinja`, or else `chat_template.jinja`; without any such
+    file, the one in `tokenizer_config.json`. Templates for other uses alone are none.
+    """
+    folder = directory / "chat_templates"
+    for path in (folder / "default.jinja", directory / "chat_template.jinja"):
+        if path.is_file():
+            try:
+                return path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise CheckpointError(f"{path} is not UTF-8 text: {error}.") from error
+    if any(folder.glob("*.jinja")):
+        return None
     template = tokenizer_config.get("chat_template")
     if isinstance(template, list):
         named = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
@@ -215,12 +324,25 @@ def _read_object(path: Path) -> dict[str, Any]:
     return _parse_object(path.read_bytes(), str(path))
 
 
-def _parse_object(data: bytes, where: str) -> dict[str, Any]:
-    """Parses a JSON object; `where` names its source in errors."""
+def _parse_object(data: bytes, where: str, unique_keys: bool = False) -> dict[str, Any]:
+    """Parses a JSON object; `where` names its source in errors.
+
+    With `unique_keys`, no object may have a key twice; else the last counts.
+    """
     try:
-        value = json.loads(data.decode())
+        value = json.loads(data.decode(), object_pairs_hook=_unique if unique_keys else None)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where} is not valid JSON: {error}.") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{where} must be a JSON object, not {type(value).__name__}.")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, no key of which is there twice."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        twice = next(key for key in counts if counts[key] > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
     return value

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from generator.checkpoint.base import FloatArray, Tensor
-from generator.errors import CheckpointError
+from generator.errors import CheckpointError, GraphError
 from generator.graph import Graph
 from generator.project.describe import staged_name
 
@@ -39,14 +39,28 @@ class StagedTensor:
 
 
 def staged_tensors(graph: Graph) -> list[StagedTensor]:
-    """What the graph's weights are staged as. Names come from the graph, never from the file."""
-    staged = []
+    """What the graph's weights are staged as. Names come from the graph, never from the file.
+
+    Raises:
+        GraphError: two tensors would be staged under one name.
+    """
+    staged: dict[str, StagedTensor] = {}
+
+    def add(tensor: str, is_bias: bool = False) -> None:
+        name = staged_name(tensor)
+        if name in staged:
+            raise GraphError(
+                f"The tensors '{staged[name].tensor}' and '{tensor}' would both be staged "
+                f"as '{name}'."
+            )
+        staged[name] = StagedTensor(name, tensor, is_bias)
+
     for weight in graph.weights.values():
         for part in weight.parts:
-            staged.append(StagedTensor(staged_name(part.tensor), part.tensor))
+            add(part.tensor)
             if part.bias:
-                staged.append(StagedTensor(staged_name(part.bias), part.bias, is_bias=True))
-    return staged
+                add(part.bias, is_bias=True)
+    return list(staged.values())
 
 
 def stage(graph: Graph, tensors: Mapping[str, Tensor], directory: Path, progress: Progress) -> str:

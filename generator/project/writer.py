@@ -31,7 +31,7 @@ from generator.project.manifest import (
 )
 from generator.project.models import write_models
 from generator.project.render import render, write
-from generator.project.sampling import sampling_csv
+from generator.project.sampling import sampling_csv, sampling_warnings
 from generator.project.sql_tokenizer import (
     Definition,
     alphabet_table,
@@ -109,7 +109,7 @@ def write_project(
             "config": config_fields(graph.config),
         }
         (temporary / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
-    for sentence in checkpoint.warnings:
+    for sentence in (*checkpoint.warnings, *sampling_warnings(checkpoint.generation_config)):
         on_warning(sentence)
     return load_project(directory)
 

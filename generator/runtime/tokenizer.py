@@ -27,12 +27,14 @@ def write_tokenizer(checkpoint: Checkpoint, project_directory: Path) -> None:
         CheckpointError: the checkpoint's tokenizer is absent or broken.
     """
     tokenizer = checkpoint.tokenizer()
+    left_out = ("add_bos_token", "add_eos_token") if checkpoint.post_processor_decides else ()
+    config = {k: v for k, v in checkpoint.tokenizer_config.items() if k not in left_out}
     generation = checkpoint.generation_config
     folder = project_directory / "tokenizer"
     folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "tokenizer.json": tokenizer.to_str(pretty=True),
-        "tokenizer_config.json": _json_text(checkpoint.tokenizer_config),
+        "tokenizer_config.json": _json_text(config),
         "generation_config.json": _json_text(generation) if generation else None,
         "chat_template.jinja": checkpoint.chat_template,
     }
@@ -50,7 +52,8 @@ class ProjectTokenizer:
         vocab_size: number of tokens, added tokens included. A checkpoint may have
             more rows of embeddings than that; such ids decode to nothing.
         end_token_ids: tokens that end a text: `eos_token_id` of
-            `generation_config.json`, else `eos_token` of `tokenizer_config.json`.
+            `generation_config.json`, else `eos_token` of `tokenizer_config.json`. (The
+            reader of the checkpoint has put there what `config.json` says.)
         bos_token_id: the token that begins a text, or None.
         opening_ids, closing_ids: what `encode` puts before and after a text.
         chat_template: the Jinja source, or None.

@@ -320,6 +320,84 @@ def safetensors_entry_lacks_offsets(directory: Path) -> Path:
     return directory
 
 
+@broken(CheckpointError, "model.safetensors", "k_proj.weight", "should begin where")
+def safetensors_tensors_share_bytes(directory: Path) -> Path:
+    def share(header: dict[str, Any]) -> None:
+        prefix = "model.layers.0.self_attn."
+        offsets = header[f"{prefix}k_proj.weight"]["data_offsets"]
+        header[f"{prefix}v_proj.weight"]["data_offsets"] = offsets
+
+    edit_header(write_directory(directory) / "model.safetensors", share)
+    return directory
+
+
+@broken(CheckpointError, "model.safetensors", "should begin where", "not at")
+def safetensors_has_a_hole(directory: Path) -> Path:
+    path = write_directory(directory) / "model.safetensors"
+    path.write_bytes(path.read_bytes() + b"1234")
+
+    def move(header: dict[str, Any]) -> None:
+        last = max(header.values(), key=lambda entry: entry["data_offsets"])
+        last["data_offsets"] = [offset + 4 for offset in last["data_offsets"]]
+
+    edit_header(path, move)
+    return directory
+
+
+@broken(CheckpointError, "model.safetensors", "7 bytes after its last tensor")
+def safetensors_goes_on_after_its_tensors(directory: Path) -> Path:
+    path = write_directory(directory) / "model.safetensors"
+    path.write_bytes(path.read_bytes() + b"PK\x03\x04abc")
+    return directory
+
+
+@broken(CheckpointError, "model.safetensors", "'model.norm.weight' is there twice")
+def safetensors_has_a_key_twice(directory: Path) -> Path:
+    path = write_directory(directory) / "model.safetensors"
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    again = json.dumps({"model.norm.weight": header["model.norm.weight"]})
+    text = f"{json.dumps(header)[:-1]}, {again[1:]}".encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+    return directory
+
+
+@broken(CheckpointError, "model.safetensors", "model.norm.weight", "shape")
+def safetensors_has_a_million_dimensions(directory: Path) -> Path:
+    def stretch(header: dict[str, Any]) -> None:
+        header["model.norm.weight"]["shape"] = [2**62] * 1_000_000
+
+    edit_header(write_directory(directory) / "model.safetensors", stretch)
+    return directory
+
+
+@broken(CheckpointError, "model.safetensors", "model.norm.weight", "shape")
+def safetensors_has_true_for_a_number(directory: Path) -> Path:
+    def confuse(header: dict[str, Any]) -> None:
+        header["model.norm.weight"]["shape"] = [HIDDEN, True]
+
+    edit_header(write_directory(directory) / "model.safetensors", confuse)
+    return directory
+
+
+@broken(CheckpointError, "model.safetensors", "JSON")
+def safetensors_header_is_nested_too_deeply(directory: Path) -> Path:
+    path = write_directory(directory) / "model.safetensors"
+    text = b"{" + b'"a":{' * 200_000 + b"}" * 200_001
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    return directory
+
+
+@broken(CheckpointError, "model.safetensors", "100000000")
+def safetensors_header_is_too_long(directory: Path) -> Path:
+    path = write_directory(directory) / "model.safetensors"
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", 2**30))
+        file.truncate(2**31)
+    return directory
+
+
 @broken(UnsupportedError, "model.safetensors", "model.norm.weight", "I64", "F32, F16, BF16")
 def safetensors_holds_whole_numbers(directory: Path) -> Path:
     tensors = weights() | {"model.norm.weight": np.arange(HIDDEN, dtype=np.int64)}
@@ -345,6 +423,14 @@ def a_tensor_is_absent_from_its_shard(directory: Path) -> Path:
 @broken(CheckpointError, "model.safetensors.index.json", "weight_map")
 def the_index_has_no_weight_map(directory: Path) -> Path:
     (write_shards(directory) / "model.safetensors.index.json").write_text("{}")
+    return directory
+
+
+@broken(CheckpointError, "model.safetensors.index.json", "'model.norm.weight' is there twice")
+def the_index_has_a_key_twice(directory: Path) -> Path:
+    path = write_shards(directory) / "model.safetensors.index.json"
+    again = '"model.norm.weight": "model-00001-of-00002.safetensors"'
+    path.write_text(path.read_text().replace('"weight_map": {', f'"weight_map": {{{again}, '))
     return directory
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ import pytest
 from generator.architectures import build_graph
 from generator.checkpoint import open_checkpoint
 from generator.checkpoint.base import Checkpoint, Tensor
+from generator.config import model_config
 from generator.errors import CheckpointError, UnsupportedError
+from generator.project.manifest import config_fields
+from generator.reference import forward
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 
 
@@ -28,10 +32,57 @@ def opened(directory: Path, extra: dict[str, tuple[int, ...]], **overrides: obje
 
 
 def test_harmless_tensors_are_left_out_quietly(tmp_path: Path) -> None:
-    extra = {"model.layers.0.self_attn.rotary_emb.inv_freq": (4,), "lm_head.weight": (101, 48)}
+    extra = {"model.layers.0.self_attn.rotary_emb.inv_freq": (4,)}
     graph = build_graph(opened(tmp_path / "c", extra, tie_word_embeddings=True))
     tensors = {part.tensor for weight in graph.weights.values() for part in weight.parts}
     assert not tensors & set(extra)
+
+
+@pytest.mark.parametrize("changed", [None, (0, 0), (60, 7), (100, 47)])
+def test_a_stored_head_counts_where_it_is_not_the_embedding(
+    tmp_path: Path, changed: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("generator.checkpoint.base.BLOCK_ELEMENTS", 10 * 48)
+    checkpoint = opened(tmp_path / "c", {}, tie_word_embeddings=True)
+    head = checkpoint.tensors["model.embed_tokens.weight"].read().copy()
+    if changed is not None:
+        head[changed] += 1
+    stored = Tensor("lm_head.weight", head.shape, "F32", lambda a, b: head[a:b])
+    checkpoint.tensors = {**checkpoint.tensors, "lm_head.weight": stored}
+    graph = build_graph(checkpoint)
+    assert ("lm_head_weight" in graph.weights) == (changed is not None)
+    assert graph.config.tie_word_embeddings == (changed is None)
+    reference = forward(graph.config, checkpoint.tensors, [5, 60, 7])
+    expected = reference.final_norm[-1:] @ head.T
+    np.testing.assert_allclose(reference.logits, expected, atol=1e-5)
+
+
+def test_a_stored_head_of_another_shape(tmp_path: Path) -> None:
+    extra = {"lm_head.weight": (100, 48)}
+    complaint = r"lm_head.weight' has shape \(100, 48\), expected \(101, 48\)"
+    with pytest.raises(CheckpointError, match=complaint):
+        build_graph(opened(tmp_path / "c", extra, tie_word_embeddings=True))
+
+
+def test_biases_of_queries_keys_and_values_alone(tmp_path: Path) -> None:
+    checkpoint = opened(tmp_path / "c", {})
+    tensors = {name: t for name, t in checkpoint.tensors.items() if "o_proj.bias" not in name}
+    checkpoint.tensors = tensors
+    with pytest.raises(CheckpointError, match=r"o_proj.bias' is missing"):
+        build_graph(checkpoint)
+    checkpoint.config = {**checkpoint.config, "o_proj_bias": False}
+    graph = build_graph(checkpoint)
+    biases = {p.bias for weight in graph.weights.values() for p in weight.parts if p.bias}
+    assert biases == {name for name in tensors if name.endswith(".bias")}
+    assert model_config(config_fields(graph.config)) == graph.config
+    # An absent bias is one of zeros.
+    zeros = Tensor("zeros", (48,), "F32", lambda a, b: np.zeros(b - a, np.float32))
+    whole = tensors | {f"model.layers.{i}.self_attn.o_proj.bias": zeros for i in range(2)}
+    ids = [5, 60, 7]
+    np.testing.assert_array_equal(
+        forward(graph.config, tensors, ids).logits,
+        forward(replace(graph.config, o_proj_bias=None), whole, ids).logits,
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from generator.config import RopeParameters, model_config
 from generator.errors import CheckpointError, UnsupportedError
+from generator.rope import inverse_frequencies
 from tests.fixtures.make_tiny_llama import LLAMA3_ROPE, tiny_config
 
 MINIMAL = {
@@ -126,3 +129,113 @@ def test_only_silu_is_supported() -> None:
     assert model_config(MINIMAL | {"hidden_act": "silu"}) == model_config(MINIMAL)
     with pytest.raises(UnsupportedError, match=r"'gelu'.*silu"):
         model_config(MINIMAL | {"hidden_act": "gelu"})
+
+
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+V5_DEFAULT = {"rope_type": "default", "rope_theta": 10000.0}
+TIMES_FOUR = {"rope_type": "linear", "factor": 4.0}
+SHORT = {"original_max_position_embeddings": 64}
+PLAIN, DIVIDED = [1.0, 0.1, 0.01, 0.001], [0.25, 0.025, 0.0025, 0.00025]
+LLAMA3_AT_64 = [1.0, 0.01304226, 0.00125, 0.000125]
+
+#: A config.json and the frequencies of `LlamaRotaryEmbedding(LlamaConfig(**config)).inv_freq`
+#: in transformers 5.24 (torch 2.13, CPU); or, as text, what the refusal names. Where
+#: transformers has an answer of another kind (yarn, dynamic, both directions) or fails
+#: (partial_rotary_factor with scaling, a null rope_type), there is a refusal.
+DIALECTS: list[tuple[dict[str, Any], list[float] | str]] = [
+    ({}, PLAIN),
+    ({"rope_theta": 500000}, [1.0, 0.03760603, 0.001414213, 5.318296e-05]),
+    (
+        {"rope_parameters": V5_DEFAULT | {"rope_theta": 500.0}, "rope_theta": 10000.0},
+        [1.0, 0.2114742, 0.04472136, 0.009457416],
+    ),
+    (
+        {"rope_parameters": TIMES_FOUR, "rope_theta": 500.0},
+        [0.25, 0.05286856, 0.01118034, 0.002364354],
+    ),
+    (
+        {"rope_parameters": V5_DEFAULT | {"rope_theta": 500.0}, "rope_scaling": TIMES_FOUR},
+        DIVIDED,
+    ),
+    ({"rope_scaling": {"type": "linear", "factor": 4}}, DIVIDED),
+    ({"rope_scaling": TIMES_FOUR}, DIVIDED),
+    ({"rope_scaling": TIMES_FOUR | {"type": "linear"}}, DIVIDED),
+    ({"rope_scaling": {"type": "linear", "rope_type": "default", "factor": 4.0}}, PLAIN),
+    ({"rope_scaling": {"factor": 4.0}}, PLAIN),
+    ({"rope_scaling": {"type": "linear", "rope_type": None, "factor": 4.0}}, "'None'"),
+    ({"rope_parameters": V5_DEFAULT, "rope_scaling": TIMES_FOUR}, DIVIDED),
+    ({"rope_parameters": TIMES_FOUR, "rope_scaling": None}, DIVIDED),
+    ({"rope_parameters": TIMES_FOUR, "rope_scaling": {}}, DIVIDED),
+    (
+        {"rope_parameters": V5_DEFAULT, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
+        "rope_scaling of type 'yarn'",
+    ),
+    ({"rope_scaling": LLAMA3 | SHORT}, LLAMA3_AT_64),
+    ({"rope_scaling": LLAMA3 | SHORT | {"type": "llama3"}}, LLAMA3_AT_64),
+    ({"rope_scaling": LLAMA3}, [1.0, 0.1, 0.00125, 0.000125]),
+    ({"rope_scaling": LLAMA3, **SHORT}, LLAMA3_AT_64),
+    (
+        {"rope_scaling": LLAMA3 | SHORT, "original_max_position_embeddings": 128},
+        [1.0, 0.04275118, 0.00125, 0.000125],
+    ),
+    (
+        {"rope_parameters": LLAMA3 | {"rope_theta": 500.0}, **SHORT},
+        [1.0, 0.09761663, 0.00559017, 0.001182177],
+    ),
+    ({"rope_scaling": TIMES_FOUR, **SHORT}, DIVIDED),
+    ({"rope_scaling": TIMES_FOUR | {"attention_factor": 2.0, "mscale": 3.0}}, DIVIDED),
+    ({"partial_rotary_factor": 0.5}, PLAIN),
+    ({"rope_parameters": V5_DEFAULT | {"partial_rotary_factor": 0.5}}, PLAIN),
+    ({"rope_scaling": TIMES_FOUR, "partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5"),
+    ({"rope_scaling": TIMES_FOUR | {"partial_rotary_factor": 0.5}}, "partial_rotary_factor 0.5"),
+    ({"rope_scaling": LLAMA3 | {"partial_rotary_factor": 0.5}}, "partial_rotary_factor 0.5"),
+    ({"rope_scaling": TIMES_FOUR, "partial_rotary_factor": 1.0}, DIVIDED),
+    (
+        {"rope_scaling": TIMES_FOUR | {"partial_rotary_factor": 1.0}, "partial_rotary_factor": 0.5},
+        DIVIDED,
+    ),
+    ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "'dynamic'"),
+    ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, "'yarn'"),
+    ({"rope_scaling": {"type": "su", "factor": 4.0}}, "'su'"),
+    ({"rope_scaling": {"type": "mrope", "mrope_section": [2, 1, 1]}}, "'mrope'"),
+    (
+        {
+            "layer_types": ["full_attention", "sliding_attention"],
+            "rope_parameters": {"full_attention": V5_DEFAULT, "sliding_attention": V5_DEFAULT},
+        },
+        "layers of type 'full_attention'",
+    ),
+    ({"head_dim": 16}, [10.0 ** (-i / 2) for i in range(8)]),
+    ({"head_dim": None}, PLAIN),
+    ({"hidden_act": "swish"}, PLAIN),
+    ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
+    ({"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}, PLAIN),
+    ({"attention_multiplier": 0.1, "logits_scaling": 4.0, "pretraining_tp": 2}, PLAIN),
+    ({"pad_token_id": -1, "auto_map": {}, "architectures": ["LlamaForTokenClassification"]}, PLAIN),
+    ({"is_causal": True}, PLAIN),
+    ({"is_causal": False}, "is_causal is false"),
+    ({"is_causal": None}, "is_causal is null"),
+    ({"per_layer_config": {}}, PLAIN),
+    ({"per_layer_config": {"0": {"hidden_act": "relu"}}}, "per_layer_config is {"),
+    ({"quantization_config": None}, PLAIN),
+    (
+        {"quantization_config": {"quant_method": "bitnet", "quantization_mode": "online"}},
+        'quantization_config is {"quant_method": "bitnet"',
+    ),
+    ({"quantization_config": {"load_in_4bit": True}}, "quantization_config is"),
+]
+
+
+@pytest.mark.parametrize(("change", "expected"), DIALECTS)
+def test_dialects_are_read_as_transformers_reads_them(
+    change: dict[str, Any], expected: list[float] | str
+) -> None:
+    heads = {"hidden_size": 32, "num_attention_heads": 4, "max_position_embeddings": 256}
+    if isinstance(expected, str):
+        with pytest.raises(UnsupportedError, match=re.escape(expected)) as raised:
+            model_config(MINIMAL | heads | change)
+        assert "supported: " in str(raised.value)
+        return
+    config = model_config(MINIMAL | heads | change)
+    frequencies = inverse_frequencies(config.rope, config.head_dim)
+    np.testing.assert_allclose(frequencies, expected, rtol=1e-6)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from generator.architectures import build_graph
 from generator.checkpoint.huggingface import HuggingFaceCheckpoint
 from generator.errors import CheckpointError
 from tests.unit.broken_checkpoints import CONFIG, weights, write_directory, write_shards
@@ -136,3 +137,71 @@ def test_tokenizer_neither_truncates_nor_pads(tmp_path: Path) -> None:
     }
     path.write_text(json.dumps(settings))
     assert HuggingFaceCheckpoint(tmp_path).tokenizer().encode("abcab").ids == [5, 3, 5]
+
+
+# What transformers 5.24 has as `generation_config.eos_token_id` of such a directory; where it
+# has none, the tokenizer's eos_token is left (`ProjectTokenizer.end_token_ids`).
+@pytest.mark.parametrize(
+    ("generation", "config", "expected"),
+    [
+        (None, {"eos_token_id": 3}, 3),
+        (None, {"eos_token_id": [2, 3]}, [2, 3]),
+        (None, {"eos_token_id": None}, None),
+        (None, {}, None),
+        ({"eos_token_id": [1, 2]}, {"eos_token_id": 3}, [1, 2]),
+        ({"eos_token_id": []}, {"eos_token_id": 3}, []),
+        ({"eos_token_id": [2, -1, 9999]}, {}, [2, -1, 9999]),
+        ({"temperature": 0.6}, {"eos_token_id": 3}, None),
+        ({"eos_token_id": None}, {"eos_token_id": 3}, None),
+        ({}, {"eos_token_id": 3}, None),
+    ],
+)
+def test_end_tokens(
+    generation: dict[str, object] | None,
+    config: dict[str, object],
+    expected: object,
+    tmp_path: Path,
+) -> None:
+    (write_directory(tmp_path) / "config.json").write_text(json.dumps(CONFIG | config))
+    if generation is not None:
+        (tmp_path / "generation_config.json").write_text(json.dumps(generation))
+    checkpoint = HuggingFaceCheckpoint(tmp_path)
+    assert checkpoint.generation_config.get("eos_token_id") == expected
+    hidden = generation is not None and "eos_token_id" in config and expected is None
+    assert any("eos_token_id" in sentence for sentence in checkpoint.warnings) == hidden
+
+
+@pytest.mark.parametrize("value", ["2", 2.0, True, [2, "3"], [[2]], {"a": 1}])
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
+def test_end_tokens_that_make_no_sense(name: str, value: object, tmp_path: Path) -> None:
+    fields = (CONFIG if name == "config.json" else {}) | {"eos_token_id": value}
+    (write_directory(tmp_path) / name).write_text(json.dumps(fields))
+    with pytest.raises(CheckpointError, match=f"{name}: eos_token_id is .*it should be a token id"):
+        HuggingFaceCheckpoint(tmp_path)
+
+
+def test_sampling_settings_of_config_json_count_without_a_generation_config(tmp_path: Path) -> None:
+    settings = {"do_sample": True, "temperature": 0.5, "repetition_penalty": 1.5}
+    (write_directory(tmp_path) / "config.json").write_text(json.dumps(CONFIG | settings))
+    assert HuggingFaceCheckpoint(tmp_path).generation_config == settings
+    (tmp_path / "generation_config.json").write_text("{}")
+    assert HuggingFaceCheckpoint(tmp_path).generation_config == {}
+
+
+def test_an_absent_bias_of_o_proj_is_named(tmp_path: Path) -> None:
+    tensors = weights()
+    for layer in range(CONFIG["num_hidden_layers"]):
+        for name in ("q", "k", "v"):
+            tensor = f"model.layers.{layer}.self_attn.{name}_proj"
+            tensors[f"{tensor}.bias"] = np.ones(len(tensors[f"{tensor}.weight"]), np.float32)
+    save_file(tensors, write_directory(tmp_path) / "model.safetensors")
+    config = CONFIG | {
+        "attention_bias": True,
+        "tie_word_embeddings": "lm_head.weight" not in tensors,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    checkpoint = HuggingFaceCheckpoint(tmp_path)
+    graph = build_graph(checkpoint)
+    assert graph.config.attention_bias
+    assert not graph.config.out_bias
+    assert ["o_proj" in sentence for sentence in checkpoint.warnings] == [True]

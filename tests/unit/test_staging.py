@@ -13,7 +13,8 @@ import pytest
 from generator.architectures import build_graph
 from generator.checkpoint import open_checkpoint
 from generator.checkpoint.base import BLOCK_ELEMENTS, Tensor
-from generator.errors import CheckpointError
+from generator.errors import CheckpointError, GraphError
+from generator.graph import Graph, Part, Weight
 from generator.passes import run_passes
 from generator.project.describe import staged_name
 from generator.project.manifest import project_name
@@ -77,6 +78,15 @@ def test_names() -> None:
     assert project_name(Path("/x/Smol LM2; drop")) == "smol_lm2_drop"
     assert project_name(Path("/x/7b")) == "model_7b"
     assert project_name(Path("/x/relama")) == "relama_model"
+
+
+def test_two_tensors_of_one_name_are_refused() -> None:
+    graph = Graph(build_graph(open_checkpoint(TINY_LLAMA)).config)
+    for module in ("self_attn", "mlp"):
+        part = Part(f"model.layers.0.{module}.norm.weight", rows=1)
+        graph.add_weight(Weight(module, 0, (part,), 8))
+    with pytest.raises(GraphError, match=r"self_attn.norm.weight' and .*mlp.norm.weight' would"):
+        staged_tensors(graph)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
