@@ -103,23 +103,23 @@ class Metadata(Mapping[str, Any]):
 
     def _numbers(self, place: _Place) -> list[Any]:
         dtype = NUMBERS[place.value_type]
-        values = self._data[place.start : place.start + place.count * dtype.itemsize]
+        values = self._data[place.start : place.start + place.length * dtype.itemsize]
         return [*np.frombuffer(values, dtype).tolist()]
 
     def _texts(self, place: _Place) -> Iterator[str]:
         position = place.start
-        for _ in range(place.count):
+        for _ in range(place.length):
             (length,) = LENGTH.unpack_from(self._data, position)
             position += 8 + length
             yield self._data[position - length : position].decode()
 
 
 class _Place(NamedTuple):
-    """Where the values of a key lie: `count` of `value_type`, from byte `start` on."""
+    """Where the values of a key lie: `length` of `value_type`, from byte `start` on."""
 
     start: int
     value_type: int
-    count: int
+    length: int
     is_array: bool
 
 

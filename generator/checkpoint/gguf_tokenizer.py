@@ -528,7 +528,9 @@ def _stated_merges(metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
     for merge in _list(metadata, "tokenizer.ggml.merges", str):
         left, space, right = merge.partition(" ")
         if not (left and space and right):
-            raise CheckpointError(f"tokenizer.ggml.merges: {quoted(merge)} is not a pair of tokens.")
+            raise CheckpointError(
+                f"tokenizer.ggml.merges: {quoted(merge)} is not a pair of tokens."
+            )
         merges.setdefault((left, right))
     return list(merges)
 
