@@ -81,6 +81,9 @@ OTHER_SETTINGS = (
 #: llama.cpp's converter takes these two from Llama 3.1's config.json, where they never differ.
 LOW_FREQ_FACTOR, HIGH_FREQ_FACTOR = 1.0, 4.0
 
+#: What `llama.rope.scaling.type` may be; of these, the first two are computed.
+ROPE_SCALING_TYPES = ("none", "linear", "llama3", "longrope", "yarn")
+
 #: Context lengths tried for `original_max_position_embeddings`, Llama 3.1's first.
 ORIGINAL_CONTEXTS = (8192, 4096, 16384, 32768, 2048, 65536, 131072, 1024)
 
@@ -194,6 +197,11 @@ def _rope_scaling(
     """
     # llama.cpp reads an absent type as linear, and an absent or zero factor as 1.
     kind = metadata.get("llama.rope.scaling.type", "linear")
+    if kind not in ROPE_SCALING_TYPES:
+        raise UnsupportedError(
+            f"llama.rope.scaling.type is {_shown(kind)}, which is not supported; "
+            f"supported: {', '.join(ROPE_SCALING_TYPES[:2])}."
+        )
     old_factor = _number(metadata, "llama.rope.scale_linear", default=1.0)
     factor = _number(metadata, "llama.rope.scaling.factor", default=old_factor) or 1.0
     if divisors is not None and divisors.shape != (head_dim // 2,):

@@ -293,3 +293,50 @@ def test_damaged_safetensors_headers(seed: int, tmp_path: Path) -> None:
             refused += not opened(directory)
     assert CASES / 4 < refused < CASES
     assert peak() < most
+
+
+# Metadata
+
+Value = gguf.GGUFValueType
+
+#: Values that no key of a Llama has, with their types.
+ODD_VALUES: list[tuple[Any, gguf.GGUFValueType]] = [
+    (-1, Value.INT32),
+    (0, Value.UINT32),
+    (1, Value.UINT8),
+    (2**32 - 1, Value.UINT32),
+    (2**63, Value.UINT64),
+    (float("nan"), Value.FLOAT32),
+    (float("inf"), Value.FLOAT64),
+    (-1e300, Value.FLOAT64),
+    (1e-30, Value.FLOAT32),
+    (True, Value.BOOL),
+    ("", Value.STRING),
+    ("a\nb", Value.STRING),
+    ("x" * 10000, Value.STRING),
+    ([0], Value.ARRAY),
+    ([3, 2**31 - 1], Value.ARRAY),
+    ([float("nan")] * 8, Value.ARRAY),
+    (["", "", "a", "b", "a", " ", "\0", "\ud7ff"], Value.ARRAY),
+    ([99, -5, 0, 1, 2, 3, 4, 5], Value.ARRAY),
+]
+
+
+@pytest.mark.parametrize("metadata", [SENTENCEPIECE, RARER], ids=["sentencepiece", "rarer"])
+def test_odd_metadata(metadata: dict[str, Any], tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "model.gguf", change=lambda w: put(w, metadata))
+    keys = [key for key in gguf.GGUFReader(path).fields if not key.startswith("GGUF.")]
+    most = peak() + MEGABYTES
+    for key in keys:
+        if key == "general.alignment":
+            continue  # the writer obeys it
+        for odd, kind in ODD_VALUES:
+
+            def change(writer: gguf.GGUFWriter, key: str = key, odd: Any = odd) -> None:
+                put(writer, metadata)
+                writer.kv_data[0].pop(key, None)
+                writer.add_key_value(key, odd, kind)  # noqa: B023
+
+            with limits(SECONDS, MEGABYTES):
+                opened(write_gguf(path, change=change))
+    assert peak() < most
