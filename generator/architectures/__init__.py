@@ -35,6 +35,7 @@ def build_graph(checkpoint: Checkpoint) -> Graph:
         CheckpointError: a tensor is missing, unknown, or has a wrong shape.
     """
     architecture = _architecture(checkpoint.config)
+    _check_layers(checkpoint)
     graph = architecture.build(model_config(checkpoint.config))
     _check_tensors(graph, checkpoint.tensors, architecture.harmless)
     return graph
@@ -48,6 +49,15 @@ def _architecture(config: Mapping[str, Any]) -> Architecture:
             f"supported: {', '.join(sorted(ARCHITECTURES))}."
         )
     return ARCHITECTURES[str(model_type)]
+
+
+def _check_layers(checkpoint: Checkpoint) -> None:
+    """Refuses more layers than there are tensors, before any is built."""
+    layers, tensors = checkpoint.config.get("num_hidden_layers"), len(checkpoint.tensors)
+    if isinstance(layers, int) and layers > tensors:
+        raise CheckpointError(
+            f"The config gives {layers} layers, but the checkpoint has {tensors} tensors in all."
+        )
 
 
 def _check_tensors(graph: Graph, tensors: Mapping[str, Tensor], harmless: re.Pattern[str]) -> None:
