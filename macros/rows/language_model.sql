@@ -31,7 +31,7 @@
     {%- do settings.update(node.config['meta']['language_model']) -%}
     {%- do settings.update({
         'identity': node.config['meta']['language_model'] | tojson,
-        'function': relama.node_relation(node),
+        'function': relama.node_relation(node, as_for=settings['head']),
         'head': relama.package_relation(node.package_name, settings['head']),
     }) -%}
     {{ return(settings) }}
@@ -39,11 +39,15 @@
 
 {# The relation of a model of a package, as the running node finds it in `graph`. #}
 {% macro package_relation(package, name) -%}
+    {{ return(relama.node_relation(relama.package_node(package, name))) }}
+{%- endmacro %}
+
+{% macro package_node(package, name) -%}
     {%- for node in graph.get('nodes', {}).values() -%}
         {%- if
             node.name == name and node.package_name == package and node.resource_type == 'model'
         -%}
-            {{ return(relama.node_relation(node)) }}
+            {{ return(node) }}
         {%- endif -%}
     {%- endfor -%}
     {%- do exceptions.raise_compiler_error(
@@ -51,10 +55,29 @@
     ) -%}
 {%- endmacro %}
 
-{% macro node_relation(node) -%}
+{#
+    The relation of a node: with dbt's option --defer it may be that of another environment.
+
+    as_for  the name of a table of the same package that is there or not for both: dbt does
+            not list functions
+#}
+{% macro node_relation(node, as_for=none) -%}
+    {%- set place = node -%}
+    {%- if relama.is_deferred(relama.package_node(node.package_name, as_for) if as_for else node) -%}
+        {%- set place = node.defer_relation -%}
+    {%- endif -%}
     {{ return(api.Relation.create(
-        database=node.database, schema=node.schema, identifier=node.alias
+        database=place.database, schema=place.schema, identifier=place.alias
     )) }}
+{%- endmacro %}
+
+{# Whether dbt's `ref` gives the relation of another environment, by the rule of `ref`. #}
+{% macro is_deferred(node) -%}
+    {%- if not node.get('defer_relation') -%}{{ return(false) }}{%- endif -%}
+    {%- if invocation_args_dict.get('favor_state') and node.unique_id not in selected_resources -%}
+        {{ return(true) }}
+    {%- endif -%}
+    {{ return(adapter.get_relation(node.database, node.schema, node.alias) is none) }}
 {%- endmacro %}
 
 {#
