@@ -71,9 +71,9 @@ def write_models(
         if index is None:
             weights += _fixed_properties("weights.yml", config, tokenizer=tokenizer)
             operators = _fixed_properties("layers.yml", config) + operators
-        for folder, properties in (("weights", weights), ("layers", operators)):
+        for kind, properties in (("weights", weights), ("layers", operators)):
             placed = [place(model, project) for model in properties]
-            write_yaml(models / folder / subfolder / label, {"models": placed})
+            write_yaml(models / kind / subfolder / label, {"models": placed})
     state = _fixed_properties("state.yml", config)
     state += [kv_cache_properties(graph, layer) for layer in layers]
     write_yaml(

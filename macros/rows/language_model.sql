@@ -31,7 +31,7 @@
     {%- do settings.update(node.config['meta']['language_model']) -%}
     {%- do settings.update({
         'identity': node.config['meta']['language_model'] | tojson,
-        'function': relama.node_relation(node, as_for=settings['head']),
+        'function': relama.node_relation(node),
         'head': relama.package_relation(node.package_name, settings['head']),
     }) -%}
     {{ return(settings) }}
@@ -55,17 +55,9 @@
     ) -%}
 {%- endmacro %}
 
-{#
-    The relation of a node: with dbt's option --defer it may be that of another environment.
-
-    as_for  the name of a table of the same package that is there or not for both: dbt does
-            not list functions
-#}
-{% macro node_relation(node, as_for=none) -%}
-    {%- set place = node -%}
-    {%- if relama.is_deferred(relama.package_node(node.package_name, as_for) if as_for else node) -%}
-        {%- set place = node.defer_relation -%}
-    {%- endif -%}
+{# The relation of a node: with dbt's option --defer it may be that of another environment. #}
+{% macro node_relation(node) -%}
+    {%- set place = node.defer_relation if relama.is_deferred(node) else node -%}
     {{ return(api.Relation.create(
         database=place.database, schema=place.schema, identifier=place.alias
     )) }}
@@ -77,7 +69,21 @@
     {%- if invocation_args_dict.get('favor_state') and node.unique_id not in selected_resources -%}
         {{ return(true) }}
     {%- endif -%}
+    {%- if node.config.materialized == 'relama_function' -%}
+        {{ return(not relama.function_exists(node)) }}
+    {%- endif -%}
     {{ return(adapter.get_relation(node.database, node.schema, node.alias) is none) }}
+{%- endmacro %}
+
+{# dbt does not list functions among its relations. #}
+{% macro function_exists(node) -%}
+    {%- set found = run_query(
+        'select 1 from duckdb_functions() where '
+        ~ "database_name = '" ~ (node.database | replace("'", "''"))
+        ~ "' and schema_name = '" ~ (node.schema | replace("'", "''"))
+        ~ "' and function_name = '" ~ (node.alias | replace("'", "''")) ~ "'"
+    ) -%}
+    {{ return(found.rows | length > 0) }}
 {%- endmacro %}
 
 {#
