@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ProjectError
+from generator.runtime.profile import profiles_directory
 from generator.runtime.stack import deepen_stack
 
 Event = dict[str, Any]
@@ -33,7 +34,7 @@ def invoke(
     program = "from dbt.cli.main import cli; cli()"
     command = [sys.executable, "-c", program, *arguments, "--log-format", "json"]
     environment = dict(os.environ, DBT_SEND_ANONYMOUS_USAGE_STATS="false")
-    environment["DBT_PROFILES_DIR"] = str(directory.resolve())
+    environment["DBT_PROFILES_DIR"] = str(profiles_directory(directory))
     errors: list[str] = []
     deepen_stack()
     with subprocess.Popen(
