@@ -329,7 +329,11 @@ update {{ pages }} set sequence_id = null
     {%- set left = relama.value('select count(*) from finished') -%}
     {%- if left -%}
         {%- call relama.run() -%}
-{{ relama.write_answers(job, 'i.relama_hash in (select relama_hash from finished)') }}
+{{ relama.write_answers(
+    job,
+    'i.relama_hash in (select relama_hash from finished) '
+    ~ 'and i.relama_hash in (select relama_hash from answer)'
+) }}
 delete from running where sequence_id in (select sequence_id from finished);
         {%- for layer in range(job['language_model']['num_hidden_layers']) %}
 execute relama_leave_cache_{{ layer }};
