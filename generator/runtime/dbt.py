@@ -69,7 +69,7 @@ def invoke(
 def _first_error(errors: Sequence[str]) -> str:
     """The most telling of dbt's errors, on one line."""
     texts = [" ".join(error.split()) for error in errors if error.strip()]
-    signs = ("Failure in", "Error in", "Error:")
-    telling = [text for text in texts if any(sign in text for sign in signs)]
+    signs = ("Error in", "Error:", "Failure in")
+    telling = [text for sign in signs for text in texts if sign in text]
     text = (telling or texts or ["it gave no reason"])[0]
     return text if len(text) <= 400 else text[:400] + "..."

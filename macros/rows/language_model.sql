@@ -90,27 +90,6 @@
     {{ return(found.rows | length > 0) }}
 {%- endmacro %}
 
-{#
-    A `ref` that can stand in a config, where dbt's own cannot: dbt keeps a config before
-    it knows what a name refers to.
-
-        {{ config(materialized='relama_classify', labels=relama.ref_to('ticket_labels')) }}
-#}
-{% macro ref_to(name) -%}
-    {%- do ref(name) -%}
-    {{ return({'ref': name}) }}
-{%- endmacro %}
-
-{# The relation of a `ref_to`. #}
-{% macro referenced(reference) -%}
-    {%- for unique_id in model.depends_on.nodes -%}
-        {%- set node = graph.nodes[unique_id] -%}
-        {%- if node.name == reference['ref'] -%}
-            {{ return(relama.node_relation(node)) }}
-        {%- endif -%}
-    {%- endfor -%}
-{%- endmacro %}
-
 {# Whether the running node is a model that a language model answers. #}
 {% macro is_answering() -%}
     {{ return(
