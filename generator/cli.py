@@ -95,6 +95,11 @@ def main() -> None:
     metavar="PASS",
     help=f"Leave a pass out; repeatable. Passes: {', '.join(PASSES)}.",
 )
+@click.option(
+    "--tokenizer-pre",
+    metavar="NAME",
+    help="How text is split into words, where a GGUF file does not say: llama-bpe, smollm, ...",
+)
 @click.option("--force", is_flag=True, help="Replace a project that relama wrote.")
 @_JSON
 @report_errors
@@ -104,6 +109,7 @@ def new(
     trace: bool,
     storage: str,
     disabled: tuple[str, ...],
+    tokenizer_pre: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -115,7 +121,7 @@ def new(
     with bar("Staging weights", hidden=as_json) as move:
         project = write_project(
             directory,
-            open_checkpoint(model),
+            open_checkpoint(model, tokenizer_pre),
             trace=trace,
             storage=storage,
             disabled_passes=disabled,

@@ -38,6 +38,7 @@ def build_graph(checkpoint: Checkpoint) -> Graph:
         CheckpointError: a tensor is missing, unknown, or has a wrong shape.
     """
     architecture = _architecture(checkpoint.config)
+    _check_layers(checkpoint)
     config = model_config(checkpoint.config)
     if config.tie_word_embeddings and not _is_tied(checkpoint.tensors):
         config = replace(config, tie_word_embeddings=False)
@@ -69,6 +70,15 @@ def _is_tied(tensors: Mapping[str, Tensor]) -> bool:
         np.array_equal(rows, head.read_rows(start, start + len(rows)))
         for start, rows in embedding.blocks()
     )
+
+
+def _check_layers(checkpoint: Checkpoint) -> None:
+    """Refuses more layers than there are tensors, before any is built."""
+    layers, tensors = checkpoint.config.get("num_hidden_layers"), len(checkpoint.tensors)
+    if isinstance(layers, int) and layers > tensors:
+        raise CheckpointError(
+            f"The config gives {layers} layers, but the checkpoint has {tensors} tensors in all."
+        )
 
 
 def _check_tensors(graph: Graph, tensors: Mapping[str, Tensor], harmless: re.Pattern[str]) -> None:

@@ -6,6 +6,7 @@ The format is described at https://github.com/ggml-org/ggml/blob/master/docs/ggu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,17 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from generator.checkpoint.base import Checkpoint, FloatArray, Tensor
-from generator.checkpoint.gguf_config import generation_config, huggingface_config
-from generator.checkpoint.gguf_tokenizer import build_tokenizer, tokenizer_config
+from generator.checkpoint.gguf_config import huggingface_config, ignored_settings
+from generator.checkpoint.gguf_header import StoredTensor, read_header
+from generator.checkpoint.gguf_tokenizer import (
+    assumptions,
+    build_tokenizer,
+    generation_config,
+    token_ids,
+    tokenizer_config,
+    with_pre,
+)
 from generator.errors import CheckpointError, RelamaError, UnsupportedError
-
-VERSIONS = (2, 3)
 
 #: Hugging Face's names for GGUF's, outside of the layers and within `blk.N`.
 MODEL_NAMES = {
@@ -52,27 +59,31 @@ class GgufCheckpoint(Checkpoint):
         UnsupportedError: the architecture, a tensor's type or a setting is not supported.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, tokenizer_pre: str | None = None) -> None:
+        """Reads the header; `tokenizer_pre` stands for what `tokenizer.ggml.pre` should say."""
         self.path = Path(path)
-        reader = _open(self.path)
-        stored = {tensor.name: tensor for tensor in reader.tensors}
-        self._metadata = Metadata(reader)
-        try:
-            shapes = {name: _shape(tensor) for name, tensor in stored.items()}
+        with self._named_in_errors():
+            metadata, stored = read_header(self.path)
+            self._metadata = with_pre(metadata, tokenizer_pre)
+            shapes = {name: tensor.shape for name, tensor in stored.items()}
+            _check_types(stored.values())
             divisors = None
             if ROPE_DIVISORS in stored:
                 divisors = _read_rows(stored.pop(ROPE_DIVISORS), None, 0, shapes[ROPE_DIVISORS][0])
             self.config = huggingface_config(self._metadata, shapes, divisors)
-            _check_types(stored.values())
             self.tensors = {
                 huggingface_name(name): _tensor(tensor, self.config)
                 for name, tensor in stored.items()
             }
-            self.generation_config = generation_config(self._metadata)
+            self.tensors |= _absent_biases(self.tensors, self.config)
             self.tokenizer_config = tokenizer_config(self._metadata)
-            self.chat_template = self._metadata.get("tokenizer.chat_template")
-        except RelamaError as error:
-            raise type(error)(f"{self.path}: {error}") from error
+            self.generation_config = generation_config(self._metadata)
+            self.config |= token_ids(self._metadata)
+            self.chat_template = _chat_template(self._metadata)
+            self.warnings = [
+                f"{self.path}: {sentence}"
+                for sentence in (*ignored_settings(metadata), *assumptions(self._metadata))
+            ]
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the file's `tokenizer.ggml.*` describes.
@@ -81,34 +92,20 @@ class GgufCheckpoint(Checkpoint):
             CheckpointError: the file has none, or its parts do not fit together.
             UnsupportedError: its model or its pre-tokenizer is not supported.
         """
-        try:
+        with self._named_in_errors():
             return build_tokenizer(self._metadata)
+
+    @contextmanager
+    def _named_in_errors(self) -> Iterator[None]:
+        """Puts the file's name before an error; what nothing foresaw is a damaged file too."""
+        try:
+            yield
         except RelamaError as error:
             raise type(error)(f"{self.path}: {error}") from error
-
-
-class Metadata(Mapping[str, Any]):
-    """A GGUF file's key-value pairs, each decoded when it is asked for.
-
-    Raises:
-        CheckpointError: a value's text is not UTF-8.
-    """
-
-    def __init__(self, reader: gguf.GGUFReader) -> None:
-        self._fields = reader.fields
-
-    def __getitem__(self, key: str) -> Any:
-        field = self._fields[key]
-        try:
-            return field.contents()
-        except UnicodeDecodeError as error:
-            raise CheckpointError(f"the text of {key} is not UTF-8: {error}.") from error
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
+        except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.path} is damaged: its header cannot be read ({type(error).__name__})."
+            ) from error
 
 
 def huggingface_name(name: str) -> str:
@@ -125,69 +122,63 @@ def huggingface_name(name: str) -> str:
     return name
 
 
-def _open(path: Path) -> gguf.GGUFReader:
-    """Memory-maps the file and reads its header."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        version = int.from_bytes(file.read(8)[4:], "little")
-    if size >= 8 and version not in VERSIONS:
-        raise UnsupportedError(
-            f"{path} has GGUF version {version} (or is big-endian), which is not supported; "
-            f"supported: little-endian, versions {' and '.join(map(str, VERSIONS))}."
-        )
-    try:
-        reader = gguf.GGUFReader(path)
-    except Exception as error:  # whatever numpy raises on the way past the end of the file
-        raise CheckpointError(
-            f"{path} is truncated or damaged: its header does not fit the {size} bytes "
-            f"of the file ({type(error).__name__}: {error})."
-        ) from error
-    for tensor in reader.tensors:
-        if tensor.data_offset + tensor.n_bytes > size:
-            raise CheckpointError(
-                f"{path} is truncated: tensor '{tensor.name}' should end at byte "
-                f"{tensor.data_offset + tensor.n_bytes}, the file has {size}."
-            )
-    return reader
-
-
-def _check_types(tensors: Iterable[gguf.ReaderTensor]) -> None:
+def _check_types(tensors: Iterable[StoredTensor]) -> None:
     """Refuses a type of block that the gguf package cannot turn into float32."""
-    first_of_type = {tensor.tensor_type: tensor for tensor in reversed([*tensors])}
+    first_of_type = {tensor.kind: tensor for tensor in reversed([*tensors])}
     for kind, tensor in first_of_type.items():
         _, block_bytes = gguf.GGML_QUANT_SIZES[kind]
         try:
             gguf.dequantize(np.zeros((1, block_bytes), np.uint8), kind)
         except NotImplementedError as error:
             raise UnsupportedError(
-                f"tensor '{tensor.name}' has type {kind.name}, which is not supported; "
+                f"tensor {tensor.name!r} has type {kind.name}, which is not supported; "
                 "supported: F32, F16, BF16 and the quantised types of llama.cpp's models."
             ) from error
 
 
-def _shape(tensor: gguf.ReaderTensor) -> tuple[int, ...]:
-    """The shape in Hugging Face's order; GGUF names the fastest dimension first."""
-    return tuple(int(length) for length in reversed(tensor.shape))
-
-
-def _tensor(tensor: gguf.ReaderTensor, config: Mapping[str, Any]) -> Tensor:
+def _tensor(tensor: StoredTensor, config: Mapping[str, Any]) -> Tensor:
     """A lazily read tensor in Hugging Face's order of rows."""
-    shape = _shape(tensor)
+    shape = tensor.shape
     order = None
     for part, heads in (("attn_q", "num_attention_heads"), ("attn_k", "num_key_value_heads")):
         if tensor.name.startswith("blk.") and f".{part}." in tensor.name:
             if shape[0] != config[heads] * config["head_dim"]:
                 raise CheckpointError(
-                    f"tensor '{tensor.name}' has {shape[0]} rows, but the metadata give "
+                    f"tensor {tensor.name!r} has {shape[0]} rows, but the metadata give "
                     f"{config[heads]} heads of width {config['head_dim']}."
                 )
             order = half_rotation_order(config[heads], config["head_dim"])
     return Tensor(
         name=huggingface_name(tensor.name),
         shape=shape,
-        dtype=tensor.tensor_type.name,
+        dtype=tensor.kind.name,
         read_rows=partial(_read_rows, tensor, order),
     )
+
+
+def _absent_biases(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Zeros for the biases that are absent beside others: llama.cpp reads any one alone."""
+    zeros = {}
+    for present, part in (("attention_bias", "self_attn"), ("mlp_bias", "mlp")):
+        if config[present]:
+            for name, weight in tensors.items():
+                bias = name.removesuffix(".weight") + ".bias"
+                if f".{part}." in name and name.endswith(".weight") and bias not in tensors:
+                    zeros[bias] = Tensor(
+                        bias, weight.shape[:1], "F32", partial(_zeros, weight.shape[0])
+                    )
+    return zeros
+
+
+def _zeros(rows: int, start: int, stop: int) -> FloatArray:
+    return np.zeros(len(range(rows)[start:stop]), np.float32)
+
+
+def _chat_template(metadata: Mapping[str, Any]) -> str | None:
+    template = metadata.get("tokenizer.chat_template")
+    if template is not None and not isinstance(template, str):
+        raise CheckpointError("tokenizer.chat_template must be a text.")
+    return template
 
 
 def half_rotation_order(heads: int, head_dim: int) -> npt.NDArray[np.intp]:
@@ -206,7 +197,7 @@ def half_rotation_order(heads: int, head_dim: int) -> npt.NDArray[np.intp]:
 
 
 def _read_rows(
-    tensor: gguf.ReaderTensor, order: npt.NDArray[np.intp] | None, start: int, stop: int
+    tensor: StoredTensor, order: npt.NDArray[np.intp] | None, start: int, stop: int
 ) -> FloatArray:
     """Rows `[start, stop)` as float32, shape `(stop - start, *shape[1:])`.
 
@@ -219,9 +210,9 @@ def _read_rows(
     rows = slice(start, stop) if order is None else order[start:stop]
     if tensor.data.ndim == 1:
         # A vector is one row of blocks.
-        return np.array(gguf.dequantize(tensor.data, tensor.tensor_type)[rows], np.float32)
+        return np.array(gguf.dequantize(tensor.data, tensor.kind)[rows], np.float32)
     blocks = tensor.data[rows]
     if len(blocks) == 0:
         # Most of gguf's quantised types cannot reshape an empty array.
-        return np.empty((0, *_shape(tensor)[1:]), np.float32)
-    return np.array(gguf.dequantize(blocks, tensor.tensor_type), np.float32)
+        return np.empty((0, *tensor.shape[1:]), np.float32)
+    return np.array(gguf.dequantize(blocks, tensor.kind), np.float32)

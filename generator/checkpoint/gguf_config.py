@@ -13,19 +13,76 @@ from typing import Any
 import numpy as np
 
 from generator.checkpoint.base import FloatArray
+from generator.checkpoint.gguf_header import quoted
 from generator.errors import CheckpointError, UnsupportedError
 
 ARCHITECTURES = ("llama",)
 
-#: Metadata that changes what is computed, with the values that leave it as it is.
+#: Metadata that changes what is computed, with the values that leave it as it is. The first
+#: are those that llama.cpp reads for a Llama (`load_hparams` in llama-model.cpp), the others
+#: those that it reads for architectures near it; a file that has them means more than a Llama.
 NEUTRAL_VALUES: dict[str, tuple[object, ...]] = {
+    "general.type": ("model",),
+    "llama.attention.causal": (True,),
     "llama.expert_count": (0,),
-    "llama.attention.scale": (0.0,),
+    "llama.expert_used_count": (0,),
+    "llama.expert_group_count": (0,),
+    "llama.expert_group_used_count": (0,),
+    "llama.nextn_predict_layers": (0,),
+    "llama.rope.scaling.attn_factor": (1.0,),
+    "llama.rope.scaling.alpha": (0.0,),
     "split.count": (0, 1),
+    "llama.adapters.count": (0,),
+    "llama.attention.clamp_kqv": (0.0,),
+    "llama.attention.max_alibi_bias": (0.0,),
+    "llama.attention.output_scale": (0.0, 1.0),
+    "llama.attention.scale": (0.0,),
+    "llama.attention.temperature_scale": (0.0,),
+    "llama.attention.value_scale": (0.0, 1.0),
+    "llama.attn_logit_softcapping": (0.0,),
+    "llama.embedding_scale": (0.0, 1.0),
+    "llama.final_logit_softcapping": (0.0,),
+    "llama.hidden_activation": ("swish", "silu"),
+    "llama.logit_scale": (0.0, 1.0),
+    "llama.n_deepstack_layers": (0,),
+    "llama.num_loops": (0, 1),
+    "llama.residual_scale": (0.0, 1.0),
+    "llama.rope.scaling.yarn_attn_factor": (1.0,),
+    "llama.rope.scaling.yarn_ext_factor": (-1.0, 0.0),
+    "llama.rope.scaling.yarn_log_multiplier": (0.0,),
+    "llama.swin_norm": (False,),
+    "llama.use_parallel_residual": (False,),
 }
+
+#: Other metadata of a Llama: what is read here, and what changes nothing.
+OTHER_SETTINGS = (
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.layer_norm_epsilon",
+    "attention.layer_norm_rms_epsilon",
+    "attention.value_length",
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "pooling_type",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.scale_linear",
+    "rope.scaling.factor",
+    "rope.scaling.finetuned",
+    "rope.scaling.original_context_length",
+    "rope.scaling.type",
+    "tensor_data_layout",
+    "vocab_size",
+)
 
 #: llama.cpp's converter takes these two from Llama 3.1's config.json, where they never differ.
 LOW_FREQ_FACTOR, HIGH_FREQ_FACTOR = 1.0, 4.0
+
+#: What `llama.rope.scaling.type` may be; of these, the first two are computed.
+ROPE_SCALING_TYPES = ("none", "linear", "llama3", "longrope", "yarn")
 
 #: Context lengths tried for `original_max_position_embeddings`, Llama 3.1's first.
 ORIGINAL_CONTEXTS = (8192, 4096, 16384, 32768, 2048, 65536, 131072, 1024)
@@ -50,13 +107,14 @@ def huggingface_config(
     architecture = metadata.get("general.architecture")
     if architecture not in ARCHITECTURES:
         raise UnsupportedError(
-            f"the architecture '{architecture}' (general.architecture) is not supported; "
+            f"the architecture {_shown(architecture)} (general.architecture) is not supported; "
             f"supported: {', '.join(ARCHITECTURES)}."
         )
     for key, neutral in NEUTRAL_VALUES.items():
-        if key in metadata and metadata[key] not in neutral:
+        if key in metadata and not _is_neutral(metadata[key], neutral):
             raise UnsupportedError(
-                f"{key} is {metadata[key]}, which is not supported; supported: {neutral[-1]}."
+                f"{key} is {_shown(metadata[key])}, which is not supported; "
+                f"supported: {neutral[-1]}."
             )
 
     heads = _integer(metadata, "llama.attention.head_count")
@@ -80,26 +138,36 @@ def huggingface_config(
         "rope_theta": theta,
         "rope_scaling": _rope_scaling(metadata, rope_divisors, theta, head_dim),
         "tie_word_embeddings": "output.weight" not in shapes,
-        "attention_bias": any(
-            name.endswith((".attn_q.bias", ".attn_output.bias")) for name in shapes
-        ),
-        "mlp_bias": any(name.endswith(".ffn_gate.bias") for name in shapes),
+        "attention_bias": _has_bias(shapes, "attn_q", "attn_k", "attn_v", "attn_output"),
+        "mlp_bias": _has_bias(shapes, "ffn_gate", "ffn_up", "ffn_down"),
     }
-    for role, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding")):
-        if (token_id := metadata.get(f"tokenizer.ggml.{key}_token_id")) is not None:
-            config[f"{role}_token_id"] = token_id
+    if config["num_hidden_layers"] > len(shapes):
+        raise CheckpointError(
+            f"llama.block_count is {config['num_hidden_layers']}, "
+            f"but the file has {len(shapes)} tensors in all."
+        )
     return config
 
 
-def generation_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """`bos_token_id`, and in `eos_token_id` every token that ends a turn, eos first."""
-    ids = [metadata.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom")]
-    config: dict[str, Any] = {}
-    if ends := list(dict.fromkeys(i for i in ids if i is not None)):
-        config["eos_token_id"] = ends
-    if (bos := metadata.get("tokenizer.ggml.bos_token_id")) is not None:
-        config["bos_token_id"] = bos
-    return config
+def ignored_settings(metadata: Mapping[str, Any]) -> list[str]:
+    """A sentence for each setting of the architecture that nothing here knows."""
+    known = {*NEUTRAL_VALUES, *(f"llama.{name}" for name in OTHER_SETTINGS)}
+    return [
+        f"the setting {quoted(key)} is not one that llama.cpp reads for this architecture; "
+        "it was left out."
+        for key in metadata
+        if key.startswith("llama.") and key not in known
+    ]
+
+
+def _is_neutral(value: object, neutral: tuple[object, ...]) -> bool:
+    """Whether a setting, or each of an array of one a layer, leaves everything as it is."""
+    return all(element in neutral for element in (value if isinstance(value, list) else [value]))
+
+
+def _has_bias(shapes: Mapping[str, tuple[int, ...]], *parts: str) -> bool:
+    """Whether any of these parts of a layer has a bias; `GgufCheckpoint` adds the others."""
+    return any(name.endswith(tuple(f".{part}.bias" for part in parts)) for name in shapes)
 
 
 def _head_dim(metadata: Mapping[str, Any], heads: int, hidden_size: int) -> int:
@@ -109,9 +177,13 @@ def _head_dim(metadata: Mapping[str, Any], heads: int, hidden_size: int) -> int:
     for key in ("llama.rope.dimension_count", "llama.attention.value_length"):
         if _integer(metadata, key, default=head_dim) != head_dim:
             raise UnsupportedError(
-                f"{key} ({metadata[key]}) differs from the width of a head ({head_dim}), "
+                f"{key} ({_shown(metadata[key])}) differs from the width of a head ({head_dim}), "
                 "which is not supported; supported: equal ones."
             )
+    if head_dim % 2:
+        raise CheckpointError(
+            f"the width of a head ({head_dim}) must be even: rotary embedding turns pairs."
+        )
     return head_dim
 
 
@@ -125,8 +197,17 @@ def _rope_scaling(
     """
     # llama.cpp reads an absent type as linear, and an absent or zero factor as 1.
     kind = metadata.get("llama.rope.scaling.type", "linear")
+    if kind not in ROPE_SCALING_TYPES:
+        raise UnsupportedError(
+            f"llama.rope.scaling.type is {_shown(kind)}, which is not supported; "
+            f"supported: {', '.join(ROPE_SCALING_TYPES[:2])}."
+        )
     old_factor = _number(metadata, "llama.rope.scale_linear", default=1.0)
     factor = _number(metadata, "llama.rope.scaling.factor", default=old_factor) or 1.0
+    if divisors is not None and divisors.shape != (head_dim // 2,):
+        raise CheckpointError(
+            f"tensor 'rope_freqs.weight' has shape {divisors.shape}, expected {(head_dim // 2,)}."
+        )
     scaled = kind != "none" and (kind != "linear" or factor != 1.0)
     if divisors is None or np.all(divisors == 1.0):
         return {"rope_type": kind, "factor": factor} if scaled else None
@@ -155,10 +236,12 @@ def _llama3_scaling(
     """
     factor = _shortest(float(divisors.max()))
     stated = metadata.get("llama.rope.scaling.original_context_length")
+    if stated:
+        stated = _integer(metadata, "llama.rope.scaling.original_context_length")
     contexts = (stated, *ORIGINAL_CONTEXTS) if stated else ORIGINAL_CONTEXTS
     for context in contexts:
         expected = llama3_divisors(theta, head_dim, factor, context)
-        if expected.shape == divisors.shape and np.allclose(divisors, expected, rtol=1e-4, atol=0):
+        if np.allclose(divisors, expected, rtol=1e-4, atol=0):
             return {
                 "rope_type": "llama3",
                 "factor": factor,
@@ -197,20 +280,26 @@ def _integer(metadata: Mapping[str, Any], key: str, default: int | None = None) 
     if isinstance(value, list) and value:
         if any(element != value[0] for element in value):
             raise UnsupportedError(
-                f"{key} differs between layers ({value}), which is not supported; "
+                f"{key} differs between layers ({_shown(value)}), which is not supported; "
                 "supported: the same value for every layer."
             )
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise CheckpointError(f"{key} must be a positive whole number, not {value!r}.")
+        raise CheckpointError(f"{key} must be a positive whole number, not {_shown(value)}.")
     return int(value)
 
 
 def _number(metadata: Mapping[str, Any], key: str, default: float | None = None) -> float:
     value = metadata.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CheckpointError(f"{key} must be a number, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e38:
+        raise CheckpointError(f"{key} must be a number, not {_shown(value)}.")
     return _shortest(value)
+
+
+def _shown(value: object) -> str:
+    """A value for a message, not too long."""
+    text = repr(value)
+    return text if len(text) <= 64 else f"{text[:61]}..."
 
 
 def _shortest(value: float) -> float:

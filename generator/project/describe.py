@@ -21,7 +21,7 @@ COLOURS = {
 _SEQUENCE = "The sequence that a row belongs to."
 _POSITION = "Position of the token in its sequence, from 0."
 #: Where activations are tables, tests run on them; where they are not, there is nothing to test.
-_TRACED = {"enabled": "{{ var('relama_trace', false) }}"}
+_TRACED = {"enabled": "var('relama_trace', false)"}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from generator.errors import ProjectError
 
 MARKER = "relama.json"
 
+#: dbt's name of this repository, and of the package of macros that it is.
+LIBRARY = "relama"
+
 #: Positions of a page of the KV cache, see the macro `kv_page`.
 PAGE_SIZE = 64
 

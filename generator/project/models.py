@@ -20,7 +20,8 @@ from generator.project.describe import (
     staged_name,
     weight_properties,
 )
-from generator.project.manifest import PAGE_SIZE
+from generator.project.manifest import LIBRARY, PAGE_SIZE
+from generator.project.placing import place
 from generator.project.render import render, write, write_yaml
 from generator.project.staging import staged_tensors
 
@@ -57,7 +58,7 @@ def write_models(
     for name in ("next_token", "step", "tokens", "transcript"):
         write(models / "state" / f"{name}.sql", render(f"{name}.sql", config=config))
     for name in ("inverse_frequencies", "vocabulary"):
-        sql = f"select * from {{{{ source('staged_weights', '{name}') }}}}\n"
+        sql = f"select * from {{{{ relama.staged(source('staged_weights', '{name}')) }}}}\n"
         write(models / "weights" / f"{name}.sql", sql)
     for name in ("alphabet", "merges"):
         write(models / "weights" / f"{name}.sql", render(f"{name}.sql"))
@@ -70,12 +71,14 @@ def write_models(
         if index is None:
             weights += _fixed_properties("weights.yml", config, tokenizer=tokenizer)
             operators = _fixed_properties("layers.yml", config) + operators
-        write_yaml(models / "weights" / subfolder / label, {"models": weights})
-        write_yaml(models / "layers" / subfolder / label, {"models": operators})
-    caches = [kv_cache_properties(graph, layer) for layer in layers]
+        for kind, properties in (("weights", weights), ("layers", operators)):
+            placed = [place(model, project) for model in properties]
+            write_yaml(models / kind / subfolder / label, {"models": placed})
+    state = _fixed_properties("state.yml", config)
+    state += [kv_cache_properties(graph, layer) for layer in layers]
     write_yaml(
         models / "state" / "_models.yml",
-        {"models": _fixed_properties("state.yml", config) + caches},
+        {"models": [place(model, project, as_package=False) for model in state]},
     )
     write(models / "_sources.yml", _sources(graph, project))
     write(models / "_exposures.yml", render("exposures.yml", project=project))
@@ -84,7 +87,10 @@ def write_models(
     sql = render("forward_pass.sql", config=config, head=head)
     write(models / "batch" / "forward_pass.sql", sql)
     batch = _fixed_properties("batch.yml", config, language_model=language_model)
-    write_yaml(models / "batch" / "_models.yml", {"models": batch})
+    write_yaml(
+        models / "batch" / "_models.yml",
+        {"models": [place(model, project, as_root=False) for model in batch]},
+    )
     hidden = ["embedding", *(f"layer_{layer:02d}__down_proj" for layer in layers), "final_norm"]
     analyses = directory / "analyses"
     write(analyses / "candidates.sql", render("candidates.sql"))
@@ -148,7 +154,14 @@ def _sources(graph: Graph, project: str) -> str:
     staged.append(("alphabet", "the letters that the tokenizer spells words in"))
     caches = [kv_cache_name(layer) for layer in range(graph.config.num_hidden_layers)]
     pages = [kv_pages_name(layer) for layer in range(graph.config.num_hidden_layers)]
-    return render("sources.yml", project=project, staged=staged, caches=caches, pages=pages)
+    return render(
+        "sources.yml",
+        project=project,
+        library=project == LIBRARY,
+        staged=staged,
+        caches=caches,
+        pages=pages,
+    )
 
 
 def _fixed_properties(template: str, config: ModelConfig, **values: Any) -> list[dict[str, Any]]:

@@ -59,6 +59,12 @@ LETTERS = (
     r"\x{1E5D0}-\x{1E5ED}\x{1E5F0}\x{2EBF0}-\x{2EE5D}"
 )
 
+PUNCTUATION = (
+    r"\p{P}"
+    r"\x{1B4E}-\x{1B4F}\x{1B7F}\x{10D6E}\x{113D4}-\x{113D5}\x{113D7}-\x{113D8}\x{11BE1}"
+    r"\x{16D6D}-\x{16D6F}\x{1E5FF}"
+)
+
 #: The library's `Digits` knows later numbers than its regular expressions do.
 DIGITS = NUMBERS + r"\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}"
 
@@ -262,10 +268,22 @@ def _split(step: Mapping[str, Any]) -> list[dict[str, Any]]:
         case "Split" if (
             "Regex" in step["pattern"] and step["behavior"] == "Isolated" and not step["invert"]
         ):
-            return [_words(step["pattern"]["Regex"])]
+            pattern = step["pattern"]["Regex"]
+            return [_with_what_is_between(pattern) or _words(pattern)]
     raise UnsupportedError(
         f"the pre-tokenizer {step['type']} is not supported in SQL as it is set."
     )
+
+
+def _with_what_is_between(pattern: str) -> dict[str, Any] | None:
+    """A pattern of a run of one class, or of three digits, or what lies between its matches."""
+    if pattern == "[0-9][0-9][0-9]":
+        return {"pattern": r"[0-9]{3}|(?:[0-9]{0,2}[^0-9])+(?:[0-9]{1,2}$)?|[0-9]{1,2}$"}
+    run = re.fullmatch(r"\[([^\[\]^][^\[\]]*)\]\+|(\\p\{[LNP]\})\+", pattern)
+    if run is None:
+        return None
+    characters = _spelled_out(f"[{run[1] or run[2]}]")[1:-1]
+    return {"pattern": f"[{characters}]+|[^{characters}]+"}
 
 
 def _words(pattern: str) -> dict[str, Any]:
@@ -279,10 +297,15 @@ def _words(pattern: str) -> dict[str, Any]:
 
 
 def _spelled_out(pattern: str) -> str:
-    r"""The pattern with `\s`, `\p{L}` and `\p{N}` as the library has them."""
-    classes = {r"\s": WHITE_SPACE, r"\p{L}": LETTERS, r"\p{N}": NUMBERS}
+    r"""The pattern with `\s`, `\p{L}`, `\p{N}` and `\p{P}` as the library has them."""
+    classes = {
+        r"\s": WHITE_SPACE,
+        r"\p{L}": LETTERS,
+        r"\p{N}": NUMBERS,
+        r"\p{P}": PUNCTUATION,
+    }
     within, parts = False, []
-    for part in re.split(r"(\\p\{L\}|\\p\{N\}|\\.|\[|\])", pattern):
+    for part in re.split(r"(\\p\{[LNP]\}|\\.|\[|\])", pattern):
         within = (within or part == "[") and part != "]"
         meaning = classes.get(part, part)
         parts.append(f"[{meaning}]" if part in classes and not within else meaning)

@@ -206,9 +206,7 @@ def _write_settings(
         write(directory / file, render(file, **values))
     write(directory / ".gitignore", "target/\nlogs/\n*.duckdb\n*.duckdb.wal\n.user.yml\n")
     write(directory / "seeds" / "sampling.csv", sampling_csv(checkpoint.generation_config))
-    shutil.copy(
-        Path(__file__).parent / "templates" / "seeds.yml", directory / "seeds" / "_seeds.yml"
-    )
+    write(directory / "seeds" / "_seeds.yml", render("seeds.yml", project=name))
     for folder in ("tests", "macros"):
         (directory / folder).mkdir()
         (directory / folder / ".gitkeep").touch()

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from generator.errors import ProjectError
 from generator.project.manifest import Project
 from generator.runtime import dbt
-from generator.runtime.database import DATABASE_FILE, open_database
+from generator.runtime.database import open_database
+from generator.runtime.profile import database_of
 from generator.runtime.statements import (
     compiled,
     compiled_by_build,
@@ -45,11 +46,11 @@ def build_project(project: Project, *, again: bool, on_progress: Move) -> dict[s
         ProjectError: dbt failed, or the database is in use.
     """
     began = time.perf_counter()
-    stamp = project.directory / _STAMP
+    stamp, path = project.directory / _STAMP, database_of(project).path
     current = {"fingerprint": fingerprint(project), "weights": _staged_files(project)}
-    if not again and _read(stamp) == current and (project.directory / DATABASE_FILE).is_file():
+    if not again and _read(stamp) == current and path.is_file():
         return {"already_built": True, "nodes": 0, "seconds": 0.0, **stored(project)}
-    if (project.directory / DATABASE_FILE).is_file():
+    if path.is_file():
         with open_database(project):
             pass  # Says clearly who holds the file, which dbt would not.
     stamp.unlink(missing_ok=True)
@@ -81,9 +82,9 @@ def stored(project: Project) -> dict[str, int]:
     with open_database(project) as connection:
         ((rows,),) = connection.execute(
             "select coalesce(sum(estimated_size), 0) from duckdb_tables() "
-            "where database_name = 'relama'"
+            "where database_name = current_database()"
         ).fetchall()
-    return {"rows": int(rows), "bytes": (project.directory / DATABASE_FILE).stat().st_size}
+    return {"rows": int(rows), "bytes": database_of(project).path.stat().st_size}
 
 
 def _label(node: str) -> str:

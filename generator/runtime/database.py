@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import duckdb
 
 from generator.errors import InputError, ProjectError
 from generator.project.describe import kv_cache_name, kv_pages_name
 from generator.project.manifest import DISABLED_OPTIMIZERS, PAGE_SIZE, Project
-from generator.project.sampling import check_sampling
+from generator.runtime.profile import Database, database_of
 from generator.runtime.stack import deepen_stack
 
-DATABASE_FILE = "relama.duckdb"
 SEQUENCE = 0
 
 
@@ -26,15 +24,15 @@ def open_database(project: Project) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         ProjectError: the project has not been built, or another process holds the file.
     """
-    path = project.directory / DATABASE_FILE
-    if not path.is_file():
+    opened = database_of(project)
+    if not opened.path.is_file():
         raise ProjectError(
             f"{project.directory} has not been built; run: relama build {project.directory}"
         )
     deepen_stack()
     connection = duckdb.connect()
     try:
-        _attach(connection, path)
+        _attach(connection, opened)
         connection.execute(f"set disabled_optimizers = '{DISABLED_OPTIMIZERS}'")
         connection.execute("set force_compression = 'uncompressed'")
         yield connection
@@ -42,11 +40,13 @@ def open_database(project: Project) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+def _attach(connection: duckdb.DuckDBPyConnection, opened: Database) -> None:
+    path = opened.path
     quoted = str(path).replace("'", "''")
     try:
-        connection.execute(f"attach '{quoted}' as relama (row_group_size 2048)")
-        connection.execute("use relama.main")
+        catalog = opened.catalog.replace('"', '""')
+        connection.execute(f"attach '{quoted}' as \"{catalog}\" (row_group_size 2048)")
+        connection.execute(f"use {opened.quoted}")
     except duckdb.IOException as error:
         if "lock" not in str(error).lower():
             raise ProjectError(f"{path} cannot be opened: {_one_line(error)}") from None
@@ -62,9 +62,11 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 def reattach(connection: duckdb.DuckDBPyConnection, project: Project) -> None:
     """Opens the file again: DuckDB forgets where the blocks of tables lie that it has read."""
+    opened = database_of(project)
+    catalog = opened.catalog.replace('"', '""')
     connection.execute("use memory")
-    connection.execute("detach relama")
-    _attach(connection, project.directory / DATABASE_FILE)
+    connection.execute(f'detach "{catalog}"')
+    _attach(connection, opened)
 
 
 def _one_line(error: Exception) -> str:
@@ -90,7 +92,8 @@ class State:
         found = {
             name
             for (name,) in self.connection.execute(
-                "select table_name from duckdb_tables() where database_name = 'relama'"
+                "select table_name from duckdb_tables() "
+                "where database_name = current_database() and schema_name = current_schema()"
             ).fetchall()
         }
         missing = {"tokens", "step", "sampling", *self._caches, *self._pages} - found
@@ -188,14 +191,6 @@ class State:
         """Forgets all sequences."""
         for table in ("tokens", *self._caches, *self._pages):
             self.connection.execute(f"delete from {table}")
-
-    def set_sampling(self, temperature: float, top_k: int, top_p: float, seed: int) -> None:
-        """Sets how the next tokens are chosen. Raises `InputError` out of range."""
-        check_sampling(temperature, top_k, top_p, seed)
-        self.connection.execute(
-            "update sampling set temperature = ?, top_k = ?, top_p = ?, seed = ?",
-            [temperature, top_k, top_p, seed],
-        )
 
     def check_tokens(self, token_ids: Sequence[int]) -> None:
         """Raises `InputError` for no tokens, more than the context holds, or one out of range."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ProjectError
+from generator.runtime.profile import profiles_directory
 from generator.runtime.stack import deepen_stack
 
 Event = dict[str, Any]
@@ -33,7 +34,7 @@ def invoke(
     program = "from dbt.cli.main import cli; cli()"
     command = [sys.executable, "-c", program, *arguments, "--log-format", "json"]
     environment = dict(os.environ, DBT_SEND_ANONYMOUS_USAGE_STATS="false")
-    environment["DBT_PROFILES_DIR"] = str(directory.resolve())
+    environment["DBT_PROFILES_DIR"] = str(profiles_directory(directory))
     errors: list[str] = []
     deepen_stack()
     with subprocess.Popen(
@@ -68,7 +69,7 @@ def invoke(
 def _first_error(errors: Sequence[str]) -> str:
     """The most telling of dbt's errors, on one line."""
     texts = [" ".join(error.split()) for error in errors if error.strip()]
-    signs = ("Failure in", "Error in", "Error:")
-    telling = [text for text in texts if any(sign in text for sign in signs)]
+    signs = ("Error in", "Error:", "Failure in")
+    telling = [text for sign in signs for text in texts if sign in text]
     text = (telling or texts or ["it gave no reason"])[0]
     return text if len(text) <= 400 else text[:400] + "..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,13 +13,17 @@ import duckdb
 from generator.errors import ProjectError
 from generator.project.describe import kv_cache_name, kv_pages_name
 from generator.project.manifest import PAGE_SIZE, Project
+from generator.project.sampling import check_sampling
 from generator.runtime import dbt
 from generator.runtime.database import SEQUENCE, State, open_database
 from generator.runtime.limit import Weights, limited
+from generator.runtime.resident import with_own_sampling
 from generator.runtime.statements import compiled, decode_statements, session_statements
 
 #: Tokens of a prompt that a step reads at most within a memory limit: bounds its rows.
 CHUNK = 8
+#: How a session chooses tokens: plain dbt reads the seed, which no session changes.
+_SAMPLING = "temp.main.session_sampling"
 
 
 class Engine(Protocol):
@@ -55,9 +60,14 @@ class Session:
         pages = [kv_pages_name(layer) for layer in layers]
         self._cached, self._waiting = 0, 0
         self._later: Sequence[int] = ()
+        connection.execute(
+            f"create or replace temporary table {_SAMPLING} "
+            "(temperature double, top_k integer, top_p double, seed bigint)"
+        )
+        general, single = (with_own_sampling(text["step"], _SAMPLING) for text in (sql, decode))
         try:
-            self._step = self._weights.prepared(connection, "step", sql["step"])
-            self._decode = self._weights.prepared(connection, "decode", decode["step"])
+            self._step = self._weights.prepared(connection, "step", general)
+            self._decode = self._weights.prepared(connection, "decode", single)
             for table in (*caches, "tokens"):
                 connection.execute(f"prepare append_{table} as insert into {table} {sql[table]}")
         except duckdb.Error as error:
@@ -70,6 +80,7 @@ class Session:
         self._packs = [f"insert into {table} {decode[table]}" for table in pages]
 
     def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
+        check_sampling(*sampling)
         with self.state.transaction():
             self._cached = self.state.set_tokens(token_ids)
             end = len(token_ids)
@@ -77,7 +88,8 @@ class Session:
                 end = min(end, self._cached + CHUNK)
                 self.state.cut_tokens(end)
             self._waiting, self._later = end - self._cached, token_ids[end:]
-            self.state.set_sampling(*sampling)
+            self.connection.execute(f"delete from {_SAMPLING}")
+            self.connection.execute(f"insert into {_SAMPLING} values (?, ?, ?, ?)", [*sampling])
 
     def step(self) -> int:
         while self._later:
@@ -116,16 +128,21 @@ class DbtEngine:
 
     def __init__(self, project: Project) -> None:
         self.project = project
+        self._sampling: dict[str, float] = {}
 
     def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
+        check_sampling(*sampling)
+        names = ("temperature", "top_k", "top_p", "seed")
+        self._sampling = dict(zip(names, sampling, strict=True))
         with open_database(self.project) as connection:
             state = State(self.project, connection)
             with state.transaction():
                 state.set_tokens(token_ids)
-                state.set_sampling(*sampling)
 
     def step(self) -> int:
-        dbt.invoke(self.project.directory, ["run", "--select", "tag:step"])
+        variables = json.dumps({"relama_sampling": self._sampling})
+        arguments = ["run", "--select", "tag:step", "--vars", variables]
+        dbt.invoke(self.project.directory, arguments)
         with open_database(self.project) as connection:
             return _chosen(connection)
 

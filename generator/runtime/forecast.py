@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from generator.project.manifest import Project
-from generator.runtime.database import DATABASE_FILE, open_database
+from generator.runtime.database import open_database
 from generator.runtime.limit import plan_session
 from generator.runtime.process_memory import available, resident_set
+from generator.runtime.profile import database_of
 from generator.runtime.residency import Plan, Table, kind
 from generator.runtime.speed import compute_speed, disk_speed
 from generator.runtime.statements import compiled, decode_statements
@@ -96,4 +97,4 @@ def forecast(project: Project, limit: int | None, disk: float | None) -> Forecas
     with open_database(project) as connection:
         plan, _ = plan_session(project, connection, statement, limit)
         compute = compute_speed(connection)
-    return Forecast(plan, disk or disk_speed(project.directory / DATABASE_FILE), compute)
+    return Forecast(plan, disk or disk_speed(database_of(project).path), compute)

@@ -10,10 +10,11 @@ import duckdb
 
 from generator.config import ModelConfig
 from generator.project.manifest import Project
-from generator.runtime.database import DATABASE_FILE, reattach
+from generator.runtime.database import reattach
 from generator.runtime.pieces import split
 from generator.runtime.prefetch import SUPPORTED, BlockFile, Prefetcher, read_block_by_block
 from generator.runtime.process_memory import trimmed_resident_set
+from generator.runtime.profile import database_of
 from generator.runtime.residency import Overhead, Plan, Table, plan_residency
 from generator.runtime.resident import (
     Stored,
@@ -181,7 +182,7 @@ def limited(
     plan, stored = plan_session(project, connection, statement, limit, whole)
     connection.execute("set temp_directory = ''")
     connection.execute("set allocator_flush_threshold = '16MB'")
-    path = project.directory / DATABASE_FILE
+    path = database_of(project).path
     names = {table.name for table in plan.resident}
     with closing(BlockFile(path, block_size(connection))) as file:
         held = [weight for weight in stored if weight.table.name in names]

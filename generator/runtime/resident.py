@@ -12,9 +12,9 @@ import duckdb
 from generator.runtime.prefetch import BlockFile, Blocks
 from generator.runtime.residency import Table
 
-_MAIN = '"relama"."main".'
-_WEIGHT = re.compile(rf"{re.escape(_MAIN)}\"(\w+_weight)\"")
 _RESIDENT = '"resident"."main".'
+#: A table as dbt writes it: "catalog"."schema"."name".
+_TABLE = re.compile(rf'(?!{re.escape(_RESIDENT)})"[^"]+"\."[^"]+"\."(\w+)"')
 
 #: Bytes of one value as DuckDB stores it uncompressed; a list is an offset.
 _WIDTHS = {"TINYINT": 1, "SMALLINT": 2, "INTEGER": 4, "FLOAT": 4, "BIGINT": 8, "DOUBLE": 8}
@@ -51,7 +51,8 @@ def tables_read(statement: str) -> list[str]:
     table that is named twice, the first only looks rows up: an embedding that is the
     output's matrix as well.
     """
-    return list(reversed(dict.fromkeys(reversed(_WEIGHT.findall(statement)))))
+    tables = [name for name in _TABLE.findall(statement) if name.endswith("_weight")]
+    return list(reversed(dict.fromkeys(reversed(tables))))
 
 
 def stored_weights(
@@ -67,7 +68,7 @@ def stored_weights(
 def block_size(connection: duckdb.DuckDBPyConnection) -> int:
     """Bytes of a block of the database file."""
     ((size,),) = connection.execute(
-        "select block_size from pragma_database_size() where database_name = 'relama'"
+        "select block_size from pragma_database_size() where database_name = current_database()"
     ).fetchall()
     return int(size)
 
@@ -163,7 +164,7 @@ def hold(
         compression = "bitpacking" if weight.bitpacked else "uncompressed"
         connection.execute(f"set force_compression = '{compression}'")
         name = f'"{weight.table.name}"'
-        connection.execute(f"create table {_RESIDENT}{name} as from {_MAIN}{name}")
+        connection.execute(f"create table {_RESIDENT}{name} as from {name}")
         file.drop(weight.blocks.numbers)
         if len(weight.blocks.numbers) > _SHARED:
             # Packs its columns into common blocks. What is small would take a block then.
@@ -189,8 +190,11 @@ def _vector(kind: str, count: int, computed: int) -> int:
 
 def redirected(statement: str, names: Collection[str]) -> str:
     """A compiled statement that reads the tables `names` where `hold` has put them."""
-    return re.sub(
-        rf"{re.escape(_MAIN)}\"(\w+)\"",
-        lambda found: f'{_RESIDENT}"{found[1]}"' if found[1] in names else found[0],
-        statement,
+    return _TABLE.sub(
+        lambda found: f'{_RESIDENT}"{found[1]}"' if found[1] in names else found[0], statement
     )
+
+
+def with_own_sampling(statement: str, table: str) -> str:
+    """A compiled step that reads how to choose a token from `table`, not from the seed."""
+    return _TABLE.sub(lambda found: table if found[1] == "sampling" else found[0], statement)

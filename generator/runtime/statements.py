@@ -21,6 +21,7 @@ from generator.project.describe import kv_cache_name, kv_pages_name
 from generator.project.manifest import Project
 from generator.runtime import dbt
 from generator.runtime.database import open_database
+from generator.runtime.profile import database_of
 
 _INPUTS = ("dbt_project.yml", "profiles.yml", "models", "analyses", "macros", "packages", "seeds")
 
@@ -87,6 +88,8 @@ def compiled_by_build(project: Project) -> bool:
 def fingerprint(project: Project) -> str:
     """A digest of every file that the compiled SQL depends on."""
     digest = hashlib.sha256(__version__.encode())
+    # An environment variable may choose the target of the profile.
+    digest.update(repr(database_of(project)).encode())
     for name in _INPUTS:
         path = project.directory / name
         files = sorted(path.rglob("*")) if path.is_dir() else [path]

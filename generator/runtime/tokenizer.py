@@ -49,8 +49,9 @@ class ProjectTokenizer:
     """The tokenizer of a generated dbt project.
 
     Attributes:
-        vocab_size: number of tokens, added tokens included. A checkpoint may have
-            more rows of embeddings than that; such ids decode to nothing.
+        vocab_size: one more than the largest id, added tokens included. A checkpoint may
+            have more rows of embeddings than that, and ids below it that are no tokens;
+            such ids decode to nothing.
         end_token_ids: tokens that end a text: `eos_token_id` of
             `generation_config.json`, else `eos_token` of `tokenizer_config.json`. (The
             reader of the checkpoint has put there what `config.json` says.)
@@ -88,7 +89,7 @@ class ProjectTokenizer:
         self._config = _read_json(self._folder / "tokenizer_config.json")
         template = self._folder / "chat_template.jinja"
         self.chat_template = template.read_text(encoding="utf-8") if template.exists() else None
-        self.vocab_size = self._tokenizer.get_vocab_size()
+        self.vocab_size = 1 + max(self._tokenizer.get_vocab().values(), default=-1)
         self.end_token_ids = self._end_token_ids()
         self.bos_token_id = self._config_token_id("bos_token")
         self.opening_ids, self.closing_ids = self._around()
@@ -124,16 +125,18 @@ class ProjectTokenizer:
         """One token for display: the text it adds within a text, leading space included.
 
         A token that is not whole characters, such as one byte of an emoji, is shown
-        as its piece in the vocabulary.
+        as its piece in the vocabulary. An id between tokens that is none itself adds no text.
 
         Raises:
-            InputError: the id is not in the vocabulary.
+            InputError: the id is below 0, or above that of every token.
         """
-        piece = self._tokenizer.id_to_token(token_id) if token_id >= 0 else None
-        if piece is None:
+        if not 0 <= token_id < self.vocab_size:
             raise InputError(
                 f"token id {token_id} is not in the vocabulary of {self.vocab_size} tokens"
             )
+        piece = self._tokenizer.id_to_token(token_id)
+        if piece is None:
+            return ""
         # The second of two: decoders may strip the space of the first token of a text.
         once = self.decode([token_id], skip_special_tokens=False)
         text = self.decode([token_id, token_id], skip_special_tokens=False)[len(once) :]

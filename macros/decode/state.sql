@@ -23,8 +23,24 @@
 {%- endmacro %}
 
 {#
-    Run at the start of every dbt command: creates the state tables where they do
-    not exist, with the prompt of the variable `relama_prompt_token_ids`.
+    What `dbt run` and `dbt build` begin with in the language model's own project: the
+    state is there, and no step is left half done where this run takes one. Commands that
+    only read change nothing. Another project, which has this one as a package, has no state.
+
+    project   name of the language model's project
+#}
+{% macro begin_run(project) -%}
+    {%- if execute and project_name == project and flags.WHICH in ['run', 'build', 'retry'] -%}
+        {{ relama.create_state() }}
+        {%- if 'model.' ~ project ~ '.step' in selected_resources -%}
+            {{ relama.discard_partial_step() }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    Creates the state tables where they do not exist, with the prompt of the variable
+    `relama_prompt_token_ids`.
 #}
 {% macro create_state() -%}
     {%- set tokens = relama.state_relation('tokens') -%}
@@ -58,11 +74,40 @@
 
 {% macro insert_prompt(token_ids) -%}
     {%- if token_ids %}
+    {%- do relama.check_prompt(token_ids) %}
     insert into {{ relama.state_relation('tokens') }}
     values
         {%- for token_id in token_ids %}
-        (0, {{ loop.index0 }}, {{ token_id | int }}, true, null){{ ',' if not loop.last }}
+        (0, {{ loop.index0 }}, {{ token_id }}, true, null){{ ',' if not loop.last }}
         {%- endfor %};
+    {%- endif -%}
+{%- endmacro %}
+
+{# Raises an error where a prompt is not a list of token ids that the model can read. #}
+{% macro check_prompt(token_ids) -%}
+    {%- set size = var('relama_vocab_size') -%}
+    {%- set context = var('relama_max_position_embeddings') -%}
+    {%- set problem = namespace(text='') -%}
+    {%- if token_ids is string or token_ids is mapping or token_ids is not iterable -%}
+        {%- set problem.text = 'must be a list of token ids, not ' ~ (token_ids | tojson) -%}
+    {%- elif token_ids | length == 0 -%}
+        {%- set problem.text = 'must hold at least one token id' -%}
+    {%- elif token_ids | length > context -%}
+        {%- set problem.text = 'has ' ~ (token_ids | length) ~ ' token ids, more than the context of '
+            ~ context -%}
+    {%- else -%}
+        {%- for token_id in token_ids -%}
+            {%- if
+                token_id is boolean or token_id is not integer
+                or token_id < 0 or token_id >= size
+            -%}
+                {%- set problem.text = 'holds ' ~ (token_id | string) ~ ', which is not a token id: '
+                    ~ 'those of this model are whole numbers from 0 to ' ~ (size - 1) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {%- if problem.text -%}
+        {%- do exceptions.raise_compiler_error('relama: the prompt ' ~ problem.text ~ '.') -%}
     {%- endif -%}
 {%- endmacro %}
 
@@ -94,6 +139,13 @@
     dbt run-operation set_prompt --args '{token_ids: [504, 3575]}'
 #}
 {% macro set_prompt(token_ids) -%}
+    {%- if 'model.' ~ project_name ~ '.step' not in graph.nodes -%}
+        {%- do exceptions.raise_compiler_error(
+            "relama: set_prompt belongs to the project of a language model, and '" ~ project_name
+            ~ "' is none; run it in the directory that `relama new` wrote."
+        ) -%}
+    {%- endif -%}
+    {%- do relama.check_prompt(token_ids) -%}
     {%- set statements -%}
     begin;
     delete from {{ relama.state_relation('tokens') }};
@@ -104,5 +156,7 @@
     commit;
     {%- endset -%}
     {%- do run_query(relama.create_state()) -%}
+    {#- Looking for the tables has begun a transaction. -#}
+    {%- do adapter.commit() -%}
     {%- do run_query(statements) -%}
 {%- endmacro %}

@@ -6,41 +6,25 @@
 {% macro open_answers(job, types) -%}
     {%- set existing = load_cached_relation(this) -%}
     {%- set relation = job['relation'] -%}
-    {%- set typed = [] -%}
-    {%- for name in types -%}
-        {%- do typed.append('cast(null as ' ~ types[name] ~ ') as ' ~ name) -%}
-    {%- endfor -%}
-    {%- set has = [] -%}
+    {%- set stored = {} -%}
     {%- if existing is not none and existing.is_table and not should_full_refresh() -%}
-        {%- for column in adapter.get_columns_in_relation(existing) -%}
-            {%- do has.append(column.name | lower) -%}
+        {%- for row in relama.rows('describe ' ~ existing) -%}
+            {%- do stored.update({row[0] | lower: row[1]}) -%}
         {%- endfor -%}
     {%- endif -%}
-    {%- set ns = namespace(fits=has | length > 0) -%}
-    {%- for name in job['answers'] + ['relama_hash'] -%}
-        {%- set ns.fits = ns.fits and name in has -%}
-    {%- endfor -%}
-    {%- if not ns.fits -%}
+    {%- set missing = (job['answers'] + ['relama_hash']) | reject('in', stored) | list -%}
+    {%- if missing -%}
         {%- if existing is not none -%}
             {%- do adapter.drop_relation(existing) -%}
         {%- endif -%}
         {%- do adapter.commit() -%}
         {%- call relama.run() -%}
 create table {{ relation }} as
-select
-    * exclude (relama_hash),
-    {{ typed | join(',\n    ') }},
-    relama_hash
-from input_row
-limit 0
+{{ relama.answered_columns(types) }}
         {%- endcall -%}
     {%- else -%}
         {%- do adapter.commit() -%}
-        {%- for column in job['columns'] if column['name'] | lower not in has -%}
-            {%- call relama.run() -%}
-alter table {{ relation }} add column {{ adapter.quote(column['name']) }} {{ column['type'] }}
-            {%- endcall -%}
-        {%- endfor -%}
+        {%- do relama.alter_columns(job, stored) -%}
     {%- endif -%}
     {%- call relama.run() -%}
 create temporary table answer as
@@ -49,11 +33,80 @@ select distinct on (relama_hash)
     {{ job['answers'] | join(',\n    ') }}
 from {{ relation }}
 where relama_hash in (select relama_hash from input_row);
-create temporary table written_row as select * from input_row limit 0;
+create temporary table written_row as
+select {{ (job['columns'] | map(attribute='quoted') | list + ['relama_hash']) | join(', ') }}
+from {{ relation }}
+limit 0;
 {{ relama.write_answers(
     job, 'i.relama_hash is null or i.relama_hash in (select relama_hash from answer)'
 ) }}
     {%- endcall -%}
+{%- endmacro %}
+
+{# The columns of an answered table, in a select without rows. #}
+{% macro answered_columns(types) -%}
+    {%- set typed = [] -%}
+    {%- for name in types -%}
+        {%- do typed.append('cast(null as ' ~ types[name] ~ ') as ' ~ name) -%}
+    {%- endfor -%}
+select
+    * exclude (relama_hash),
+    {{ typed | join(',\n    ') }},
+    relama_hash
+from input_row
+limit 0
+{%- endmacro %}
+
+{#
+    Brings the columns of the table up to the query's: adds those that it lacks, and gives
+    one that the query has in another type that type, where all that is stored survives.
+    Where it does not, the column keeps its type if that can hold what the query has.
+    Nothing is altered before every column is known to fit.
+
+    stored  mapping of the table's columns, in lower case, to their types
+#}
+{% macro alter_columns(job, stored) -%}
+    {%- set alterations = [] -%}
+    {%- for column in job['columns'] -%}
+        {%- set name, type = column['quoted'], column['type'] -%}
+        {%- set before = stored.get(column['name'] | lower) -%}
+        {%- if before is none -%}
+            {%- do alterations.append('add column ' ~ name ~ ' ' ~ type) -%}
+        {%- elif before != type -%}
+            {%- if relama.survives(job['relation'], name, before, type) -%}
+                {%- do alterations.append('alter column ' ~ name ~ ' type ' ~ type) -%}
+            {%- elif not relama.survives('input_row', name, type, before) -%}
+                {%- do exceptions.raise_compiler_error(
+                    model.name ~ ": the column '" ~ column['name'] ~ "' is stored as " ~ before
+                    ~ ' and the query has ' ~ type ~ ', and neither type holds all values of both; '
+                    ~ 'cast the column in the query to a type that does, or give it another name. '
+                    ~ '(--full-refresh takes the new type and answers every row again.)'
+                ) -%}
+            {%- endif -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- for alteration in alterations -%}
+        {%- call relama.run() -%}
+alter table {{ job['relation'] }} {{ alteration }}
+        {%- endcall -%}
+    {%- endfor -%}
+{%- endmacro %}
+
+{# Whether all values of a column come back from another type as they were. #}
+{% macro survives(relation, column, type, other) -%}
+    {#- DuckDB does not try to cast a STRUCT to one that has none of its fields. -#}
+    {%- set fields = '(?:STRUCT\\(|, )("(?:[^"]|"")*"|[A-Za-z_]\\w*) ' -%}
+    {%- set names = modules.re.findall(fields, other) -%}
+    {%- if 'STRUCT(' in type and names
+        and not modules.re.findall(fields, type) | select('in', names) | list -%}
+        {{ return(false) }}
+    {%- endif -%}
+    {%- set lost -%}
+select count(*)
+from {{ relation }}
+where try_cast(try_cast({{ column }} as {{ other }}) as {{ type }}) is distinct from {{ column }}
+    {%- endset -%}
+    {{ return(relama.value(lost) == 0) }}
 {%- endmacro %}
 
 {#
@@ -66,25 +119,26 @@ create temporary table written_row as select * from input_row limit 0;
 {% macro write_answers(job, which) -%}
     {%- set key = relama.unique_key() -%}
     {%- set relation = job['relation'] -%}
-    {%- set columns, same = [], [] -%}
-    {%- for column in job['columns'] -%}
-        {%- do columns.append(adapter.quote(column['name'])) -%}
-    {%- endfor -%}
-    {%- for column in columns + ['relama_hash'] -%}
-        {%- do same.append('t.' ~ column ~ ' is not distinct from i.' ~ column) -%}
-    {%- endfor -%}
+    {%- set columns = job['columns'] | map(attribute='quoted') | list -%}
 begin;
 delete from written_row;
-insert into written_row
-select i.*
+insert into written_row ({{ (columns + ['relama_hash']) | join(', ') }})
+select
+    {%- for column in columns %}
+    i.{{ column }},
+    {%- endfor %}
+    i.relama_hash
 from input_row as i
-where
-    ({{ which }})
-    and not exists (
-        select 1 from {{ relation }} as t
-        where
-            {{ same | join('\n            and ') }}
-    );
+where {{ which }};
+delete from written_row as w
+where exists (
+    select 1 from {{ relation }} as t
+    where
+        t.relama_hash is not distinct from w.relama_hash
+        {%- for column in columns %}
+        and t.{{ column }} is not distinct from w.{{ column }}
+        {%- endfor %}
+);
     {%- if key %}
 delete from {{ relation }} as t
 using written_row as w
@@ -114,25 +168,30 @@ commit;
 {% macro close_rows(job, failure=none) -%}
     {%- set counting -%}
 select
+    count(*) filter (where i.relama_hash is not null and a.relama_hash is null),
     count(*) filter (where a.{{ job['answers'][0] }} is null),
     count(*)
 from input_row as i
 left join answer as a on i.relama_hash = a.relama_hash
     {%- endset -%}
-    {%- set unasked, row_count = relama.rows(counting)[0].values() -%}
-    {%- if unasked and not failure -%}
+    {%- set unanswered, unasked, row_count = relama.rows(counting)[0].values() -%}
+    {%- if failure or unanswered -%}
+        {%- do exceptions.raise_compiler_error(
+            failure or model.name ~ ': ' ~ unanswered ~ ' of ' ~ row_count
+            ~ ' rows were asked and have no answer. This is a fault of relama.'
+        ) -%}
+    {%- endif -%}
+    {%- if unasked -%}
         {%- do exceptions.warn(
             model.name ~ ': ' ~ unasked ~ ' of ' ~ row_count
             ~ ' rows ask nothing (the prompt is NULL or empty); their answer is NULL.'
         ) -%}
     {%- endif -%}
-    {%- if failure -%}
-        {%- do exceptions.raise_compiler_error(failure) -%}
-    {%- endif -%}
     {%- call noop_statement('main', 'ANSWERED ' ~ job['waiting'], 'ANSWERED', job['waiting']) -%}
 {{ sql }}
     {%- endcall -%}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {%- do apply_grants(job['relation'], config.get('grants')) -%}
     {%- do persist_docs(job['relation'], model) -%}
     {%- do adapter.commit() -%}
     {{ run_hooks(post_hooks, inside_transaction=False) }}

@@ -119,6 +119,43 @@ prepare relama_{{ name }} as {{ statements[name] }}
     {%- endfor -%}
 {%- endmacro %}
 
+{#
+    Repeats the call block until `is_done(job)`. A loop of dbt's has at most 100000 rounds;
+    each of ours reads a token at least, see `append_step`.
+#}
+{% macro until(is_done, job) -%}
+    {%- for _ in range(100000) -%}
+        {%- for _ in range(100000) -%}
+            {%- if is_done(job) -%}
+                {{ return('') }}
+            {%- endif -%}
+            {%- do caller() -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- do exceptions.raise_compiler_error(model.name ~ ': there is no end to its rounds.') -%}
+{%- endmacro %}
+
+{# Whether all that waited has left the batch. #}
+{% macro all_answered(job) -%}
+    {{ return(job['done'] == job['waiting']) }}
+{%- endmacro %}
+
+{# Whether all that is running has been read to its end. #}
+{% macro has_read_all(job) -%}
+    {{ return(relama.value('select bool_and(has_read = len(token_ids)) from running')) }}
+{%- endmacro %}
+
+{#
+    Reads all that is running to its end, round by round, and executes a prepared
+    statement after each.
+#}
+{% macro read_running(job, statement) -%}
+    {%- call relama.until(relama.has_read_all, job) -%}
+        {%- do relama.read_tokens(job) -%}
+        {%- call relama.run() -%} execute {{ statement }} {%- endcall -%}
+    {%- endcall -%}
+{%- endmacro %}
+
 {# Waiting sequences take the places that are free. #}
 {% macro admit(job) -%}
     {%- set free = job['batch_size'] - job['running'] -%}
@@ -195,6 +232,11 @@ where r.sequence_id = t.sequence_id
         {%- call relama.run() -%} execute relama_append_{{ layer }} {%- endcall -%}
     {%- endfor -%}
     {%- set read = relama.value('select count(*) from tokens') -%}
+    {%- if not read -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ': a round had no token to read. This is a fault of relama.'
+        ) -%}
+    {%- endif -%}
     {%- do job.update({'positions': job['positions'] + read}) -%}
     {%- call relama.run() -%}
 delete from packing;
@@ -287,7 +329,11 @@ update {{ pages }} set sequence_id = null
     {%- set left = relama.value('select count(*) from finished') -%}
     {%- if left -%}
         {%- call relama.run() -%}
-{{ relama.write_answers(job, 'i.relama_hash in (select relama_hash from finished)') }}
+{{ relama.write_answers(
+    job,
+    'i.relama_hash in (select relama_hash from finished) '
+    ~ 'and i.relama_hash in (select relama_hash from answer)'
+) }}
 delete from running where sequence_id in (select sequence_id from finished);
         {%- for layer in range(job['language_model']['num_hidden_layers']) %}
 execute relama_leave_cache_{{ layer }};

@@ -51,39 +51,67 @@ create temporary table chat_text (
 {%- endmacro %}
 
 {#
-    Renders the prompts of `long_prompt` shorter, until all fit, into `shortened_prompt`. The
-    beginning of a prompt goes, whole tokens of the prompt's own; the template stays.
+    Renders the prompts of `long_prompt` shorter, until the longest ending that fits is found,
+    whose tokens go to `shortened_prompt`. What is cut off is whole tokens of the prompt's own;
+    the template stays.
+
+    A guess, `cut`, is followed by one that is corrected by as many tokens as were too many or
+    too few; after two of them `least`, which is known not to suffice, and `most`, which does,
+    are halved.
 #}
 {% macro shorten_chat(job, settings) -%}
     {#- Bytes that are no character yet, U+FFFD, are not dropped. -#}
     {%- set dropped = 'rtrim(' ~ relama.detokenize('own_ids[:cut]') ~ ', chr(65533))' -%}
-    {%- set shorten = [] -%}
-    {%- do shorten.append(
-        'create or replace temporary table shortening as select *, case'
-        ~ " when cut >= len(own_ids) then ''"
-        ~ ' when starts_with(prompt, dropped) then substr(prompt, length(dropped) + 1)'
-        ~ ' else right(prompt, length(prompt) * (len(own_ids) - cut) // len(own_ids))'
-        ~ ' end as shorter from (select *, ' ~ dropped ~ ' as dropped from long_prompt)'
-    ) -%}
-    {%- do shorten.append(
-        'insert into chat_prompt select distinct shorter from shortening'
-        ~ ' where shorter not in (select prompt from chat_text)'
-    ) -%}
-    {%- set measure = [] -%}
-    {%- do measure.append(
-        'create or replace temporary table measured as select s.*, '
-        ~ relama.chat_token_ids(job, 'c.body') ~ ' as token_ids'
-        ~ ' from shortening as s inner join chat_text as c on s.shorter = c.prompt'
-    ) -%}
-    {%- do measure.append(
-        'insert into shortened_prompt select relama_hash, token_ids from measured'
-        ~ " where len(token_ids) <= room or shorter = ''"
-    ) -%}
-    {%- do measure.append(
-        'create or replace temporary table long_prompt as'
-        ~ ' select relama_hash, prompt, own_ids, room, cut + len(token_ids) - room as cut'
-        ~ " from measured where len(token_ids) > room and shorter <> ''"
-    ) -%}
+    {%- set shorten -%}
+create or replace temporary table shortening as
+select
+    *,
+    case
+        when cut >= len(own_ids) then ''
+        when starts_with(prompt, dropped) then substr(prompt, length(dropped) + 1)
+        else right(prompt, length(prompt) * (len(own_ids) - cut) // len(own_ids))
+    end as shorter
+from (select *, {{ dropped }} as dropped from long_prompt) as cutting;
+insert into chat_prompt
+select distinct shorter
+from shortening
+where shorter not in (select prompt from chat_text)
+    {%- endset -%}
+    {%- set measure -%}
+create or replace temporary table measured as
+select
+    * exclude (fits),
+    if(fits, least, cut) as new_least,
+    if(fits, cut, most) as new_most,
+    if(fits, token_ids, coalesce(best_ids, token_ids)) as new_best_ids
+from (
+    select *, len(token_ids) <= room as fits
+    from (
+        select s.*, {{ relama.chat_token_ids(job, 'c.body') | indent(8) }} as token_ids
+        from shortening as s
+        inner join chat_text as c on s.shorter = c.prompt
+    ) as tokenized
+) as compared;
+insert into shortened_prompt
+select relama_hash, new_best_ids
+from measured
+where len(token_ids) = room or new_most - new_least <= 1;
+create or replace temporary table long_prompt as
+select
+    relama_hash,
+    prompt,
+    own_ids,
+    room,
+    new_least as least,
+    new_most as most,
+    new_best_ids as best_ids,
+    greatest(new_least + 1, least(new_most - 1, if(
+        guesses < 2, cut + len(token_ids) - room, (new_least + new_most) // 2
+    ))) as cut,
+    guesses + 1 as guesses
+from measured
+where len(token_ids) <> room and new_most - new_least > 1
+    {%- endset -%}
     {{ return(relama.chat_job(
         job, settings, 'render_shortened', {'shorten': shorten, 'measure': measure}
     )) }}
@@ -99,7 +127,7 @@ create temporary table chat_text (
     hexadecimal digits, so that none becomes part of the program.
 
     function    of the module, which takes a connection and settings
-    statements  mapping of names to lists of SQL statements for it
+    statements  mapping of names to SQL statements for it
 #}
 {% macro chat_job(job, settings, function, statements) -%}
     {%- set chat = job['language_model']['chat'] -%}
@@ -117,11 +145,7 @@ create temporary table chat_text (
         {%- endif -%}
     {%- endfor -%}
     {%- for name in statements -%}
-        {%- set encoded = [] -%}
-        {%- for statement in statements[name] -%}
-            {%- do encoded.append(relama.encoded(statement)) -%}
-        {%- endfor -%}
-        {%- do given.update({name: encoded}) -%}
+        {%- do given.update({name: relama.encoded(statements[name])}) -%}
     {%- endfor -%}
 {{ relama.chat_jinja() }}
 

@@ -144,15 +144,13 @@ def render_shortened(connection: Any, settings: Mapping[str, Any]) -> None:
 
     Args:
         connection: DuckDB's.
-        settings: as of `render_prompts`, and lists of statements: `shorten` fills
-            `chat_prompt`, `measure` takes what fits out of `long_prompt`.
+        settings: as of `render_prompts`, and SQL statements: `shorten` fills `chat_prompt`,
+            `measure` takes what fits out of `long_prompt`.
     """
     while connection.execute("select count(*) from long_prompt").fetchone()[0]:
-        for statement in settings["shorten"]:
-            connection.execute(statement)
+        connection.execute(settings["shorten"])
         render_prompts(connection, settings)
-        for statement in settings["measure"]:
-            connection.execute(statement)
+        connection.execute(settings["measure"])
 
 
 def _rendered(

@@ -23,11 +23,8 @@ create temporary table reading (place integer)
     }) -%}
     {%- do relama.read_shared_prefix(job) -%}
     {%- set longer = relama.rows('select place from label where len(token_ids) > 1') -%}
-    {%- for _ in range(100000) -%}
+    {%- call relama.until(relama.all_answered, job) -%}
         {%- do relama.admit(job) -%}
-        {%- if not job['running'] -%}
-            {%- break -%}
-        {%- endif -%}
         {%- do relama.read_running(job, 'relama_first_tokens') -%}
         {%- for label in longer -%}
             {%- call relama.run() -%}
@@ -54,26 +51,7 @@ cross join (
         {%- endfor -%}
         {%- call relama.run() -%} {{ relama.finish_labels() }} {%- endcall -%}
         {%- do relama.leave(job) -%}
-    {%- endfor -%}
-{%- endmacro %}
-
-{#
-    Reads all that is running to its end, round by round, and executes a prepared
-    statement after each.
-#}
-{% macro read_running(job, statement) -%}
-    {%- for _ in range(100000) -%}
-        {%- do relama.read_tokens(job) -%}
-        {%- call relama.run() -%} execute {{ statement }} {%- endcall -%}
-        {%- if relama.has_read_all() -%}
-            {%- break -%}
-        {%- endif -%}
-    {%- endfor -%}
-{%- endmacro %}
-
-{# Whether all that is running has been read to its end. #}
-{% macro has_read_all() -%}
-    {{ return(relama.value('select bool_and(has_read = len(token_ids)) from running')) }}
+    {%- endcall -%}
 {%- endmacro %}
 
 {# The log-probability of each label's first token, where a prompt has been read to its end. #}
@@ -208,12 +186,15 @@ delete from label_score
     {%- set texts = [] -%}
     {%- if labels is mapping and 'ref' in labels -%}
         {%- set relation = relama.referenced(labels) -%}
-        {%- set column = adapter.quote(relama.rows('describe ' ~ relation)[0][0]) -%}
+        {%- set column = relama.quoted(relama.rows('describe ' ~ relation)[0][0]) -%}
         {%- for row in relama.rows(
             'select distinct cast(' ~ column ~ ' as varchar) from ' ~ relation ~ ' order by 1'
         ) -%}
             {%- do texts.append(row[0]) -%}
         {%- endfor -%}
+        {%- if flags.EMPTY -%}
+            {{ return(texts) }}
+        {%- endif -%}
     {%- elif labels is none or labels is string or labels is mapping or labels is not iterable -%}
         {%- do relama.bad_setting(
             'labels', labels,
@@ -225,7 +206,7 @@ delete from label_score
     {%- for text in texts -%}
         {%- if text is not string or not text | trim -%}
             {%- do exceptions.raise_compiler_error(
-                model.name ~ ': a label is empty or no text.'
+                model.name ~ ': a label is empty or no text: ' ~ (text | tojson) ~ '.'
             ) -%}
         {%- endif -%}
     {%- endfor -%}

@@ -59,23 +59,15 @@ where r.sequence_id = chosen.sequence_id
     {%- endset -%}
     {%- do relama.prepare_batch(job, {'choose': choose}) -%}
     {%- do relama.read_shared_prefix(job) -%}
-    {%- for _ in range(100000) -%}
-        {%- for _ in range(100000) -%}
-            {%- do relama.admit(job) -%}
-            {%- if not job['running'] -%}
-                {%- break -%}
-            {%- endif -%}
-            {%- do relama.read_tokens(job) -%}
-            {%- call relama.run() -%}
+    {%- call relama.until(relama.all_answered, job) -%}
+        {%- do relama.admit(job) -%}
+        {%- do relama.read_tokens(job) -%}
+        {%- call relama.run() -%}
 execute relama_choose;
 {{ relama.finish_completions(language_model, settings) }}
-            {%- endcall -%}
-            {%- do relama.leave(job) -%}
-        {%- endfor -%}
-        {%- if not job['running'] -%}
-            {%- break -%}
-        {%- endif -%}
-    {%- endfor -%}
+        {%- endcall -%}
+        {%- do relama.leave(job) -%}
+    {%- endcall -%}
 {%- endmacro %}
 
 {#

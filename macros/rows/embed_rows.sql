@@ -18,15 +18,12 @@ from step
 where layer is null
     {%- endset -%}
     {%- do relama.prepare_batch(job, {'pool': pool}) -%}
-    {%- for _ in range(100000) -%}
+    {%- call relama.until(relama.all_answered, job) -%}
         {%- do relama.admit(job) -%}
-        {%- if not job['running'] -%}
-            {%- break -%}
-        {%- endif -%}
         {%- do relama.read_running(job, 'relama_pool') -%}
         {%- call relama.run() -%} {{ relama.finish_embeddings() }} {%- endcall -%}
         {%- do relama.leave(job) -%}
-    {%- endfor -%}
+    {%- endcall -%}
 {%- endmacro %}
 
 {# All that is running is finished. #}
@@ -72,7 +69,11 @@ vectors as (
 
 select
     r.relama_hash,
-    list_transform(v.totals, lambda x: cast(x / v.length as real)) as embedding,
+    case
+        when v.length > 0 and isfinite(v.length)
+            then list_transform(v.totals, lambda x: cast(x / v.length as real))
+        else error('The hidden states are NaN, infinite or all zero: they have no direction.')
+    end as embedding,
     r.prompt_tokens
 from running as r
 inner join vectors as v on r.sequence_id = v.sequence_id;

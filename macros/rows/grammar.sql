@@ -44,11 +44,23 @@ from {{ relama.grammar_relation(settings['grammar']) }}
     {%- endif -%}
 {%- endmacro %}
 
+{# The table of a `ref_to`, which has the columns of a grammar. #}
 {% macro grammar_relation(grammar) -%}
     {%- if grammar is not mapping or 'ref' not in grammar -%}
         {%- do relama.bad_setting('grammar', grammar, "relama.ref_to('a_table')") -%}
     {%- endif -%}
-    {{ return(relama.referenced(grammar)) }}
+    {%- set relation = relama.referenced(grammar) -%}
+    {%- set names = [] -%}
+    {%- for row in relama.rows('describe ' ~ relation) -%}
+        {%- do names.append(row[0] | lower) -%}
+    {%- endfor -%}
+    {%- for name in ['state', 'token_id', 'next_state'] if name not in names -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ": the grammar '" ~ grammar['ref'] ~ "' must have the columns state, "
+            ~ 'token_id and next_state; it has ' ~ names | join(', ') ~ '.'
+        ) -%}
+    {%- endfor -%}
+    {{ return(relation) }}
 {%- endmacro %}
 
 {#

@@ -43,11 +43,15 @@
 
 {# The relation of a model of a package, as the running node finds it in `graph`. #}
 {% macro package_relation(package, name) -%}
+    {{ return(relama.node_relation(relama.package_node(package, name))) }}
+{%- endmacro %}
+
+{% macro package_node(package, name) -%}
     {%- for node in graph.get('nodes', {}).values() -%}
         {%- if
             node.name == name and node.package_name == package and node.resource_type == 'model'
         -%}
-            {{ return(relama.node_relation(node)) }}
+            {{ return(node) }}
         {%- endif -%}
     {%- endfor -%}
     {%- do exceptions.raise_compiler_error(
@@ -55,31 +59,35 @@
     ) -%}
 {%- endmacro %}
 
+{# The relation of a node: with dbt's option --defer it may be that of another environment. #}
 {% macro node_relation(node) -%}
+    {%- set place = node.defer_relation if relama.is_deferred(node) else node -%}
     {{ return(api.Relation.create(
-        database=node.database, schema=node.schema, identifier=node.alias
+        database=place.database, schema=place.schema, identifier=place.alias
     )) }}
 {%- endmacro %}
 
-{#
-    A `ref` that can stand in a config, where dbt's own cannot: dbt keeps a config before
-    it knows what a name refers to.
-
-        {{ config(materialized='relama_classify', labels=relama.ref_to('ticket_labels')) }}
-#}
-{% macro ref_to(name) -%}
-    {%- do ref(name) -%}
-    {{ return({'ref': name}) }}
+{# Whether dbt's `ref` gives the relation of another environment, by the rule of `ref`. #}
+{% macro is_deferred(node) -%}
+    {%- if not node.get('defer_relation') -%}{{ return(false) }}{%- endif -%}
+    {%- if invocation_args_dict.get('favor_state') and node.unique_id not in selected_resources -%}
+        {{ return(true) }}
+    {%- endif -%}
+    {%- if node.config.materialized == 'relama_function' -%}
+        {{ return(not relama.function_exists(node)) }}
+    {%- endif -%}
+    {{ return(adapter.get_relation(node.database, node.schema, node.alias) is none) }}
 {%- endmacro %}
 
-{# The relation of a `ref_to`. #}
-{% macro referenced(reference) -%}
-    {%- for unique_id in model.depends_on.nodes -%}
-        {%- set node = graph.nodes[unique_id] -%}
-        {%- if node.name == reference['ref'] -%}
-            {{ return(relama.node_relation(node)) }}
-        {%- endif -%}
-    {%- endfor -%}
+{# dbt does not list functions among its relations. #}
+{% macro function_exists(node) -%}
+    {%- set found = run_query(
+        'select 1 from duckdb_functions() where '
+        ~ "database_name = '" ~ (node.database | replace("'", "''"))
+        ~ "' and schema_name = '" ~ (node.schema | replace("'", "''"))
+        ~ "' and function_name = '" ~ (node.alias | replace("'", "''")) ~ "'"
+    ) -%}
+    {{ return(found.rows | length > 0) }}
 {%- endmacro %}
 
 {# Whether the running node is a model that a language model answers. #}

@@ -26,9 +26,7 @@
             ~ language_model['package'] ~ "', 'forward_pass') }}"
         ) -%}
     {%- endif -%}
-    {%- call relama.run() -%}
-create temporary table asked_row as {{ sql }}
-    {%- endcall -%}
+    {%- do relama.open_query() -%}
     {%- set columns = relama.check_columns(asks, answers) -%}
     {%- set job = {
         'language_model': language_model,
@@ -88,6 +86,7 @@ order by a.rowid
     {%- endcall -%}
     {%- do relama.check_keys() -%}
     {%- set asks, answers = job['asks'], job['types'] -%}
+    {%- do relama.check_contract(answers) -%}
     {%- do relama.open_answers(job, answers) -%}
     {%- call relama.run() -%}
 create temporary table request as
@@ -97,8 +96,14 @@ select
     {%- for ask in asks %}
     any_value(cast({{ ask }} as varchar)) as {{ ask }},
     {%- endfor %}
-    row_number() over (order by min(rowid)) - 1 as place
-from input_row
+    row_number() over (order by min(place)) - 1 as place
+from (
+    select
+        relama_hash,
+        {{ asks | join(', ') }},
+        row_number() over () as place
+    from input_row
+) as asked
 where relama_hash is not null and relama_hash not in (select relama_hash from answer)
 group by relama_hash
     {%- endcall -%}
@@ -134,13 +139,43 @@ group by relama_hash
     {{ return(relama.relation_comment(language_model['head']) or '') }}
 {%- endmacro %}
 
-{# The query's columns; clear sentences where it lacks one or has one of the answer's. #}
+{#
+    The rows of the query, as the temporary table `asked_row`. With dbt's flag --empty there
+    are none: the query would ask about tables that it sees without their rows.
+#}
+{% macro open_query() -%}
+    {%- if config.get('sql_header') -%}
+        {%- call relama.run() -%} {{ config.get('sql_header') }} {%- endcall -%}
+    {%- endif -%}
+    {%- call relama.run() -%}
+create temporary table asked_row as {{ sql }}
+    {%- endcall -%}
+    {%- if flags.EMPTY -%}
+        {%- call relama.run() -%} delete from asked_row {%- endcall -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    The query's columns; clear sentences where it lacks one, has one twice, or has one of
+    the answer's.
+#}
 {% macro check_columns(asks, answers) -%}
     {%- set columns = [] -%}
     {%- for row in relama.rows('describe asked_row') -%}
-        {%- do columns.append({'name': row[0], 'type': row[1]}) -%}
+        {%- do columns.append(
+            {'name': row[0], 'quoted': relama.quoted(row[0]), 'type': row[1]}
+        ) -%}
     {%- endfor -%}
     {%- set names = columns | map(attribute='name') | map('lower') | list -%}
+    {#- DuckDB gives a column that is there twice another name in a table. -#}
+    {%- for row in relama.rows('describe ' ~ sql) -%}
+        {%- if row[0] != columns[loop.index0]['name'] -%}
+            {%- do exceptions.raise_compiler_error(
+                model.name ~ ": its query has two columns '" ~ row[0] ~ "'; give one of them "
+                ~ 'another name.'
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
     {%- for ask in asks -%}
         {%- if ask not in names -%}
             {%- do exceptions.raise_compiler_error(
@@ -157,20 +192,30 @@ group by relama_hash
             ) -%}
         {%- endif -%}
     {%- endfor -%}
+    {%- for name in relama.texts_setting('unique_key') if name | lower not in names -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ": the unique_key '" ~ name ~ "' is not a column of its query, which has "
+            ~ names | join(', ') ~ '.'
+        ) -%}
+    {%- endfor -%}
     {{ return(columns) }}
+{%- endmacro %}
+
+{# A name of a column as SQL has it, whatever it is. #}
+{% macro quoted(name) -%}
+    {{ return('"' ~ name | replace('"', '""') ~ '"') }}
 {%- endmacro %}
 
 {# The columns of the config `unique_key`, quoted. #}
 {% macro unique_key() -%}
-    {%- set key = config.get('unique_key') or [] -%}
     {%- set quoted = [] -%}
-    {%- for column in ([key] if key is string else key) -%}
-        {%- do quoted.append(adapter.quote(column)) -%}
+    {%- for name in relama.texts_setting('unique_key') -%}
+        {%- do quoted.append(relama.quoted(name)) -%}
     {%- endfor -%}
     {{ return(quoted) }}
 {%- endmacro %}
 
-{# A unique key names columns of the query, is never NULL and never twice the same. #}
+{# A unique key is never NULL and never twice the same. #}
 {% macro check_keys() -%}
     {%- set key = relama.unique_key() -%}
     {%- if key -%}
@@ -178,11 +223,11 @@ group by relama_hash
         {%- set wrong -%}
 select
     {{ list }},
-    count(*) as row_count
+    count(*)
 from input_row
-group by all
-having row_count > 1 or {{ key | join(' is null or ') }} is null
-order by row_count desc, {{ list }}
+group by {{ list }}
+having count(*) > 1 or {{ key | join(' is null or ') }} is null
+order by count(*) desc, {{ list }}
 limit 1
         {%- endset -%}
         {%- set found = relama.rows(wrong) -%}
@@ -195,5 +240,20 @@ limit 1
                 )
             ) -%}
         {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    An enforced contract names the columns of the table, those of the query and those of the
+    answer, of which it may leave out `relama_hash`.
+#}
+{% macro check_contract(answers) -%}
+    {%- if config.get('contract').enforced -%}
+        {%- set listed = model.columns.values() | map(attribute='name') | map('lower') | list -%}
+        {%- set answered = relama.answered_columns(answers) -%}
+        {%- set columns -%}
+{{ answered if 'relama_hash' in listed else 'select * exclude (relama_hash) from (' ~ answered ~ ')' }}
+        {%- endset -%}
+        {%- do get_assert_columns_equivalent(columns) -%}
     {%- endif -%}
 {%- endmacro %}

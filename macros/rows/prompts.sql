@@ -103,20 +103,27 @@ create temporary table long_prompt as
 select
     relama_hash,
     prompt,
-    {{ relama.tokenize('prompt') | indent(4) }} as own_ids,
+    own_ids,
     room,
     {#- Of a text that was not tokenized whole, it is not known yet by how much it is too long. #}
-    case when is_whole then excess else 0 end as cut
+    if(is_whole, 0, -1) as least,
+    len(own_ids) + 1 as most,
+    cast(null as integer[]) as best_ids,
+    if(is_whole, least(excess, len(own_ids)), 0) as cut,
+    0 as guesses
 from (
-    select
-        relama_hash,
-        {{ prompt }} as prompt,
-        {{ room }} - len(target_ids) as room,
-        {{ length }} - {{ room }} as excess,
-        prompt = {{ prompt }} as is_whole
-    from prompted_request
-) as measured
-where excess > 0;
+    select *, {{ relama.tokenize('prompt') | indent(8) }} as own_ids
+    from (
+        select
+            relama_hash,
+            {{ prompt }} as prompt,
+            {{ room }} - len(target_ids) as room,
+            {{ length }} - {{ room }} as excess,
+            prompt = {{ prompt }} as is_whole
+        from prompted_request
+    ) as measured
+    where excess > 0
+) as long;
 create temporary table shortened_prompt (relama_hash varchar, token_ids integer[])
     {%- endcall -%}
     {{ return(relama.value('select count(*) from long_prompt') > 0) }}

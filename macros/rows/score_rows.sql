@@ -11,21 +11,15 @@ create temporary table scoring (
     {%- endcall -%}
     {%- do relama.prepare_batch(job, {'score': relama.target_tokens(job['language_model'])}) -%}
     {%- do relama.read_shared_prefix(job) -%}
-    {%- for _ in range(100000) -%}
+    {%- call relama.until(relama.all_answered, job) -%}
         {%- do relama.admit(job) -%}
-        {%- if not job['running'] -%}
-            {%- break -%}
-        {%- endif -%}
-        {%- for _ in range(100000) -%}
+        {%- call relama.until(relama.has_read_all, job) -%}
             {%- do relama.read_tokens(job) -%}
             {%- do relama.score_step(job) -%}
-            {%- if relama.has_read_all() -%}
-                {%- break -%}
-            {%- endif -%}
-        {%- endfor -%}
+        {%- endcall -%}
         {%- call relama.run() -%} {{ relama.finish_scores() }} {%- endcall -%}
         {%- do relama.leave(job) -%}
-    {%- endfor -%}
+    {%- endcall -%}
 {%- endmacro %}
 
 {# The logits of a step, 16 positions at a time: the vocabulary is long. #}

@@ -3,6 +3,7 @@
     finite numbers. With `blocks`, the table is one row of so many blocks.
 #}
 {% test matrix(model, rows, columns, blocks=0, storage='float32') %}
+{%- set model = relama.unlimited(model) -%}
 with matrix as (
 
     select

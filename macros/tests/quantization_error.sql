@@ -9,6 +9,7 @@
     storage  int8, int6 or int4
 #}
 {% test quantization_error(model, staged, rows, blocks, storage) %}
+{%- set model = relama.unlimited(model) -%}
 with matrix as (
 
     {% if blocks -%}
@@ -33,7 +34,7 @@ checkpoint as (
     select
         row_id + {{ rows[:loop.index0] | sum }} as row_id,
         vector
-    from {{ source('staged_weights', name) }}
+    from {{ relama.staged(source('staged_weights', name)) }}
     {%- if not loop.last %}
 
     union all

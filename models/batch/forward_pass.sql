@@ -1,5 +1,5 @@
 {{ config(
-    materialized='table_function',
+    materialized='relama_function',
     pre_hook="{{ relama.create_batch_state() }}"
 ) }}
 

@@ -9,7 +9,7 @@ with logits as (
 
 sampling as (
 
-    select * from {{ ref('sampling') }}
+    {{ relama.sampling(ref('sampling')) | indent(4) }}
 
 ),
 

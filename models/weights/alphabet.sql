@@ -2,4 +2,4 @@
 select
     letter,
     {{ relama.token_symbol('token_id') }} as symbol
-from {{ source('staged_weights', 'alphabet') }}
+from {{ relama.staged(source('staged_weights', 'alphabet')) }}

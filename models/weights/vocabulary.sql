@@ -1,1 +1,1 @@
-select * from {{ source('staged_weights', 'vocabulary') }}
+select * from {{ relama.staged(source('staged_weights', 'vocabulary')) }}

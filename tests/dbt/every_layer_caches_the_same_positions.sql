@@ -1,3 +1,5 @@
+{{ config(enabled=project_name == 'relama') }}
+
 -- A step appends the same positions to the cache of every layer.
 with cached as (
 {% for name in relama.kv_cache_names() %}

@@ -1,3 +1,5 @@
+{{ config(enabled=project_name == 'relama') }}
+
 -- The most likely continuation of the reference's prompt is the reference's, however
 -- many steps have run. Sequences with another prompt, and sampled ones, are left alone.
 with tokens as (

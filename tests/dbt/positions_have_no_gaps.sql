@@ -1,3 +1,5 @@
+{{ config(enabled=project_name == 'relama') }}
+
 -- The positions of a sequence are 0, 1, 2, ... without a gap or a double.
 select
     sequence_id,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -513,6 +514,16 @@ BAD = {
         "select 1 as id",
         "its query must have a column 'prompt'; it has id",
     ),
+    "bad_key": (
+        "materialized='relama_completions', unique_key=['id', 'nope']",
+        "select 1 as id, 'a' as prompt",
+        "the unique_key 'nope' is not a column of its query, which has id, prompt",
+    ),
+    "twice": (
+        "materialized='relama_completions'",
+        "select 1 as id, 2 as \"ID\", 'a' as prompt",
+        "its query has two columns 'ID'",
+    ),
     "taken": (
         "materialized='relama_completions'",
         "select 'a' as prompt, 1 as completion",
@@ -537,6 +548,7 @@ BAD_SETTINGS = {
     ),
     "no_labels": ("classify", "chat=true", "labels must be a list of texts"),
     "empty_label": ("classify", "labels=['a', ' ']", "a label is empty"),
+    "null_label": ("classify", "labels=['a', none]", "a label is empty or no text: null"),
     "one_label": ("classify", "labels=['a', 'a']", "at least two different texts"),
 }
 for case, (kind, setting, sentence) in BAD_SETTINGS.items():
@@ -571,3 +583,252 @@ def test_an_unchanged_build_computes_nothing(desk: UserProject) -> None:
     log = (desk.directory / "logs" / "dbt.log").read_text()
     assert "execute relama_forward" not in log[log.rindex("Running with dbt") :]
     assert "UNCHANGED" in desk.output
+
+
+#: Names that the macros have too, words of SQL, and what only a quoted name may hold.
+NAMES = [
+    *["rowid", "row_count", "head", "tail", "content", "kept", "place", "sequence_id", "state"],
+    *["token_ids", "prompt_ids", "encoded", "elements", "body", "logits", "position", "vector"],
+    *["t", "i", "w", "a", "answer", "running", "input_row", "asked", "select", "order", "group"],
+    *["key", "with space", 'quo"te', "it's", "Mixed Case", "körper", ";--", "{{ 1 }}"],
+]
+
+
+def test_columns_of_any_name(desk: UserProject) -> None:
+    quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in NAMES)
+    query = (
+        '{% raw %}select p as "Prompt", \'b\' as "TARGET", t.* exclude (p) from (values '
+        f"(1{', 1' * len(NAMES)}), (2{', 2' * len(NAMES)})) as t (p, {quoted}){{% endraw %}}"
+    )
+    keys = f"unique_key={NAMES[:-1]}"
+    models = {
+        "unkeyed": "completions', max_tokens=2",
+        "completed": f"completions', max_tokens=2, {keys}",
+        "labelled": f"classify', labels=['a', 'b'], {keys}",
+        "scored": f"score', {keys}",
+        "embedded": f"embed', {keys}",
+    }
+    for model, config in models.items():
+        desk.model(model, f"materialized='relama_{config}", query)
+    assert desk.build(*models) == dict.fromkeys(models, 2)
+    before = {model: desk.rows(f"from {model} order by all") for model in models}
+    assert desk.build(*models) == dict.fromkeys(models, 0)
+    for model in models:
+        assert desk.rows(f"from {model} order by all") == before[model]
+        assert desk.rows(f"select {quoted} from {model} order by all") == [
+            (value,) * len(NAMES) for value in (1, 2)
+        ]
+
+
+#: A column as it was, as it is, and as the table then has it: its type, and both values.
+RETYPED = {
+    "whole_to_decimal": ("10", "10.75", "DECIMAL(4,2)", "[10.00, 10.75]"),
+    "scale": ("10.1::decimal(3,1)", "10.125", "DECIMAL(5,3)", "[10.100, 10.125]"),
+    "number_to_text": ("10", "'ten'", "VARCHAR", "[10, ten]"),
+    "text_to_number": ("'007'", "8", "VARCHAR", "[007, 8]"),
+    "larger": ("1", "3000000000", "BIGINT", "[1, 3000000000]"),
+    "smaller": ("10.75", "12", "DECIMAL(4,2)", "[10.75, 12.00]"),
+    "whole_list": ("[1, 2]", "[1.5]", "DECIMAL(2,1)[]", "[[1.0, 2.0], [1.5]]"),
+    "fields": (
+        "{'a': 1}",
+        "{'a': 1.5, 'b': 'x'}",
+        "STRUCT(a DECIMAL(2,1), b VARCHAR)",
+        "[{'a': 1.0, 'b': NULL}, {'a': 1.5, 'b': x}]",
+    ),
+    "fewer_fields": (
+        "{'a': 1, 'b': 2}",
+        "{'a': 3}",
+        "STRUCT(a INTEGER, b INTEGER)",
+        "[{'a': 1, 'b': 2}, {'a': 3, 'b': NULL}]",
+    ),
+}
+#: The same where no type holds both.
+MISFITS = {
+    "neither": ("10.75", "3000000", "DECIMAL(4,2)", "INTEGER"),
+    "unlike": ("date '2024-01-01'", "5", "DATE", "INTEGER"),
+    "other_fields": ("{'a': 1}", "{'z': 1}", "STRUCT(a INTEGER)", "STRUCT(z INTEGER)"),
+}
+
+
+def test_columns_that_change_their_types(desk: UserProject) -> None:
+    config = "materialized='relama_completions', max_tokens=1, chat=false, unique_key='id'"
+    query = "select {id} as id, '{id}' as prompt, 1 as {more}, {value} as \"The Value\""
+    cases = {**RETYPED, **MISFITS}
+    for name, (old, *_) in cases.items():
+        desk.model(name, config, query.format(id=1, more="gone", value=old))
+    desk.build(*cases)
+    for name, (_, new, *_) in cases.items():
+        case = query.format(id=2, more="fresh", value=new).replace("as id", "as ID")
+        desk.model(name, config, case)
+    assert not desk.dbt("build", "--select", *cases)
+    output = " ".join(desk.output.split())
+    for name, (_, _, kind, values) in RETYPED.items():
+        rows = desk.rows(
+            f'select id, typeof("The Value"), gone, fresh, completion is null from {name} order by id'
+        )
+        assert rows == [(1, kind, 1, None, False), (2, kind, None, 1, False)]
+        listed = f'select cast(list("The Value" order by id) as varchar) from {name}'
+        assert desk.rows(listed) == [(values,)]
+    for name, (_, _, old, new) in MISFITS.items():
+        sentence = f"{name}: the column 'The Value' is stored as {old} and the query has {new}, and"
+        assert sentence in output
+        assert desk.rows(f'select id, typeof("The Value") from {name}') == [(1, old)]
+
+
+def test_labels_and_grammars_of_any_model(desk: UserProject, tokenizer: ProjectTokenizer) -> None:
+    desk.seed("topic_seed", "label", [["bug"], ["billing"], ["bug"], [7]])
+    desk.model(
+        "topics_below", "materialized='ephemeral'", "select label from {{ ref('topic_seed') }}"
+    )
+    desk.model("topics_eph", "materialized='ephemeral'", "select * from {{ ref('topics_below') }}")
+    desk.model("topics_v1", "materialized='table'", "select 'old' as label union all select 'x'")
+    desk.model("topics_v2", "materialized='view'", "select 'new' as label union all select 'y'")
+    desk.write(
+        "models/topics.yml",
+        "models:\n  - name: topics\n    latest_version: 2\n    versions: [{v: 1}, {v: 2}]\n",
+    )
+    (letter,) = text_ids(tokenizer, "q")
+    desk.model(
+        "one_letter",
+        "materialized='ephemeral'",
+        f"select 0 as state, {letter} as token_id, 1 as next_state",
+    )
+    query = "select 'a' as prompt"
+    for name, reference in {
+        "by_eph": "'topics_eph'",
+        "by_package": "'desk', 'topic_seed'",
+        "by_version": "'topics', v=1",
+        "by_latest": "'topics'",
+    }.items():
+        labels = f"materialized='relama_classify', labels=relama.ref_to({reference})"
+        desk.model(name, labels, query)
+    grammar = "materialized='relama_completions', grammar=relama.ref_to('one_letter')"
+    desk.model("by_grammar", grammar, query + " from (from {{ ref('topics_eph') }} limit 1)")
+    desk.build("+by_eph", "+by_package", "+by_version", "+by_latest", "+by_grammar")
+    labels = ", ".join(
+        f"(select map_keys(probabilities) from {name})"
+        for name in ("by_eph", "by_package", "by_version", "by_latest")
+    )
+    assert desk.rows(f"select {labels}, (select completion from by_grammar)") == [
+        (["7", "billing", "bug"], ["7", "billing", "bug"], ["old", "x"], ["new", "y"], "q")
+    ]
+
+
+def test_contracts(desk: UserProject) -> None:
+    contract = "materialized='relama_completions', max_tokens=1, contract={'enforced': true}"
+    answer = {
+        **{"completion": "varchar", "finish_reason": "varchar", "prompt_tokens": "bigint"},
+        **{"completion_tokens": "bigint", "logprob": "double"},
+    }
+    right = {"id": "integer", "prompt": "varchar", **answer}
+    contracts = {
+        "right": right,
+        "with_hash": {**right, "relama_hash": "varchar"},
+        "no_answer": {"id": "integer", "prompt": "varchar"},
+        "other_type": {**right, "id": "varchar"},
+    }
+    text = "models:\n"
+    for name, columns in contracts.items():
+        listed = ", ".join(f"{{name: {key}, data_type: {columns[key]}}}" for key in columns)
+        text += f"  - {{name: {name}, columns: [{listed}]}}\n"
+        desk.model(name, contract, "select 1 as id, 'a' as prompt")
+    desk.write("models/contracts.yml", text)
+    assert not desk.dbt("build", "--select", *contracts)
+    assert desk.answered() == {"right": 1, "with_hash": 1}
+    assert desk.output.count("This model has an enforced contract that failed") == 2
+    assert desk.build("right", "with_hash") == {"right": 0, "with_hash": 0}
+
+
+def test_what_dbt_does_around_a_table(desk: UserProject) -> None:
+    """Hooks, headers, comments, grants, aliases, schemas; and --empty, which asks nothing."""
+    config = "materialized='relama_completions', max_tokens=1, unique_key='id', "
+    query = "select count(*) as id, 'There are ' || count(*) as prompt from {{ ref('tickets') }}"
+    desk.model(
+        "around",
+        config + "alias='answers', schema='other', grants={'select': ['someone']}, "
+        "persist_docs={'relation': true, 'columns': true}, pre_hook='create table seen (x int)', "
+        "post_hook='insert into seen select id from {{ this }}'",
+        "{% call set_sql_header(config) %} create or replace temp macro plus(x) as x + 1; "
+        "{% endcall %}" + query.replace("count(*) as id", "plus(count(*))::int as id"),
+    )
+    desk.write(
+        "models/around.yml",
+        "models: [{name: around, description: of it, columns: [{name: id, description: a key}]}]",
+    )
+    desk.model("hook_fails", config + "post_hook='select * from nowhere'", query)
+    desk.model("topics", "materialized='view'", "select body from {{ ref('tickets') }} limit 2")
+    topics = "materialized='relama_classify', labels=relama.ref_to('topics')"
+    desk.model("labelled", topics, query)
+    assert not desk.dbt("build", "--select", "around", "hook_fails", "topics", "labelled")
+    assert "nowhere does not exist" in desk.output
+    count = len(TICKETS)
+    whole = "select count(completion), any_value(prompt), max(id) from {}"
+    assert desk.rows(whole.format("hook_fails")) == [(1, f"There are {count}", count)]
+    table = "main_other.answers"
+    assert desk.rows(whole.format(table)) == [(1, f"There are {count}", count + 1)]
+    assert desk.rows("from seen") == [(count + 1,)]
+    comments = "select comment from {} where table_name = 'answers' and comment is not null"
+    assert desk.rows(comments.format("duckdb_tables()")) == [("of it",)]
+    assert desk.rows(comments.format("duckdb_columns()")) == [("a key",)]
+
+    desk.model("hook_fails", config.removesuffix(", "), query)
+    assert desk.build("hook_fails", "topics", "labelled", arguments=["--empty"]) == {
+        "hook_fails": 0,
+        "labelled": 0,
+    }
+    assert desk.rows(whole.format("hook_fails")) == [(1, f"There are {count}", count)]
+    assert desk.build("hook_fails") == {"hook_fails": 0}
+
+
+def test_numbers_that_are_none_are_an_error(desk: UserProject, tokenizer: ProjectTokenizer) -> None:
+    query = "select id, prompt, 'b' as target from (values (1, 'a'), (2, '{}')) as t (id, prompt)"
+    kinds = {
+        "greedy": "completions', chat=false",
+        "drawn": "completions', chat=false, temperature=1",
+        "labelled": "classify', chat=false, labels=['a', 'b']",
+        "scored": "score'",
+        "embedded": "embed'",
+        "without_direction": "embed'",
+    }
+    for name, config in kinds.items():
+        one_by_one = f"materialized='relama_{config}, unique_key='id', batch_size=1"
+        desk.model(name, one_by_one, query.format("z" if name == "without_direction" else "yy"))
+    with duckdb.connect(str(desk.directory / "desk.duckdb")) as connection:
+        for letter, number in (("y", "nan"), ("z", "0")):
+            connection.execute(
+                f"update main_tiny.embedding_weight set vector = list_transform(vector, "
+                f"lambda x: '{number}'::real) where row_id = {text_ids(tokenizer, letter)[0]}"
+            )
+    assert not desk.dbt("build", "--select", *kinds)
+    for name in kinds:
+        assert desk.rows(f"select id from {name}") == [(1,)]
+    for sentence, count in (
+        ("The logits are NaN or infinite: ", 4),
+        ("The hidden states are NaN, infinite or all zero: ", 2),
+    ):
+        assert desk.output.count(sentence) == count
+
+
+def test_a_loop_that_ends_too_soon_is_an_error(desk: UserProject) -> None:
+    query = "select id, body as prompt from {{ ref('tickets') }}"
+    desk.model("short", "materialized='relama_completions', max_tokens=3", query)
+    desk.model("unanswered", "materialized='relama_embed'", query)
+    faults = {
+        "batch.sql": ("range(100000)", "range(1)"),
+        "embed_rows.sql": ("inner join vectors as v on", "inner join vectors as v on false and"),
+    }
+    rows = desk.directory / "dbt_packages" / "relama" / "macros" / "rows"
+    output = ""
+    for file, (right, wrong) in faults.items():
+        text = (rows / file).read_text()
+        assert right in text
+        (rows / file).write_text(text.replace(right, wrong))
+        try:
+            assert not desk.dbt("build", "--select", "short", "unanswered")
+            output += desk.output
+        finally:
+            (rows / file).write_text(text)
+    assert "short: there is no end to its rounds" in output
+    assert f"unanswered: {len(TICKETS)} of {len(TICKETS)} rows were asked and have no" in output
+    assert "ask nothing" not in output
+    assert desk.rows("select count(*) from unanswered") == [(0,)]

@@ -23,10 +23,10 @@ from tokenizers import (
 )
 
 from generator.checkpoint import open_checkpoint
-from generator.checkpoint.gguf_tokenizer import LLAMA3_WORDS
+from generator.checkpoint.gguf_tokenizer import DEFAULT_WORDS, LLAMA3_WORDS
 from generator.errors import ProjectError
 from generator.project.manifest import Project
-from generator.project.sql_tokenizer import DIGITS, LETTERS, NUMBERS, WHITE_SPACE
+from generator.project.sql_tokenizer import DIGITS, LETTERS, NUMBERS, PUNCTUATION, WHITE_SPACE
 from generator.project.writer import write_project
 from generator.runtime import dbt
 from generator.runtime.database import open_database
@@ -50,6 +50,7 @@ EDGES = [
     "a\u0301 \u0301b",
     "it's IT'S '\u017f don'T",
     "12 345  6\u0663\u00bd",
+    "1234\u00bd5678 12\u00bd345 \u00bd12 \u066312345 a_b-c (d) x=y++ 1.234,56!",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     "a" * 5_000,
     " " * 3_000,
@@ -94,6 +95,13 @@ def llama3() -> Tokenizer:
     tokenizer = byte_level(pre_tokenizers.Sequence(steps), ignore_merges=True)
     tokenizer.normalizer = normalizers.NFC()
     return tokenizer
+
+
+def of_a_gguf_file() -> Tokenizer:
+    """Words as llama.cpp splits them where a file does not say how."""
+    steps = [pre_tokenizers.Split(Regex(words), behavior="isolated") for words in DEFAULT_WORDS]
+    spell = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return byte_level(pre_tokenizers.Sequence([*steps, spell]))
 
 
 def gpt2() -> Tokenizer:
@@ -148,6 +156,7 @@ KINDS: dict[str, Callable[[], Tokenizer]] = {
     "smollm2": smollm2,
     "llama3": llama3,
     "gpt2": gpt2,
+    "default of GGUF": of_a_gguf_file,
     "llama2": llama2,
     "unknown characters": tiny_tokenizer,
 }
@@ -180,7 +189,13 @@ def test_ids_and_text_are_those_of_the_library(kind: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "ours"), [(r"\p{L}", LETTERS), (r"\p{N}", NUMBERS), (r"\s", WHITE_SPACE)]
+    ("name", "ours"),
+    [
+        (r"\p{L}", LETTERS),
+        (r"\p{N}", NUMBERS),
+        (r"\p{P}", PUNCTUATION),
+        (r"\s", WHITE_SPACE),
+    ],
 )
 def test_a_class_has_the_librarys_characters(name: str, ours: str) -> None:
     """Whatever version of Unicode each of them was made for."""

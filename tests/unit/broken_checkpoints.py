@@ -563,3 +563,16 @@ def gguf_special_token_is_not_in_the_vocabulary(directory: Path) -> Path:
 @broken(UnsupportedError, "model.gguf", "'hieroglyphs'", "smollm")
 def gguf_pre_tokenizer_is_not_known(directory: Path) -> Path:
     return write_gguf(directory / "model.gguf", pre="hieroglyphs")
+
+
+def put(writer: gguf.GGUFWriter, values: dict[str, Any]) -> None:
+    """Sets keys of a GGUF file, each with the type of its Python value; None removes a key."""
+    for key, value in values.items():
+        writer.kv_data[0].pop(key, None)
+        if key == "general.alignment":
+            writer.add_custom_alignment(value)
+        elif isinstance(value, list):
+            writer.add_array(key, value)
+        elif value is not None:
+            kinds = {str: "string", bool: "bool", int: "uint32", float: "float32"}
+            getattr(writer, f"add_{kinds[type(value)]}")(key, value)

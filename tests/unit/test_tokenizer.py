@@ -98,6 +98,23 @@ TOKENIZERS = {"byte level": byte_level(), "byte fallback": byte_fallback()}
 each_tokenizer = pytest.mark.parametrize("kind", TOKENIZERS)
 
 
+def test_ids_that_are_no_tokens_have_no_text(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = Tokenizer(models.BPE({"a": 0, "b": 3, "ab": 5}, [("a", "b")]))
+    tokenizer.decoder = decoders.ByteLevel()
+    holes = project(tmp_path, tokenizer, config={})
+    assert holes.vocab_size == 6
+    assert [holes.token(token_id) for token_id in range(6)] == ["a", "", "", "b", "", "ab"]
+    assert holes.encode("aba") == [5, 0]
+    assert holes.decode([5, 1, 0]) == "aba"
+    stream = holes.stream()
+    assert [stream.push(token_id) for token_id in (5, 4, 3)] == ["ab", "", "b"]
+    with pytest.raises(InputError, match="token id 6 is not in the vocabulary"):
+        holes.token(6)
+    assert capfd.readouterr().out == ""
+
+
 # The folder
 
 

@@ -6,4 +6,4 @@ select
         {{ relama.token_symbol('right_token_id') }}
     ) as pair,
     {{ relama.token_symbol('token_id') }} as symbol
-from {{ source('staged_weights', 'merges') }}
+from {{ relama.staged(source('staged_weights', 'merges')) }}

@@ -10,9 +10,9 @@ with stacked as (
 <%- if has_bias %>,
         <% if part.staged_bias %>b.value<% else %>cast(0 as real)<% endif %> as bias
 <%- endif %>
-    from {{ source('staged_weights', '<< part.staged >>') }} as w
+    from {{ relama.staged(source('staged_weights', '<< part.staged >>')) }} as w
 <%- if part.staged_bias %>
-    inner join {{ source('staged_weights', '<< part.staged_bias >>') }} as b
+    inner join {{ relama.staged(source('staged_weights', '<< part.staged_bias >>')) }} as b
         on w.row_id = b.row_id
 <%- endif %>
 <%- if not loop.last %>

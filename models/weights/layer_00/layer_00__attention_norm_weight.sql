@@ -3,7 +3,7 @@ with stacked as (
     select
         w.row_id,
         w.vector
-    from {{ source('staged_weights', 'layer_00__input_layernorm') }} as w
+    from {{ relama.staged(source('staged_weights', 'layer_00__input_layernorm')) }} as w
 
 )
 

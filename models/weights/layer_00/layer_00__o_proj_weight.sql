@@ -4,8 +4,8 @@ with stacked as (
         w.row_id,
         w.vector,
         b.value as bias
-    from {{ source('staged_weights', 'layer_00__o_proj') }} as w
-    inner join {{ source('staged_weights', 'layer_00__o_proj_bias') }} as b
+    from {{ relama.staged(source('staged_weights', 'layer_00__o_proj')) }} as w
+    inner join {{ relama.staged(source('staged_weights', 'layer_00__o_proj_bias')) }} as b
         on w.row_id = b.row_id
 
 ),

@@ -4,8 +4,8 @@ with stacked as (
         w.row_id,
         w.vector,
         b.value as bias
-    from {{ source('staged_weights', 'layer_01__gate_proj') }} as w
-    inner join {{ source('staged_weights', 'layer_01__gate_proj_bias') }} as b
+    from {{ relama.staged(source('staged_weights', 'layer_01__gate_proj')) }} as w
+    inner join {{ relama.staged(source('staged_weights', 'layer_01__gate_proj_bias')) }} as b
         on w.row_id = b.row_id
 
     union all
@@ -14,8 +14,8 @@ with stacked as (
         w.row_id + 88 as row_id,
         w.vector,
         b.value as bias
-    from {{ source('staged_weights', 'layer_01__up_proj') }} as w
-    inner join {{ source('staged_weights', 'layer_01__up_proj_bias') }} as b
+    from {{ relama.staged(source('staged_weights', 'layer_01__up_proj')) }} as w
+    inner join {{ relama.staged(source('staged_weights', 'layer_01__up_proj_bias')) }} as b
         on w.row_id = b.row_id
 
 ),
