@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from tokenizers import (
@@ -224,4 +224,4 @@ def check(files: dict[str, str], samples: list[str]) -> bool:
 )
 @given(files=directories(), samples=st.lists(texts, min_size=1, max_size=5))
 def test_ids_are_those_of_transformers(files: dict[str, str], samples: list[str]) -> None:
-    check(files, samples)
+    assume(check(files, samples))
