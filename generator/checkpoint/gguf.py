@@ -75,6 +75,7 @@ class GgufCheckpoint(Checkpoint):
                 huggingface_name(name): _tensor(tensor, self.config)
                 for name, tensor in stored.items()
             }
+            _check_vocabulary(self._metadata, self.config["vocab_size"])
             self.tensors |= _absent_biases(self.tensors, self.config)
             self.tokenizer_config = tokenizer_config(self._metadata)
             self.generation_config = generation_config(self._metadata)
@@ -172,6 +173,16 @@ def _absent_biases(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> 
 
 def _zeros(rows: int, start: int, stop: int) -> FloatArray:
     return np.zeros(len(range(rows)[start:stop]), np.float32)
+
+
+def _check_vocabulary(metadata: Mapping[str, Any], rows: int) -> None:
+    """Refuses tokens that have no row in the embedding."""
+    tokens = metadata.get("tokenizer.ggml.tokens", [])
+    if isinstance(tokens, list) and len(tokens) > rows:
+        raise CheckpointError(
+            f"tokenizer.ggml.tokens has {len(tokens)} tokens, but 'token_embd.weight' "
+            f"has {rows} rows."
+        )
 
 
 def _chat_template(metadata: Mapping[str, Any]) -> str | None:

@@ -122,10 +122,11 @@ def huggingface_config(
     head_dim = _head_dim(metadata, heads, hidden_size)
     context = _integer(metadata, "llama.context_length")
     theta = _number(metadata, "llama.rope.freq_base", default=10000.0)
+    # As in llama.cpp: the key counts only where nothing else says it.
     vocab_size = shapes.get("token_embd.weight", (None,))[0]
     config = {
         "model_type": architecture,
-        "vocab_size": _integer(metadata, "llama.vocab_size", default=vocab_size),
+        "vocab_size": vocab_size or _integer(metadata, "llama.vocab_size"),
         "hidden_size": hidden_size,
         "intermediate_size": _integer(metadata, "llama.feed_forward_length"),
         "num_hidden_layers": _integer(metadata, "llama.block_count"),

@@ -247,6 +247,11 @@ def read_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
                 f"tokenizer.ggml.{role}_token_id; none is added."
             )
     _find_by_name(vocabulary)
+    if not vocabulary.ends:
+        notes.append(
+            "no token of the vocabulary ends a text (there is no tokenizer.ggml.eos_token_id); "
+            "texts go on until they have max_tokens."
+        )
     return vocabulary
 
 
