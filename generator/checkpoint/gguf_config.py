@@ -299,6 +299,8 @@ def _number(metadata: Mapping[str, Any], key: str, default: float | None = None)
 
 def _shown(value: object) -> str:
     """A value for a message, not too long."""
+    if isinstance(value, float) and abs(value) < 1e38:
+        value = _shortest(value)
     text = repr(value)
     return text if len(text) <= 64 else f"{text[:61]}..."
 
