@@ -151,13 +151,15 @@ def huggingface_config(
 
 
 def ignored_settings(metadata: Mapping[str, Any]) -> list[str]:
-    """A sentence for each setting of the architecture that nothing here knows."""
+    """A sentence about the settings of the architecture that nothing here knows, if any."""
     known = {*NEUTRAL_VALUES, *(f"llama.{name}" for name in OTHER_SETTINGS)}
+    unknown = [key for key in metadata if key.startswith("llama.") and key not in known]
+    if not unknown:
+        return []
+    shown = ", ".join(map(quoted, unknown[:4])) + (", ..." if len(unknown) > 4 else "")
     return [
-        f"the setting {quoted(key)} is not one that llama.cpp reads for this architecture; "
-        "it was left out."
-        for key in metadata
-        if key.startswith("llama.") and key not in known
+        f"{len(unknown)} settings are not such as llama.cpp reads for this architecture, "
+        f"and were left out: {shown}."
     ]
 
 

@@ -20,6 +20,7 @@ from generator.checkpoint.gguf_tokenizer import (
     LLAMA3_WORDS_ONLY,
     build_tokenizer,
     generation_config,
+    read_vocabulary,
     tokenizer_config,
 )
 from generator.config import model_config
@@ -344,7 +345,8 @@ def test_bos_and_eos_are_added_where_asked(
 
 def ends(tokens: list[str], **changes: Any) -> list[int]:
     changes = {"token_type": [3] * len(tokens), "eos_token_id": 0, **changes}
-    return generation_config(byte_level(tokens=tokens, **changes)).get("eos_token_id", [])
+    vocabulary = read_vocabulary(byte_level(tokens=tokens, **changes))
+    return generation_config(vocabulary)["eos_token_id"]
 
 
 @pytest.mark.parametrize(
@@ -644,7 +646,7 @@ def test_sentencepiece_ids_that_are_not_stated() -> None:
     metadata = sentencepiece(add_eos_token=True, **unstated)
     assert build_tokenizer(metadata).encode("a").tokens == ["<s>", "\u2581a", "</s>"]
     assert tokenizer_config(metadata)["unk_token"] == "<unk>"
-    assert generation_config(metadata) == {"eos_token_id": [2], "bos_token_id": 1}
+    assert generation_config(read_vocabulary(metadata)) == {"eos_token_id": [2], "bos_token_id": 1}
 
 
 # Tokenizers that do not fit together
