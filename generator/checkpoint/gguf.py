@@ -20,9 +20,11 @@ from generator.checkpoint.base import Checkpoint, FloatArray, Tensor
 from generator.checkpoint.gguf_config import huggingface_config, ignored_settings
 from generator.checkpoint.gguf_header import StoredTensor, read_header
 from generator.checkpoint.gguf_tokenizer import (
-    assumptions,
+    Vocabulary,
     build_tokenizer,
     generation_config,
+    pre_tokenizer_notes,
+    read_vocabulary,
     token_ids,
     tokenizer_config,
     with_pre,
@@ -76,14 +78,17 @@ class GgufCheckpoint(Checkpoint):
                 for name, tensor in stored.items()
             }
             self.tensors |= _absent_biases(self.tensors, self.config)
-            self.tokenizer_config = tokenizer_config(self._metadata)
-            self.generation_config = generation_config(self._metadata)
-            self.config |= token_ids(self._metadata)
+            self.tokenizer_config, self.generation_config = {}, {}
+            notes = ignored_settings(metadata) + pre_tokenizer_notes(self._metadata)
+            if "tokenizer.ggml.tokens" in metadata:
+                vocabulary = read_vocabulary(self._metadata)
+                _check_vocabulary(vocabulary, self.config["vocab_size"])
+                self.tokenizer_config = tokenizer_config(self._metadata, vocabulary)
+                self.generation_config = generation_config(vocabulary)
+                self.config |= token_ids(vocabulary)
+                notes += vocabulary.notes
             self.chat_template = _chat_template(self._metadata)
-            self.warnings = [
-                f"{self.path}: {sentence}"
-                for sentence in (*ignored_settings(metadata), *assumptions(self._metadata))
-            ]
+            self.warnings = [f"{self.path}: {note}" for note in notes]
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the file's `tokenizer.ggml.*` describes.
@@ -172,6 +177,15 @@ def _absent_biases(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> 
 
 def _zeros(rows: int, start: int, stop: int) -> FloatArray:
     return np.zeros(len(range(rows)[start:stop]), np.float32)
+
+
+def _check_vocabulary(vocabulary: Vocabulary, rows: int) -> None:
+    """Refuses tokens that have no row in the embedding."""
+    if len(vocabulary.tokens) > rows:
+        raise CheckpointError(
+            f"tokenizer.ggml.tokens has {len(vocabulary.tokens)} tokens, but 'token_embd.weight' "
+            f"has {rows} rows."
+        )
 
 
 def _chat_template(metadata: Mapping[str, Any]) -> str | None:

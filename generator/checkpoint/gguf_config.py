@@ -122,10 +122,11 @@ def huggingface_config(
     head_dim = _head_dim(metadata, heads, hidden_size)
     context = _integer(metadata, "llama.context_length")
     theta = _number(metadata, "llama.rope.freq_base", default=10000.0)
+    # As in llama.cpp: the key counts only where nothing else says it.
     vocab_size = shapes.get("token_embd.weight", (None,))[0]
     config = {
         "model_type": architecture,
-        "vocab_size": _integer(metadata, "llama.vocab_size", default=vocab_size),
+        "vocab_size": vocab_size or _integer(metadata, "llama.vocab_size"),
         "hidden_size": hidden_size,
         "intermediate_size": _integer(metadata, "llama.feed_forward_length"),
         "num_hidden_layers": _integer(metadata, "llama.block_count"),
@@ -150,13 +151,15 @@ def huggingface_config(
 
 
 def ignored_settings(metadata: Mapping[str, Any]) -> list[str]:
-    """A sentence for each setting of the architecture that nothing here knows."""
+    """A sentence about the settings of the architecture that nothing here knows, if any."""
     known = {*NEUTRAL_VALUES, *(f"llama.{name}" for name in OTHER_SETTINGS)}
+    unknown = [key for key in metadata if key.startswith("llama.") and key not in known]
+    if not unknown:
+        return []
+    shown = ", ".join(map(quoted, unknown[:4])) + (", ..." if len(unknown) > 4 else "")
     return [
-        f"the setting {quoted(key)} is not one that llama.cpp reads for this architecture; "
-        "it was left out."
-        for key in metadata
-        if key.startswith("llama.") and key not in known
+        f"{len(unknown)} settings are not such as llama.cpp reads for this architecture, "
+        f"and were left out: {shown}."
     ]
 
 
@@ -298,6 +301,8 @@ def _number(metadata: Mapping[str, Any], key: str, default: float | None = None)
 
 def _shown(value: object) -> str:
     """A value for a message, not too long."""
+    if isinstance(value, float) and abs(value) < 1e38:
+        value = _shortest(value)
     text = repr(value)
     return text if len(text) <= 64 else f"{text[:61]}..."
 

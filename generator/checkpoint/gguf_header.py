@@ -40,8 +40,9 @@ STRING, ARRAY = 8, 9
 LENGTH = struct.Struct("<Q")
 
 #: More than any model has: of keys and of tensors, of values in an array, of bytes in a name.
+#: (A short file can hold many empty texts, each of which takes memory.)
 MOST_ENTRIES = 1 << 16
-MOST_VALUES = 1 << 24
+MOST_VALUES = 1 << 20
 LONGEST_KEY, LONGEST_TENSOR_NAME = 65535, 64
 
 #: The fewest bytes of a key with its value, and of a tensor's description.

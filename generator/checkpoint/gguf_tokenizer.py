@@ -7,7 +7,7 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md under "Tokenizer".
 from __future__ import annotations
 
 import math
-from collections import ChainMap, Counter
+from collections import ChainMap
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -77,6 +77,10 @@ DEFAULT_WORDS = (
 
 #: Values of `tokenizer.ggml.token_type`.
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
+
+#: More than any model has: tokens, of these such as are found in texts before others, and
+#: characters of a token that are tried as two pieces.
+MOST_TOKENS, MOST_ADDED_TOKENS, LONGEST_PIECE = 1 << 19, 1 << 16, 4096
 
 #: SentencePiece's sign for a space.
 SPACE = "\u2581"
@@ -223,10 +227,13 @@ def read_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
         token or f"[EMPTY_{token_id}]"
         for token_id, token in enumerate(_list(metadata, "tokenizer.ggml.tokens", str))
     ]
-    if len(tokens) > len(set(tokens)):
-        twice = next(token for token, count in Counter(tokens).items() if count > 1)
+    if len(tokens) > MOST_TOKENS:
+        raise CheckpointError(f"tokenizer.ggml.tokens has more than {MOST_TOKENS} tokens.")
+    last = {token: token_id for token_id, token in enumerate(tokens)}
+    if again := len(tokens) - len(last):
+        twice = next(token for token_id, token in enumerate(tokens) if last[token] != token_id)
         notes.append(
-            f"the vocabulary has {len(tokens) - len(set(tokens))} tokens that are there already, "
+            f"the vocabulary has {again} tokens that are there already, "
             f"such as {quoted(twice)}; text becomes the last of them, the others have no text."
         )
     types = _types(metadata, tokens, notes)
@@ -247,6 +254,11 @@ def read_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
                 f"tokenizer.ggml.{role}_token_id; none is added."
             )
     _find_by_name(vocabulary)
+    if not vocabulary.ends:
+        notes.append(
+            "no token of the vocabulary ends a text (there is no tokenizer.ggml.eos_token_id); "
+            "texts go on until they have max_tokens."
+        )
     return vocabulary
 
 
@@ -337,15 +349,15 @@ def _flag(metadata: Mapping[str, Any], name: str, default: bool) -> bool:
     return value
 
 
-def tokenizer_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def tokenizer_config(
+    metadata: Mapping[str, Any], vocabulary: Vocabulary | None = None
+) -> dict[str, Any]:
     """The fields of `tokenizer_config.json` that a GGUF file knows.
 
     Raises:
         CheckpointError: see `read_vocabulary`.
     """
-    if "tokenizer.ggml.tokens" not in metadata:
-        return {}
-    vocabulary = read_vocabulary(metadata)
+    vocabulary = vocabulary or read_vocabulary(metadata)
     config: dict[str, Any] = {
         field: vocabulary.tokens[vocabulary.ids[role]]
         for field, role in SPECIAL_TOKENS.items()
@@ -356,41 +368,36 @@ def tokenizer_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
-def generation_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def generation_config(vocabulary: Vocabulary) -> dict[str, Any]:
     """`bos_token_id`, and in `eos_token_id` every token that ends a turn, eos first."""
-    if "tokenizer.ggml.tokens" not in metadata:
-        return {}
-    vocabulary = read_vocabulary(metadata)
     config: dict[str, Any] = {"eos_token_id": vocabulary.ends} if vocabulary.ends else {}
     if "bos" in vocabulary.ids:
         config["bos_token_id"] = vocabulary.ids["bos"]
     return config
 
 
-def token_ids(metadata: Mapping[str, Any]) -> dict[str, int]:
+def token_ids(vocabulary: Vocabulary) -> dict[str, int]:
     """The ids of special tokens, as `config.json` has them."""
-    if "tokenizer.ggml.tokens" not in metadata:
-        return {}
-    ids = read_vocabulary(metadata).ids
     roles = {"bos": "bos", "eos": "eos", "padding": "pad"}
-    return {f"{name}_token_id": ids[role] for role, name in roles.items() if role in ids}
+    return {
+        f"{name}_token_id": vocabulary.ids[role]
+        for role, name in roles.items()
+        if role in vocabulary.ids
+    }
 
 
-def assumptions(metadata: Mapping[str, Any]) -> list[str]:
-    """A sentence for each thing about the tokenizer that was assumed or left out."""
-    if "tokenizer.ggml.tokens" not in metadata:
-        return []
-    notes = read_vocabulary(metadata).notes
+def pre_tokenizer_notes(metadata: Mapping[str, Any]) -> list[str]:
+    """A sentence where the file does not say how text is split into words."""
     pre = metadata.get("tokenizer.ggml.pre")
-    if metadata.get("tokenizer.ggml.model") == "gpt2" and (not pre or pre in DEFAULT):
-        state = "absent" if pre is None else f"'{pre}'"
-        notes.append(
-            f"the file does not say how text is split into words (tokenizer.ggml.pre is {state}), "
-            "so llama.cpp's default is assumed, with which a model may be given other tokens than "
-            "it was trained on; `relama new --tokenizer-pre NAME` says how: "
-            "llama-bpe (Llama 3), smollm, gpt-2, ..."
-        )
-    return notes
+    if metadata.get("tokenizer.ggml.model") != "gpt2" or (pre and pre not in DEFAULT):
+        return []
+    state = "absent" if pre is None else f"'{pre}'"
+    return [
+        f"the file does not say how text is split into words (tokenizer.ggml.pre is {state}), "
+        "so llama.cpp's default is assumed, with which a model may be given other tokens than "
+        "it was trained on; `relama new --tokenizer-pre NAME` says how: "
+        "llama-bpe (Llama 3), smollm, gpt-2, ..."
+    ]
 
 
 def build_tokenizer(metadata: Mapping[str, Any]) -> Tokenizer:
@@ -500,6 +507,10 @@ def _merges_of_scores(vocabulary: Vocabulary, scores: list[float]) -> list[tuple
             f"tokenizer.ggml.scores has {len(scores)} values for {len(tokens)} tokens; "
             "their numbers must be equal."
         )
+    if max(map(len, tokens), default=0) > LONGEST_PIECE:
+        raise CheckpointError(
+            f"tokenizer.ggml.tokens has a token of more than {LONGEST_PIECE} characters."
+        )
     if any(math.isnan(score) for score in scores):
         raise CheckpointError("tokenizer.ggml.scores has a value that is not a number.")
     normal = [score for score, kind in zip(scores, types, strict=True) if kind == NORMAL]
@@ -546,6 +557,10 @@ def _add_special_tokens(tokenizer: Tokenizer, vocabulary: Vocabulary, model_name
             special.append(AddedToken(token, special=True, normalized=False, rstrip=rstrip))
         elif kind == USER_DEFINED:
             others.append(AddedToken(token, special=False, normalized=False, rstrip=rstrip))
+    if len(special) + len(others) > MOST_ADDED_TOKENS:
+        raise CheckpointError(
+            f"tokenizer.ggml.token_type makes more than {MOST_ADDED_TOKENS} tokens special."
+        )
     tokenizer.add_special_tokens(special)
     tokenizer.add_tokens(others)
 

@@ -59,14 +59,15 @@ LETTERS = (
     r"\x{1E5D0}-\x{1E5ED}\x{1E5F0}\x{2EBF0}-\x{2EE5D}"
 )
 
+#: The library's `Digits` knows later numbers than its regular expressions do.
+DIGITS = NUMBERS + r"\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}"
+
+#: Punctuation, with what Unicode has had of it since.
 PUNCTUATION = (
     r"\p{P}"
     r"\x{1B4E}-\x{1B4F}\x{1B7F}\x{10D6E}\x{113D4}-\x{113D5}\x{113D7}-\x{113D8}\x{11BE1}"
     r"\x{16D6D}-\x{16D6F}\x{1E5FF}"
 )
-
-#: The library's `Digits` knows later numbers than its regular expressions do.
-DIGITS = NUMBERS + r"\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}"
 
 #: The pattern of GPT-2 that `ByteLevel` splits by (`use_regex`), without the end that
 #: stands for white space.

@@ -20,6 +20,7 @@ from generator.cli import main
 from generator.project.manifest import Project
 from tests.conftest import TINY_LLAMA
 from tests.fixtures.make_tiny_llama import write_tiny_llama
+from tests.unit.broken_checkpoints import put, write_gguf
 
 HOSTILE = (
     "it's \"; drop table tokens; -- {{ 7*7 }} {% raw %} \n\\ \x00 <|im_end|> é 漢字 \U0001f600"
@@ -186,6 +187,22 @@ def test_new_in_a_hostile_path_from_hostile_names(tmp_path: Path) -> None:
     assert "{{ point" not in (directory / "dbt_project.yml").read_text()
     assert succeeds("build", directory)["nodes"] > 40
     assert succeeds("build", directory)["already_built"]
+
+
+def test_how_a_gguf_file_splits_text_is_asked_and_said(tmp_path: Path) -> None:
+    tokens = {"tokenizer.ggml.pre": None, "tokenizer.ggml.bos_token_id": 0}
+    model = write_gguf(tmp_path / "model.gguf", change=lambda writer: put(writer, tokens))
+    (warning,) = succeeds("new", tmp_path / "asks", "--model", model)["warnings"]
+    assert "relama new --tokenizer-pre NAME" in warning
+    options = ("--model", model, "--tokenizer-pre")
+    assert succeeds("new", tmp_path / "said", *options, "llama-bpe")["warnings"] == []
+    definition = json.loads((tmp_path / "said" / "tokenizer" / "tokenizer.json").read_text())
+    assert definition["model"]["ignore_merges"] is True
+    fails(
+        "new", tmp_path / "no", *options, "runes", match="'runes' that was given is not supported"
+    )
+    fails("new", tmp_path / "no", "--model", TINY_LLAMA, *options[2:], "smollm", match="GGUF files")
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_tensor_name_full_of_syntax_is_refused(tmp_path: Path) -> None:

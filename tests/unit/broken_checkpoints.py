@@ -574,5 +574,154 @@ def put(writer: gguf.GGUFWriter, values: dict[str, Any]) -> None:
         elif isinstance(value, list):
             writer.add_array(key, value)
         elif value is not None:
-            kinds = {str: "string", bool: "bool", int: "uint32", float: "float32"}
-            getattr(writer, f"add_{kinds[type(value)]}")(key, value)
+            kinds = {str: "STRING", bool: "BOOL", int: "UINT32", float: "FLOAT32"}
+            writer.add_key_value(key, value, gguf.GGUFValueType[kinds[type(value)]])
+
+
+# GGUF headers that say what no file holds
+
+
+def text(value: str) -> bytes:
+    return struct.pack("<Q", len(value)) + value.encode()
+
+
+def tensor(name: str, *shape: int, kind: int = 0, offset: int = 0) -> bytes:
+    return (
+        text(name)
+        + struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
+        + struct.pack("<IQ", kind, offset)
+    )
+
+
+def write_header(directory: Path, *parts: bytes, tensors: int = 0, keys: int = 1) -> Path:
+    """Writes the beginning of a GGUF file: its architecture, then `parts`, then some zeros."""
+    path = directory / "model.gguf"
+    architecture = text("general.architecture") + struct.pack("<I", 8) + text("llama")
+    header = b"GGUF" + struct.pack("<IQQ", 3, tensors, keys)
+    path.write_bytes(header + architecture + b"".join(parts) + bytes(100))
+    return path
+
+
+def write_array(directory: Path, kind: int, count: int, *values: bytes) -> Path:
+    """Writes a file with a key `numbers` that should hold `count` values of type `kind`."""
+    array = text("numbers") + struct.pack("<IIQ", 9, kind, count)
+    return write_header(directory, array, *values, keys=2)
+
+
+@broken(CheckpointError, "model.gguf", "'numbers'", str(2**63))
+def gguf_array_of_more_numbers_than_exist(directory: Path) -> Path:
+    return write_array(directory, 0, 2**63)
+
+
+@broken(CheckpointError, "model.gguf", "'numbers'", str(2**40))
+def gguf_array_of_a_terabyte(directory: Path) -> Path:
+    return write_array(directory, 6, 2**40)
+
+
+@broken(CheckpointError, "model.gguf", "'numbers'", "truncated")
+def gguf_array_of_more_numbers_than_the_file_holds(directory: Path) -> Path:
+    return write_array(directory, 10, 2**20)
+
+
+@broken(CheckpointError, "model.gguf", "'numbers'", "truncated")
+def gguf_array_of_more_texts_than_the_file_holds(directory: Path) -> Path:
+    return write_array(directory, 8, 2**24)
+
+
+@broken(CheckpointError, "model.gguf", "'numbers'", "truncated")
+def gguf_array_of_texts_that_end_beyond_the_file(directory: Path) -> Path:
+    return write_array(directory, 8, 3, text("a"), text("b"), struct.pack("<Q", 200))
+
+
+@broken(UnsupportedError, "model.gguf", "'numbers'", "type 9")
+def gguf_array_of_arrays(directory: Path) -> Path:
+    return write_array(directory, 9, 1, struct.pack("<IQ", 9, 1) * 5000)
+
+
+@broken(CheckpointError, "model.gguf", "'general.architecture' twice")
+def gguf_key_is_there_twice(directory: Path) -> Path:
+    again = text("general.architecture") + struct.pack("<I", 8) + text("llama")
+    return write_header(directory, again, keys=2)
+
+
+@broken(CheckpointError, "model.gguf", "truncated", str(2**62))
+def gguf_key_is_longer_than_the_file(directory: Path) -> Path:
+    return write_header(directory, struct.pack("<Q", 2**62), keys=2)
+
+
+@broken(CheckpointError, "model.gguf", "truncated", str(2**63))
+def gguf_claims_more_keys_than_it_holds(directory: Path) -> Path:
+    return write_header(directory, keys=2**63)
+
+
+@broken(CheckpointError, "model.gguf", "general.alignment", "power of 2")
+def gguf_alignment_is_zero(directory: Path) -> Path:
+    alignment = text("general.alignment") + struct.pack("<II", 4, 0)
+    return write_header(directory, alignment, keys=2)
+
+
+@broken(CheckpointError, "model.gguf", "'norm'", "twice")
+def gguf_tensor_is_there_twice(directory: Path) -> Path:
+    return write_header(directory, tensor("norm", 4), tensor("norm", 4, offset=32), tensors=2)
+
+
+@broken(CheckpointError, "model.gguf", "'other'", "byte 32", "says 0")
+def gguf_tensors_lie_on_one_another(directory: Path) -> Path:
+    return write_header(directory, tensor("norm", 4), tensor("other", 4), tensors=2)
+
+
+@broken(CheckpointError, "model.gguf", "'norm'", "truncated")
+def gguf_tensor_is_larger_than_any_file(directory: Path) -> Path:
+    return write_header(directory, tensor("norm", 2**32, 2**32), tensors=1)
+
+
+@broken(CheckpointError, "model.gguf", "'norm'", str(2**32 - 1), "1 to 4")
+def gguf_tensor_has_too_many_dimensions(directory: Path) -> Path:
+    many = text("norm") + struct.pack("<I", 2**32 - 1)
+    return write_header(directory, many, tensors=1)
+
+
+@broken(CheckpointError, "model.gguf", "'norm'", "(0,)")
+def gguf_tensor_is_empty(directory: Path) -> Path:
+    return write_header(directory, tensor("norm", 0), tensors=1)
+
+
+@broken(CheckpointError, "model.gguf", "'norm'", "(33,)", "multiple of 32")
+def gguf_tensor_is_not_whole_blocks(directory: Path) -> Path:
+    return write_header(directory, tensor("norm", 33, kind=8), tensors=1)
+
+
+@broken(UnsupportedError, "model.gguf", "'norm'", "type 999")
+def gguf_tensor_of_an_unknown_type(directory: Path) -> Path:
+    return write_header(directory, tensor("norm", 4, kind=999), tensors=1)
+
+
+@broken(CheckpointError, "model.gguf", "llama.block_count", str(2**31), "tensors")
+def gguf_has_more_layers_than_tensors(directory: Path) -> Path:
+    layers = {"llama.block_count": 2**31}
+    return write_gguf(directory / "model.gguf", change=lambda writer: put(writer, layers))
+
+
+@broken(CheckpointError, "model.gguf", "9 tokens", "8 rows")
+def gguf_token_has_no_row_in_the_embedding(directory: Path) -> Path:
+    tokens = {"tokenizer.ggml.tokens": [*TOKENS, "d"], "tokenizer.ggml.token_type": [*TYPES, 1]}
+    return write_gguf(directory / "model.gguf", change=lambda writer: put(writer, tokens))
+
+
+@broken(CheckpointError, "model.gguf", "tokenizer.chat_template", "text")
+def gguf_chat_template_is_a_number(directory: Path) -> Path:
+    template = {"tokenizer.chat_template": 1}
+    return write_gguf(directory / "model.gguf", change=lambda writer: put(writer, template))
+
+
+@broken(UnsupportedError, "model.gguf", "general.type", "'adapter'")
+def gguf_is_an_adapter(directory: Path) -> Path:
+    kind = {"general.type": "adapter"}
+    return write_gguf(directory / "model.gguf", change=lambda writer: put(writer, kind))
+
+
+@broken(UnsupportedError, "model.gguf", "big-endian", "little-endian")
+def gguf_is_big_endian(directory: Path) -> Path:
+    path = directory / "model.gguf"
+    path.write_bytes(b"GGUF" + struct.pack(">IQQ", 3, 0, 0))
+    return path

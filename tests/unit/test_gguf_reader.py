@@ -13,7 +13,16 @@ from gguf import GGMLQuantizationType as Kind
 
 from generator.checkpoint import open_checkpoint
 from generator.checkpoint.gguf import GgufCheckpoint
-from generator.checkpoint.gguf_tokenizer import build_tokenizer, tokenizer_config
+from generator.checkpoint.gguf_tokenizer import (
+    DIGITS_APART,
+    GPT2,
+    LLAMA3,
+    LLAMA3_WORDS_ONLY,
+    build_tokenizer,
+    generation_config,
+    read_vocabulary,
+    tokenizer_config,
+)
 from generator.config import model_config
 from generator.errors import CheckpointError, UnsupportedError
 from tests.unit.broken_checkpoints import (
@@ -25,6 +34,7 @@ from tests.unit.broken_checkpoints import (
     TYPES,
     gguf_tensors,
     interleaved,
+    put,
     weights,
     write_directory,
     write_gguf,
@@ -177,6 +187,52 @@ def test_a_rope_scaling_that_is_not_computed_is_refused_by_name(tmp_path: Path) 
         model_config(config)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("attention.causal", False),
+        ("attention.clamp_kqv", 8.0),
+        ("attention.scale", 0.5),
+        ("attn_logit_softcapping", 50.0),
+        ("embedding_scale", 12.0),
+        ("expert_used_count", 2),
+        ("hidden_activation", "gelu"),
+        ("logit_scale", 0.25),
+        ("nextn_predict_layers", 1),
+        ("residual_scale", 0.2),
+        ("rope.scaling.attn_factor", 2.0),
+        ("rope.scaling.type", "spiral"),
+        ("use_parallel_residual", True),
+    ],
+)
+def test_a_setting_that_is_not_computed_is_refused_by_name(
+    key: str, value: object, tmp_path: Path
+) -> None:
+    path = write_gguf(tmp_path / "model.gguf", change=lambda w: put(w, {f"llama.{key}": value}))
+    with pytest.raises(UnsupportedError, match=rf"llama\.{key} is {value!r}, which is not supp"):
+        GgufCheckpoint(path)
+
+
+def test_settings_that_change_nothing(tmp_path: Path) -> None:
+    neutral = {
+        "llama.attention.causal": True,
+        "llama.expert_count": 0,
+        "llama.logit_scale": 1.0,
+        "llama.rope.scaling.attn_factor": 1.0,
+        "llama.rope.scaling.finetuned": True,
+    }
+    path = write_gguf(tmp_path / "model.gguf", change=lambda w: put(w, neutral))
+    assert GgufCheckpoint(path).warnings == []
+
+
+def test_a_setting_that_nobody_knows_is_said(tmp_path: Path) -> None:
+    # llama.cpp reads a sliding window for other architectures, for this one it has none.
+    window = {"llama.attention.sliding_window": 16}
+    path = write_gguf(tmp_path / "model.gguf", change=lambda w: put(w, window))
+    (warning,) = GgufCheckpoint(path).warnings
+    assert "'llama.attention.sliding_window'" in warning
+
+
 def llama3_rope_freqs(theta: float, head_dim: int, factor: float, context: int) -> np.ndarray:
     """`rope_freqs.weight`, frequency by frequency and case by case as llama.cpp computes it."""
     divisors = []
@@ -284,6 +340,207 @@ def test_bos_and_eos_are_added_where_asked(
     assert config["add_bos_token"] is (len(ids) > 1)
 
 
+# The ids that end a text; those of llama.cpp (`llama_vocab_is_eog`), which are recorded
+
+
+def ends(tokens: list[str], **changes: Any) -> list[int]:
+    changes = {"token_type": [3] * len(tokens), "eos_token_id": 0, **changes}
+    vocabulary = read_vocabulary(byte_level(tokens=tokens, **changes))
+    return generation_config(vocabulary)["eos_token_id"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "changes", "expected"),
+    [
+        (["<|end_of_text|>", "a", "<|eot_id|>", "<|eom_id|>"], {}, [0, 2, 3]),
+        (["</s>", "<|im_start|>", "<|im_end|>"], {"eos_token_id": 2}, [2, 0]),
+        (["<eos>", "<end_of_turn>", "<EOT>", "_<EOT>", "a<EOT>"], {}, [0, 1, 2, 3]),
+        (["x", "<|endoftext|>", "<|end|>"], {}, [0, 1, 2]),
+        (["x", "y", "z"], {"eot_token_id": 2, "eom_token_id": 1}, [0, 2, 1]),
+        # The tokens that pad, name a repository, or part files in code.
+        (["x", "<|fim_pad|>", "<reponame>", "<|file_sep|>"], {}, [0, 1, 2, 3]),
+        (["x", "<|fim_pad|>", "y"], {"fim_pad_token_id": 2}, [0, 2]),
+        # In OpenAI's harmony format and in Solar's, <|end|> ends a message only.
+        (["<|return|>", "<|end|>", "<|call|>"], {}, [0, 2]),
+        (["x", "<|end|>", "<|calls|>", "<|flush|>"], {}, [0, 2, 3]),
+        (["x", "<|end|>", "<|call|>"], {}, [0, 1, 2]),
+        (["x", "</s>", "<|tool_response>"], {}, [0, 2]),
+        (["x", "</s>"], {"eot_token_id": 99}, [0, 1]),
+    ],
+)
+def test_a_token_that_ends_a_turn_is_known_by_its_name(
+    tokens: list[str], changes: dict[str, Any], expected: list[int]
+) -> None:
+    assert ends(tokens, **changes) == expected
+
+
+def test_what_ends_a_text_is_a_special_token() -> None:
+    """Whatever its type: llama.cpp overrides it."""
+    metadata = byte_level(tokens=[*TOKENS, "<|eot_id|>"], token_type=[*TYPES, 1])
+    tokenizer = build_tokenizer(metadata)
+    assert tokenizer.encode("a<|eot_id|>").ids == [1, 8]
+    assert tokenizer.decode([1, 8]) == "a"
+
+
+def test_a_vocabulary_without_an_end_is_said(tmp_path: Path) -> None:
+    no_end = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.tokens": ["x", *TOKENS[1:]]}
+    checkpoint = GgufCheckpoint(write_gguf(tmp_path / "m.gguf", change=lambda w: put(w, no_end)))
+    assert checkpoint.generation_config == {}
+    (warning,) = checkpoint.warnings
+    assert "no token of the vocabulary ends a text" in warning
+
+
+# Ids, types and tokens out of the ordinary
+
+
+@pytest.mark.parametrize("role", ["padding", "unknown", "eot", "eom", "fim_pad"])
+@pytest.mark.parametrize("token_id", [-1, 2**32 - 1, 8])
+def test_an_id_that_is_no_token_is_left_out(role: str, token_id: int, tmp_path: Path) -> None:
+    key = f"tokenizer.ggml.{role}_token_id"
+    kind = gguf.GGUFValueType.INT32 if token_id < 0 else gguf.GGUFValueType.UINT32
+    path = write_gguf(
+        tmp_path / "model.gguf", change=lambda w: w.add_key_value(key, token_id, kind)
+    )
+    checkpoint = GgufCheckpoint(path)
+    (warning,) = checkpoint.warnings
+    assert f"{key} is {token_id}, but the vocabulary has 8 tokens" in warning
+    assert checkpoint.generation_config == {"eos_token_id": [0]}
+    assert "pad_token" not in checkpoint.tokenizer_config
+    assert checkpoint.tokenizer().encode("ab").ids == [5]
+
+
+def test_without_types_every_token_is_text(tmp_path: Path) -> None:
+    no_types = {"tokenizer.ggml.token_type": None}
+    checkpoint = GgufCheckpoint(write_gguf(tmp_path / "m.gguf", change=lambda w: put(w, no_types)))
+    assert checkpoint.tokenizer().encode("a<|end|>b").ids == [1, 0, 2]  # known by its name
+    (warning,) = checkpoint.warnings
+    assert "tokenizer.ggml.token_type is absent" in warning
+
+
+def test_an_empty_token_has_a_name() -> None:
+    metadata = byte_level(tokens=[*TOKENS, "", ""], token_type=[*TYPES, 5, 5])
+    tokenizer = build_tokenizer(metadata)
+    assert tokenizer.get_vocab_size() == 10
+    assert [tokenizer.id_to_token(i) for i in (8, 9)] == ["[EMPTY_8]", "[EMPTY_9]"]
+    assert tokenizer.encode("ab").ids == [5]
+
+
+def test_of_a_token_that_is_there_twice_the_last_counts(tmp_path: Path) -> None:
+    twice = {"tokenizer.ggml.tokens": [*TOKENS[:6], "<tool>", "<tool>"]}
+    checkpoint = GgufCheckpoint(write_gguf(tmp_path / "m.gguf", change=lambda w: put(w, twice)))
+    (warning,) = checkpoint.warnings
+    assert "1 tokens that are there already, such as '<tool>'" in warning
+    metadata = byte_level(tokens=[*TOKENS, "<tool>"], token_type=[*TYPES, 4])
+    tokenizer = build_tokenizer(metadata)
+    assert tokenizer.encode("a<tool>").ids == [1, 8]
+    assert tokenizer.id_to_token(7) is None
+
+
+def test_of_a_merge_that_is_there_twice_the_first_counts() -> None:
+    merges = ["a b", "b c", "a b"]
+    tokens = {"tokens": [*TOKENS, "bc"], "token_type": [*TYPES, 1]}
+    assert build_tokenizer(byte_level(merges=merges, **tokens)).encode("abc").ids == [5, 3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text", "ids"),
+    [
+        ({"add_bos_token": False, "add_eos_token": True}, "a", [1, 7]),
+        ({"add_bos_token": True, "add_eos_token": True}, "a", [0, 1, 7]),
+        ({"add_bos_token": True, "add_eos_token": True}, "", [0, 7]),
+        ({"add_sep_token": True, "seperator_token_id": 7}, "a", [1]),  # read for BERT only
+    ],
+)
+def test_eos_is_put_at_the_end(changes: dict[str, Any], text: str, ids: list[int]) -> None:
+    tokenizer = build_tokenizer(byte_level(eos_token_id=7, **changes))
+    assert tokenizer.encode(text).ids == ids
+
+
+def test_a_beginning_without_an_id_is_said(tmp_path: Path) -> None:
+    adds = {"tokenizer.ggml.add_bos_token": True}
+    (warning,) = GgufCheckpoint(
+        write_gguf(tmp_path / "model.gguf", change=lambda w: put(w, adds))
+    ).warnings
+    assert "there is no tokenizer.ggml.bos_token_id" in warning
+
+
+# How text is split into words
+
+
+@pytest.mark.parametrize(
+    ("pre", "state"), [(None, "is absent"), ("", "is ''"), ("default", "is 'default'")]
+)
+def test_where_a_file_does_not_say_how_text_is_split_there_is_a_warning(
+    pre: str | None, state: str, tmp_path: Path
+) -> None:
+    change = {"tokenizer.ggml.pre": pre}
+    path = write_gguf(tmp_path / "model.gguf", change=lambda w: put(w, change))
+    checkpoint = GgufCheckpoint(path)
+    (warning,) = checkpoint.warnings
+    assert state in warning
+    assert "--tokenizer-pre" in warning
+    split = checkpoint.tokenizer().pre_tokenizer.pre_tokenize_str("a (b)\u00bd12345's")
+    # llama.cpp's patterns for it: punctuation has no space before it, digits come in threes.
+    assert [word for word, _ in split] == [
+        "a",
+        "\u0120",
+        "(",
+        "b",
+        ")",
+        "\u00c2\u00bd",
+        "123",
+        "45",
+        "'",
+        "s",
+    ]
+
+    said = open_checkpoint(path, tokenizer_pre="llama-bpe")
+    assert "--tokenizer-pre" not in str(said.warnings)
+    split = said.tokenizer().pre_tokenizer.pre_tokenize_str("a (b)'s")
+    assert [word for word, _ in split] == ["a", "\u0120(", "b", ")'", "s"]
+    assert said.tokenizer_config["add_bos_token"] is True
+
+
+def test_what_is_said_takes_the_place_of_what_the_file_says(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "model.gguf", pre="hieroglyphs")
+    words = open_checkpoint(path, tokenizer_pre="smollm").tokenizer().pre_tokenizer
+    assert [word for word, _ in words.pre_tokenize_str("a12")] == ["a", "1", "2"]
+
+
+def test_a_pre_tokenizer_that_is_not_for_the_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "model.gguf")
+    with pytest.raises(UnsupportedError, match=r"'runes' that was given is not supp.*llama-bpe"):
+        open_checkpoint(path, tokenizer_pre="runes")
+    pieces = {"tokenizer.ggml.model": "llama"}
+    path = write_gguf(tmp_path / "pieces.gguf", change=lambda w: put(w, pieces))
+    with pytest.raises(UnsupportedError, match=r"the tokenizer model is 'llama'; only 'gpt2'"):
+        open_checkpoint(path, tokenizer_pre="smollm")
+    with pytest.raises(UnsupportedError, match=r"for GGUF files.*tokenizer\.json"):
+        open_checkpoint(write_directory(tmp_path / "one"), tokenizer_pre="smollm")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (GPT2, ["a", "\u0120(", "b", ")'", "s", "\u01201234", "\u010a", "\u010a", "b"]),
+        (
+            DIGITS_APART,
+            ["a", "\u0120(", "b", ")'", "s", "\u0120", "1", "2", "3", "4", "\u010a", "\u010a", "b"],
+        ),
+        (
+            (*LLAMA3, *LLAMA3_WORDS_ONLY),
+            ["a", "\u0120(", "b", ")'", "s", "\u0120", "123", "4", "\u010a\u010a", "b"],
+        ),
+    ],
+)
+def test_names_that_llama_cpp_treats_alike(names: tuple[str, ...], words: list[str]) -> None:
+    for pre in names:
+        metadata = byte_level(pre=pre)
+        split = build_tokenizer(metadata).pre_tokenizer.pre_tokenize_str("a (b)'s 1234\n\nb")
+        assert [word for word, _ in split] == words, pre
+        assert tokenizer_config(metadata)["add_bos_token"] is (pre in LLAMA3), pre
+
+
 # SentencePiece tokenizers
 
 PIECES = [
@@ -352,6 +609,44 @@ def test_sentencepiece_takes_merges_that_are_given() -> None:
 def test_sentencepiece_without_an_order_of_merges_is_refused() -> None:
     with pytest.raises(CheckpointError, match="all equal"):
         build_tokenizer(sentencepiece(scores=[-1000.0] * len(PIECES)))
+
+
+# Recorded from llama.cpp (`Llama(path, vocab_only=True).tokenize(text, special=True)`).
+@pytest.mark.parametrize(
+    ("extra", "text", "ids"),
+    [
+        (("\u2581a\u2581b", 4, 0.0), "a b", [1, 268]),
+        (("\u2581a\u2581b", 4, 0.0), "c a b", [1, 263, 266, 268]),
+        (("\u2581a\u2581b", 5, 0.0), "a b", [1, 268]),
+        (("\u2581a\u2581b", 6, 0.0), "a b", [1, 268]),
+        (("\u2581a\u2581b", 4, -9.0), "a ba b", [1, 268, 264, 267]),
+        (("<t>", 4, 0.0), "a<t>b", [1, 259, 268, 267]),
+    ],
+)
+def test_tokens_of_every_type_are_merged(
+    extra: tuple[str, int, float], text: str, ids: list[int]
+) -> None:
+    pieces = [*PIECES, ("\u2581b", 1, -8.0), extra]  # of ids 267 and 268
+    tokens, types, scores = (list(column) for column in zip(*pieces, strict=True))
+    tokenizer = build_tokenizer(sentencepiece(tokens=tokens, token_type=types, scores=scores))
+    assert tokenizer.encode(text).ids == ids
+
+
+def test_a_text_does_not_become_a_control_token_by_merges() -> None:
+    pieces = [*PIECES, ("cc", 3, 0.0)]
+    tokens, types, scores = (list(column) for column in zip(*pieces, strict=True))
+    tokenizer = build_tokenizer(sentencepiece(tokens=tokens, token_type=types, scores=scores))
+    tokenizer.encode_special_tokens = True  # as for a text whose special tokens are not parsed
+    assert tokenizer.encode("cc").tokens == ["<s>", "\u2581", "c", "c"]
+
+
+def test_sentencepiece_ids_that_are_not_stated() -> None:
+    """llama.cpp's defaults: 0, 1 and 2."""
+    unstated = {"bos_token_id": None, "eos_token_id": None, "unknown_token_id": None}
+    metadata = sentencepiece(add_eos_token=True, **unstated)
+    assert build_tokenizer(metadata).encode("a").tokens == ["<s>", "\u2581a", "</s>"]
+    assert tokenizer_config(metadata)["unk_token"] == "<unk>"
+    assert generation_config(read_vocabulary(metadata)) == {"eos_token_id": [2], "bos_token_id": 1}
 
 
 # Tokenizers that do not fit together
