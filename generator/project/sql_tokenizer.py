@@ -59,6 +59,9 @@ LETTERS = (
     r"\x{1E5D0}-\x{1E5ED}\x{1E5F0}\x{2EBF0}-\x{2EE5D}"
 )
 
+#: The columns of the table of merges.
+_MERGE = ("merge_rank", "left_token_id", "right_token_id", "token_id")
+
 #: The library's `Digits` knows later numbers than its regular expressions do.
 DIGITS = NUMBERS + r"\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}"
 
@@ -126,6 +129,8 @@ def tokenizer_settings(definition: Definition) -> dict[str, Any]:
         "first_byte": _first_byte(vocabulary) if model.get("byte_fallback") else None,
         "whole_words": bool(model.get("ignore_merges")),
         "strip": any(step["type"] == "Strip" for step in _steps(definition["decoder"], "decoders")),
+        "one_by_one": not _is_ordered(definition),
+        "long_words": _long_words(definition),
         **_added_tokens(definition),
     }
 
@@ -172,11 +177,7 @@ def vocabulary_table(definition: Definition, texts: list[str]) -> pa.Table:
     """
     ids = range(len(texts))
     added = {token["id"]: token for token in definition["added_tokens"]}
-    spelling = _byte_alphabet() if _is_byte_level(definition) else None
-    contents = {
-        token_id: _bytes(piece, spelling) for piece, token_id in _vocabulary(definition).items()
-    }
-    contents |= {token_id: token["content"].encode() for token_id, token in added.items()}
+    contents = _contents(definition)
     return pa.table(
         {
             "token_id": pa.array(ids, pa.int32()),
@@ -186,6 +187,52 @@ def vocabulary_table(definition: Definition, texts: list[str]) -> pa.Table:
             "is_added": pa.array([i in added for i in ids]),
         }
     )
+
+
+def _contents(definition: Definition) -> dict[int, bytes]:
+    """What each token adds to a text."""
+    spelling = _byte_alphabet() if _is_byte_level(definition) else None
+    contents = {
+        token_id: _bytes(piece, spelling) for piece, token_id in _vocabulary(definition).items()
+    }
+    added = {token["id"]: token["content"].encode() for token in definition["added_tokens"]}
+    return contents | added
+
+
+def _is_ordered(definition: Definition) -> bool:
+    """Whether no merge comes before one that makes a part of it.
+
+    Then all places of the best pair are merged before a pair that this makes; if not, what
+    is merged at the first place may take part of the next.
+    """
+    merges = merges_table(definition).to_pydict()
+    first: dict[int, int] = {}
+    for rank, *pair in zip(*[merges[key] for key in _MERGE[:3]], strict=True):
+        for token_id in pair:
+            first.setdefault(token_id, rank)
+    made = zip(merges["token_id"], merges["merge_rank"], strict=True)
+    return all(first.get(token_id, rank + 1) > rank for token_id, rank in made)
+
+
+def _long_words(definition: Definition) -> dict[str, Any] | None:
+    """How long words are cut into windows; None where tokens do not say which bytes they cover.
+
+    They do if every token has the bytes of the letters that it is merged from.
+    """
+    vocabulary, contents = _vocabulary(definition), _contents(definition)
+    unknown = vocabulary.get(definition["model"].get("unk_token") or "")
+    is_bytes = _is_byte_level(definition)
+    space = None if is_bytes or contents.get(vocabulary.get(SPACE, -1)) != b" " else SPACE
+    letters = alphabet_table(definition).to_pydict()
+    for letter, token_id in zip(letters["letter"], letters["token_id"], strict=True):
+        spelled = bytes.fromhex(letter) if is_bytes else letter.encode()
+        if contents[token_id] != (b" " if letter == space else spelled):
+            return None
+    merges = merges_table(definition).to_pydict()
+    for left, right, merged in zip(*[merges[key] for key in _MERGE[1:]], strict=True):
+        if unknown in (left, right) or contents[merged] != contents[left] + contents[right]:
+            return None
+    return {"longest": max(map(len, vocabulary)), "space": space}
 
 
 def merges_table(definition: Definition) -> pa.Table:
@@ -202,7 +249,7 @@ def merges_table(definition: Definition) -> pa.Table:
         "right_token_id": [right for _, right in rows],
         "token_id": [merged for _, merged in rows.values()],
     }
-    schema = pa.schema([(name, pa.int32()) for name in columns])
+    schema = pa.schema([(name, pa.int32()) for name in _MERGE])
     return pa.table(columns, schema=schema).sort_by("merge_rank")
 
 
