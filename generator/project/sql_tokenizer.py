@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,6 +60,9 @@ LETTERS = (
     r"\x{1E5D0}-\x{1E5ED}\x{1E5F0}\x{2EBF0}-\x{2EE5D}"
 )
 
+#: The columns of the table of merges.
+_MERGE = ("merge_rank", "left_token_id", "right_token_id", "token_id")
+
 #: The library's `Digits` knows later numbers than its regular expressions do.
 DIGITS = NUMBERS + r"\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}"
 
@@ -82,14 +86,20 @@ def tokenizer_settings(definition: Definition) -> dict[str, Any]:
 
     Keys:
         normalize: a list of operations on the text.
-        split: a list of steps, each with a `pattern` in RE2's syntax; it is of words,
-            with white space apart, where there is a class `white_space` too.
+        split: a list of steps, each with `operations` on the parts of the text, or with a
+            `pattern` in RE2's syntax; it is of words, with white space apart, where there is
+            a class `white_space` too.
         alphabet: `bytes` or `characters`, which words are spelled in.
         first_byte: the first of 256 tokens that spell other characters, or None.
         unknown: the token of other characters, or None; with `fuse_unknown`, of a
             run of them.
         whole_words: whether a word that is a token is not merged.
         strip: whether decoding takes a space from the beginning.
+        opening: whether the first token of a text loses its signs of a space; `openings`
+            says what is left of tokens that have spaces too, both in hexadecimal digits.
+        separator: what decoding puts between tokens, in hexadecimal digits.
+        one_by_one: whether merging goes one place at a time, see `_is_ordered`.
+        long_words: see `_long_words`.
         added: the added tokens, each with `id`, `content` and flags; with `match`, its
             content normalised, if it is found in the text that is.
         white_space, word: classes of characters that flags of these ask for.
@@ -107,32 +117,33 @@ def tokenizer_settings(definition: Definition) -> dict[str, Any]:
         if model.get(name):
             raise UnsupportedError(f"the tokenizer's {name} is not supported in SQL.")
     steps = _steps(definition["pre_tokenizer"], "pretokenizers")
-    if len(steps) > 1 and any(step.get("add_prefix_space") for step in steps):
-        raise UnsupportedError("the tokenizer's add_prefix_space is not supported in SQL.")
-    split = [rule for step in steps for rule in _split(step)]
+    normalize = [
+        operation
+        for step in _steps(definition["normalizer"], "normalizers")
+        for operation in _normalize(step)
+    ]
+    split = [rule for place, step in enumerate(steps) for rule in _split(step, place, normalize)]
     vocabulary = model["vocab"]
-    if not steps and SPACE in vocabulary and not any(SPACE in t.lstrip(SPACE) for t in vocabulary):
+    is_one_word = not any("pattern" in rule for rule in split)
+    if (
+        is_one_word
+        and SPACE in vocabulary
+        and not any(SPACE in t.lstrip(SPACE) for t in vocabulary)
+    ):
         # A space's sign only begins a token: what is merged lies within these.
-        split = [{"pattern": f"{SPACE}*[^{SPACE}]+|{SPACE}+"}]
+        split.append({"pattern": f"{SPACE}*[^{SPACE}]+|{SPACE}+"})
     unknown = model.get("unk_token")
     return {
-        "normalize": [
-            operation
-            for step in _steps(definition["normalizer"], "normalizers")
-            for operation in _normalize(step)
-        ]
-        + [
-            {"prepend": " ", "unless_there": True}
-            for step in steps
-            if step["type"] == "ByteLevel" and step["add_prefix_space"]
-        ],
+        "normalize": normalize,
         "split": split,
         "alphabet": "bytes" if _is_byte_level(definition) else "characters",
         "unknown": None if unknown is None else vocabulary[unknown],
         "fuse_unknown": bool(model.get("fuse_unk")),
         "first_byte": _first_byte(vocabulary) if model.get("byte_fallback") else None,
         "whole_words": bool(model.get("ignore_merges")),
-        "strip": any(step["type"] == "Strip" for step in _steps(definition["decoder"], "decoders")),
+        **_decoding(definition),
+        "one_by_one": not _is_ordered(definition),
+        "long_words": _long_words(definition),
         **_added_tokens(definition),
     }
 
@@ -179,20 +190,71 @@ def vocabulary_table(definition: Definition, texts: list[str]) -> pa.Table:
     """
     ids = range(len(texts))
     added = {token["id"]: token for token in definition["added_tokens"]}
-    spelling = _byte_alphabet() if _is_byte_level(definition) else None
-    contents = {
-        token_id: _bytes(piece, spelling) for piece, token_id in _vocabulary(definition).items()
-    }
-    contents |= {token_id: token["content"].encode() for token_id, token in added.items()}
+    contents, pieces = _contents(definition), _decoded_texts(definition)
+    special = {token["content"] for token in added.values() if token["special"]}
     return pa.table(
         {
             "token_id": pa.array(ids, pa.int32()),
             "token": pa.array(texts, pa.string()),
             "bytes": pa.array([contents.get(token_id, b"") for token_id in ids], pa.binary()),
-            "is_special": pa.array([i in added and added[i]["special"] for i in ids]),
+            "is_special": pa.array([i in added and pieces[i] in special for i in ids]),
             "is_added": pa.array([i in added for i in ids]),
         }
     )
+
+
+def _contents(definition: Definition) -> dict[int, bytes]:
+    """What each token adds to a text, as the tokenizer's decoder has it."""
+    steps = _steps(definition["decoder"], "decoders")
+    return {i: _bytes(text, steps) for i, text in _decoded_texts(definition).items()}
+
+
+def _decoded_texts(definition: Definition) -> dict[int, str]:
+    """What the decoder is given for each token: of an added one, its content as it is found."""
+    texts = {token_id: piece for piece, token_id in _vocabulary(definition).items()}
+    normalizer = _normalizer(definition)
+    for token in definition["added_tokens"]:
+        text = token["content"]
+        if normalizer is not None and token["normalized"]:
+            text = normalizer.normalize_str(text)
+        texts[token["id"]] = text
+    return texts
+
+
+def _is_ordered(definition: Definition) -> bool:
+    """Whether no merge comes before one that makes a part of it.
+
+    Then all places of the best pair are merged before a pair that this makes; if not, what
+    is merged at the first place may take part of the next.
+    """
+    merges = merges_table(definition).to_pydict()
+    first: dict[int, int] = {}
+    for rank, *pair in zip(*[merges[key] for key in _MERGE[:3]], strict=True):
+        for token_id in pair:
+            first.setdefault(token_id, rank)
+    made = zip(merges["token_id"], merges["merge_rank"], strict=True)
+    return all(first.get(token_id, rank + 1) > rank for token_id, rank in made)
+
+
+def _long_words(definition: Definition) -> dict[str, Any] | None:
+    """How long words are cut into windows; None where tokens do not say which bytes they cover.
+
+    They do if every token has the bytes of the letters that it is merged from.
+    """
+    vocabulary, contents = _vocabulary(definition), _contents(definition)
+    unknown = vocabulary.get(definition["model"].get("unk_token") or "")
+    is_bytes = _is_byte_level(definition)
+    space = None if is_bytes or contents.get(vocabulary.get(SPACE, -1)) != b" " else SPACE
+    letters = alphabet_table(definition).to_pydict()
+    for letter, token_id in zip(letters["letter"], letters["token_id"], strict=True):
+        spelled = bytes.fromhex(letter) if is_bytes else letter.encode()
+        if contents[token_id] != (b" " if letter == space else spelled):
+            return None
+    merges = merges_table(definition).to_pydict()
+    for left, right, merged in zip(*[merges[key] for key in _MERGE[1:]], strict=True):
+        if unknown in (left, right) or contents[merged] != contents[left] + contents[right]:
+            return None
+    return {"longest": max(map(len, vocabulary)), "space": space}
 
 
 def merges_table(definition: Definition) -> pa.Table:
@@ -209,7 +271,7 @@ def merges_table(definition: Definition) -> pa.Table:
         "right_token_id": [right for _, right in rows],
         "token_id": [merged for _, merged in rows.values()],
     }
-    schema = pa.schema([(name, pa.int32()) for name in columns])
+    schema = pa.schema([(name, pa.int32()) for name in _MERGE])
     return pa.table(columns, schema=schema).sort_by("merge_rank")
 
 
@@ -259,18 +321,37 @@ def _steps(part: Mapping[str, Any] | None, key: str) -> list[Mapping[str, Any]]:
     return list(part[key]) if part["type"] == "Sequence" else [part]
 
 
-def _split(step: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _split(
+    step: Mapping[str, Any], place: int, normalize: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The steps of one pre-tokenizer, the one at `place`."""
     match step["type"]:
         case "Digits":
             many = "" if step["individual_digits"] else "+"
             return [{"pattern": f"[{DIGITS}]{many}|[^{DIGITS}]+"}]
+        case "Whitespace":
+            return [{"pattern": f"[{WORD}]+|[^{WORD}{WHITE_SPACE}]+"}]
+        case "WhitespaceSplit":
+            return [{"pattern": f"[^{WHITE_SPACE}]+"}]
         case "ByteLevel":
-            return [_words(GPT2_WORDS + _LOOKAHEAD)] if step["use_regex"] else []
-        case "Split" if (
-            "Regex" in step["pattern"] and step["behavior"] == "Isolated" and not step["invert"]
+            prefix = [{"operations": [_prefix(" ")]}] if step["add_prefix_space"] else []
+            return prefix + ([_words(GPT2_WORDS + _LOOKAHEAD)] if step["use_regex"] else [])
+        case "Metaspace" if step["prepend_scheme"] != "first" or (
+            # Where a text begins is known while nothing has been taken from it.
+            place == 0 and not any("strip" in o or o.get("with") == _encoded("") for o in normalize)
         ):
-            pattern = step["pattern"]["Regex"]
-            return [_with_what_is_between(pattern) or _words(pattern)]
+            sign, scheme = step["replacement"], step["prepend_scheme"]
+            operations = [{"replace": _encoded(" "), "with": _encoded(sign)}]
+            if scheme != "never":
+                operations.append(_prefix(sign) | ({"first": True} if scheme == "first" else {}))
+            split = [_literal(sign, "MergedWithNext")] if step["split"] else []
+            return [{"operations": operations}, *split]
+        case "Split" if "Regex" in step["pattern"]:
+            if step["behavior"] == "Isolated" and not step["invert"]:
+                pattern = step["pattern"]["Regex"]
+                return [_with_what_is_between(pattern) or _words(pattern)]
+        case "Split" if len(step["pattern"]["String"]) == 1 and not step["invert"]:
+            return [_literal(step["pattern"]["String"], step["behavior"])]
     raise UnsupportedError(
         f"the pre-tokenizer {step['type']} is not supported in SQL as it is set."
     )
@@ -285,6 +366,23 @@ def _with_what_is_between(pattern: str) -> dict[str, Any] | None:
         return None
     characters = _spelled_out(f"[{run[1] or run[2]}]")[1:-1]
     return {"pattern": f"[{characters}]+|[^{characters}]+"}
+
+
+def _prefix(text: str) -> dict[str, Any]:
+    return {"prepend": _encoded(text), "unless_there": True}
+
+
+def _literal(character: str, behavior: str) -> dict[str, Any]:
+    """A split at a character (`SplitDelimiterBehavior`)."""
+    sign = f"\\x{{{ord(character):X}}}"
+    patterns = {
+        "Removed": f"[^{sign}]+",
+        "Isolated": f"{sign}|[^{sign}]+",
+        "Contiguous": f"{sign}+|[^{sign}]+",
+        "MergedWithPrevious": f"[^{sign}]*{sign}|[^{sign}]+",
+        "MergedWithNext": f"{sign}[^{sign}]*|[^{sign}]+",
+    }
+    return {"pattern": patterns[behavior]}
 
 
 def _words(pattern: str) -> dict[str, Any]:
@@ -318,10 +416,50 @@ def _normalize(step: Mapping[str, Any]) -> list[dict[str, Any]]:
         case "NFC":
             return [{"nfc": True}]
         case "Prepend":
-            return [{"prepend": step["prepend"]}]
-        case "Replace" if "String" in step["pattern"]:
-            return [{"replace": step["pattern"]["String"], "with": step["content"]}]
-    raise UnsupportedError(f"the normalizer {step['type']} is not supported in SQL.")
+            return [{"prepend": _encoded(step["prepend"])}]
+        case "Replace" if "String" in step["pattern"] and step["pattern"]["String"]:
+            replaced = _encoded(step["pattern"]["String"])
+            return [{"replace": replaced, "with": _encoded(step["content"])}]
+        case "Strip":
+            left = f"^[{WHITE_SPACE}]+" if step["strip_left"] else ""
+            right = f"[{WHITE_SPACE}]+$" if step["strip_right"] else ""
+            return [{"strip": pattern} for pattern in (left, right) if pattern]
+    raise UnsupportedError(f"the normalizer {step['type']} is not supported in SQL as it is set.")
+
+
+def _decoding(definition: Definition) -> dict[str, Any]:
+    """How the bytes of tokens become a text, see `tokenizer_settings` and `_contents`."""
+    steps = _steps(definition["decoder"], "decoders")
+    kinds = [step["type"] for step in steps]
+    is_known = (
+        kinds in ([], ["ByteLevel"], ["Metaspace"])
+        # Replace first, as what comes after sees bytes.
+        or re.fullmatch(r"(Replace )*(ByteFallback )?(Fuse )?", " ".join([*kinds, ""]))
+        or re.fullmatch(r"(Replace )*(ByteFallback )?Fuse Strip ", " ".join([*kinds, ""]))
+    )
+    strips = [step for step in steps if step["type"] == "Strip"]
+    for step in strips:
+        is_known = is_known and (step["content"], step["start"], step["stop"]) == (" ", 1, 0)
+    for step in steps:
+        is_known = is_known and (step["type"] != "Replace" or "String" in step["pattern"])
+    if not is_known:
+        raise UnsupportedError(
+            f"the decoder {', '.join(kinds)} is not supported in SQL as it is set."
+        )
+    decoding: dict[str, Any] = {"strip": bool(strips)}
+    if not kinds:
+        decoding["separator"] = "20"
+    if kinds == ["Metaspace"] and steps[0]["prepend_scheme"] != "never":
+        texts = [text for text in _decoded_texts(definition).values() if " " in text]
+        decoding["opening"] = True
+        decoding["openings"] = {
+            _bytes(text, steps).hex().upper(): text.replace(steps[0]["replacement"], "")
+            .encode()
+            .hex()
+            .upper()
+            for text in texts
+        }
+    return decoding
 
 
 def _is_byte_level(definition: Definition) -> bool:
@@ -329,14 +467,24 @@ def _is_byte_level(definition: Definition) -> bool:
     return any(step["type"] == "ByteLevel" for step in steps)
 
 
-def _bytes(piece: str, spelling: Mapping[str, int] | None) -> bytes:
-    if spelling is not None:
-        return bytes(spelling[character] for character in piece if character in spelling)
-    if re.fullmatch(r"<0x[0-9A-F]{2}>", piece):
-        return bytes([int(piece[3:5], 16)])
-    return piece.replace(SPACE, " ").encode()
+def _bytes(piece: str, decoders: list[Mapping[str, Any]]) -> bytes:
+    """A token's bytes after the steps of a decoder that look at one token."""
+    for step in decoders:
+        match step["type"]:
+            case "ByteLevel":
+                spelling = _byte_alphabet()
+                if all(character in spelling for character in piece):
+                    return bytes(spelling[character] for character in piece)
+            case "Metaspace":
+                piece = piece.replace(step["replacement"], " ")
+            case "Replace" if step["pattern"].get("String"):
+                piece = piece.replace(step["pattern"]["String"], step["content"])
+            case "ByteFallback" if re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", piece):
+                return bytes([int(piece[3:5], 16)])
+    return piece.encode()
 
 
+@cache
 def _byte_alphabet() -> dict[str, int]:
     """GPT-2's printable character for each byte (`bytes_to_unicode`), turned around."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from generator import __version__
 from generator.architectures import build_graph
 from generator.checkpoint import Checkpoint
-from generator.errors import ProjectError, UnsupportedError
+from generator.errors import InputError, ProjectError, UnsupportedError
 from generator.graph import Graph
 from generator.passes import run_passes
 from generator.project.language_model import language_model_settings
@@ -88,13 +88,14 @@ def write_project(
         on_start(sum(weight.rows * weight.columns for weight in graph.weights.values()))
         digest = stage(graph, checkpoint.tensors, temporary / "weights", on_progress)
         definition = tokenizer.definition
+        sql_tokenizer = _sql_tokenizer(definition)
         _stage_small_tables(graph, tokenizer, definition, temporary / "weights")
         prompt = [i for i in tokenizer.encode(FIRST_PROMPT) if i < graph.config.vocab_size]
         write_models(
             graph,
             temporary,
             project=name,
-            tokenizer=_sql_tokenizer(definition),
+            tokenizer=sql_tokenizer,
             language_model=language_model_settings(graph, tokenizer),
         )
         _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt, digest)
@@ -111,6 +112,11 @@ def write_project(
         (temporary / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
     for sentence in (*checkpoint.warnings, *sampling_warnings(checkpoint.generation_config)):
         on_warning(sentence)
+    if "unsupported" in sql_tokenizer:
+        on_warning(
+            "rows and relama.tokenize do not work with this tokenizer: "
+            + sql_tokenizer["unsupported"]
+        )
     return load_project(directory)
 
 
@@ -178,8 +184,11 @@ def _sql_tokenizer(definition: Definition) -> dict[str, Any]:
 
 
 def _token_text(tokenizer: ProjectTokenizer, token_id: int) -> str:
-    """The text of a token; rows that only pad the embedding have none."""
-    return tokenizer.token(token_id) if token_id < tokenizer.vocab_size else ""
+    """The text of a token; rows of the embedding that are of no token have none."""
+    try:
+        return tokenizer.token(token_id)
+    except InputError:
+        return ""
 
 
 def _write_settings(

@@ -49,10 +49,10 @@ list_transform(
     ) -%}
 flatten(list_transform(
     {{ pieces | indent(4) }},
-    lambda piece: case
+    lambda piece, place: case
         when piece.word is null then [piece]
         else list_transform(
-            {{ relama.split_words('[piece.word]', settings) | indent(12) }},
+            {{ relama.split_words('[piece.word]', settings, '(place = 1)') | indent(12) }},
             lambda word: {'word': word, 'token_id': cast(null as integer)}
         )
     end

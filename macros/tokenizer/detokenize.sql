@@ -21,6 +21,10 @@
 {# Some hundreds of tokens at a time, see `tokenize`. #}
 {% macro duckdb__detokenize(column, model=none) -%}
     {%- set settings = relama.tokenizer_settings(model) or {} -%}
+    {%- set tokens = 'relama__tokens' -%}
+    {%- if settings.get('opening') -%}
+        {%- set tokens = relama.opened_tokens(tokens, settings.get('openings', {})) -%}
+    {%- endif -%}
     {%- set text = relama.decoded_bytes('relama__digits') -%}
     {%- if settings.get('strip') -%}
         {%- set text = "regexp_replace(" ~ text ~ ", '^ ', '')" -%}
@@ -34,27 +38,51 @@
         end as relama__body
     from (
         select
-            max(relama__place) as relama__place,
-            coalesce(
-                string_agg(relama__digits, '' order by relama__place), ''
-            ) as relama__digits
+            relama__place,
+            array_to_string({{ tokens }}, '{{ settings.get('separator', '') }}') as relama__digits
         from (
             select
-                relama__place,
-                (
-                    select string_agg(hex(v.bytes), '' order by i.place) as digits
-                    from (
-                        select
-                            unnest(relama__words) as token_id,
-                            generate_subscripts(relama__words, 1) as place
-                    ) as i
-                    inner join {{ relama.tokenizer_table('vocabulary', model) }} as v
-                        on i.token_id = v.token_id and not v.is_special
-                ) as relama__digits
+                max(relama__place) as relama__place,
+                coalesce(
+                    flatten(list(relama__tokens order by relama__place)), []
+                ) as relama__tokens
             from (
-                {{ relama.list_chunks('relama__text', column) | indent(16) }}
-            ) as relama__chunk
-        ) as relama__pieces
+                select
+                    relama__place,
+                    coalesce((
+                        select list(hex(v.bytes) order by i.place) as tokens
+                        from (
+                            select
+                                unnest(relama__words) as token_id,
+                                generate_subscripts(relama__words, 1) as place
+                        ) as i
+                        inner join {{ relama.tokenizer_table('vocabulary', model) }} as v
+                            on i.token_id = v.token_id and not v.is_special
+                    ), []) as relama__tokens
+                from (
+                    {{ relama.list_chunks('relama__text', column) | indent(20) }}
+                ) as relama__chunk
+            ) as relama__pieces
+        ) as relama__listed
     ) as relama__joined
+)
+{%- endmacro %}
+
+{#
+    Tokens of which the first has lost its signs of a space, as the decoder `Metaspace` has
+    it. An expression, a list of hexadecimal digits.
+#}
+{% macro opened_tokens(tokens, openings) -%}
+list_transform(
+    {{ tokens }},
+    lambda token, place: case
+        when place > 1 then token
+        {%- for digits, opening in openings.items() %}
+        when token = '{{ digits }}' then '{{ opening }}'
+        {%- endfor %}
+        else array_to_string(list_filter(
+            regexp_extract_all(token, '..'), lambda byte: byte <> '20'
+        ), '')
+    end
 )
 {%- endmacro %}

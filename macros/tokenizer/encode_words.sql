@@ -40,7 +40,13 @@
 
         select
             best.word,
+            {%- if (relama.tokenizer_settings(model) or {}).get('one_by_one') %}
+            left(best.symbols, instr(best.symbols, chosen.pair) - 1)
+            || chosen.symbol
+            || substring(best.symbols, instr(best.symbols, chosen.pair) + 2) as symbols
+            {%- else %}
             replace(best.symbols, chosen.pair, chosen.symbol) as symbols
+            {%- endif %}
         from (
             select
                 p.word,
@@ -50,10 +56,10 @@
                 select
                     word,
                     symbols,
-                    unnest(list_transform(
+                    unnest(list_distinct(list_transform(
                         range(1, len(letters)),
                         lambda i: letters[i] || letters[i + 1]
-                    )) as pair
+                    ))) as pair
                 from (
                     select
                         word,
@@ -92,6 +98,6 @@
         ) as token_ids
     from words as w
     left join encoded as e on w.word = e.word
-    where e.word is not null or w.token_id is not null
+    where e.word is not null or w.token_id >= 0
 )
 {%- endmacro %}

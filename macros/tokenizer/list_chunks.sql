@@ -18,7 +18,7 @@ select
         end
     ) as relama__place
 from (
-    select case when relama__text is not null then {{ list | indent(4) }} end as relama__list
+    select {{ list | indent(4) }} as relama__list
     from (select {{ column | indent(4) }} as relama__text) as relama__given
 ) as relama__whole
 {%- endmacro %}

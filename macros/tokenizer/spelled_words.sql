@@ -38,7 +38,7 @@ whole as (
     select
         w.word,
         {{ relama.token_symbol('v.token_id') }} as symbols
-    from (select distinct word from {{ words }} where word is not null) as w
+    from (select distinct word from {{ words }} where token_id is null) as w
     inner join {{ vocabulary }} as v
         on encode(w.word) = v.bytes and not v.is_added
 

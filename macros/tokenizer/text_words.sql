@@ -24,15 +24,26 @@ list_transform(
     {%- endif -%}
 {%- endmacro %}
 
-{# Each of a list of texts split by the tokenizer's steps: a list of words. #}
-{% macro split_words(texts, settings) -%}
+{#
+    Each of a list of texts split by the tokenizer's steps: a list of words.
+
+    is_first  whether this is where the whole text begins, an expression
+#}
+{% macro split_words(texts, settings, is_first='true') -%}
     {%- set so_far = namespace(words=texts) -%}
     {%- for step in settings['split'] -%}
         {%- set words -%}
+            {%- if 'operations' in step -%}
+list_transform(
+    {{ so_far.words | indent(4) }},
+    lambda part: {{ relama.normalized_text('part', step['operations'], is_first) | indent(4) }}
+)
+            {%- else -%}
 flatten(list_transform(
     {{ so_far.words | indent(4) }},
     lambda part: {{ relama.split_text('part', step) | indent(4) }}
 ))
+            {%- endif -%}
         {%- endset -%}
         {%- set so_far.words = words -%}
     {%- endfor -%}

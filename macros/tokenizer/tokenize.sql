@@ -22,13 +22,46 @@
 {%- endmacro %}
 
 {#
-    Words are encoded some hundreds at a time: DuckDB keeps what a subquery reads from
-    outside beside each of its rows, and compares it, which must not be a long text.
     What has a name here is named `relama__`: a column of the caller's that had the same
     name would be hidden.
 #}
 {% macro duckdb__tokenize(column, parse_special=false, guard=none, model=none) -%}
-    {%- set words = relama.text_words('relama__text', parse_special, guard, model) -%}
+    {%- set settings = relama.tokenizer_settings(model) or {} -%}
+    {%- set words -%}
+case
+    when relama__text is not null
+        then {{ relama.text_words('relama__text', parse_special, guard, model) | indent(8) }}
+end
+    {%- endset -%}
+    {%- if not settings.get('long_words') -%}
+        {{- relama.encoded_chunks(words, column, model) -}}
+    {%- else -%}
+(
+    select
+        {#- What windows could not encode. #}
+        case
+            when relama__ids[1] = -1
+                then {{ relama.encoded_chunks(
+                    words, 'case when relama__ids[1] = -1 then relama__body end', model
+                ) | indent(20) }}
+            else relama__ids
+        end as relama__token_ids
+    from (
+        select
+            relama__body,
+            {{ relama.encoded_windows(words, 'relama__body', settings, model) | indent(12) }}
+            as relama__ids
+        from (select {{ column | indent(12) }} as relama__body) as relama__given
+    ) as relama__encoded
+)
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    The tokens of a list of words, some hundreds at a time: DuckDB keeps what a subquery
+    reads from outside beside each of its rows, and compares it, which must not be long.
+#}
+{% macro encoded_chunks(words, column, model) -%}
 (
     select
         case

@@ -1,0 +1,172 @@
+"""The tokenizer's macros on random tokenizers and odd texts, against the tokenizers library."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from tests.tokenizer_macros import SqlTokenizer
+
+SPACE = "\u2581"
+GUARD = "\ufdd0"
+#: What texts are made of: tokens, white space, letters that merge, and what is rare.
+PARTS = [
+    *("<s>", "<|u|>", "WORD", "ab", "<|", "a b", SPACE, " ", "  ", "\n", "\t", "\u3000", "\x85"),
+    *("a", "b", "c", "aaaa", "abab", "cab", ".", "-", "7", "\u0663", "\u00e9", "e\u0301"),
+    *("\U0001f600", "\x00", "\ue000", "\uf8ff", "\u4e2d", "_", "'s", "{{ x }}", "\u24b6"),
+]
+ADDED = ["<s>", "<|u|>", "WORD", "ab", "<|", "a b", "7", "\n", "\u00e9"]
+
+
+@st.composite
+def tokenizers(draw: st.DrawFn) -> Tokenizer:
+    """Byte-level or SentencePiece's, with merges in any order and flags of any kind."""
+    is_bytes = draw(st.booleans())
+    pieces = draw(st.permutations(MERGES))[: draw(st.integers(0, len(MERGES)))]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet()) if is_bytes else list("abce.-<>s|u_")
+    vocabulary = ["<unk>"] + letters
+    if not is_bytes:
+        vocabulary += [SPACE, *(f"<0x{byte:02X}>" for byte in range(256))]
+    merges = []
+    for left, right in pieces:
+        # A merge needs its parts, which may come after it.
+        for token in (left, right, left + right):
+            if token not in vocabulary:
+                vocabulary.append(token)
+        merges.append((left, right))
+    ids = {token: place for place, token in enumerate(vocabulary)}
+    if is_bytes:
+        model = models.BPE(ids, merges, ignore_merges=draw(st.booleans()))
+        tokenizer = Tokenizer(model)
+        tokenizer.pre_tokenizer = draw(st.sampled_from(BYTE_SPLITS))
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.normalizer = draw(st.sampled_from([None, normalizers.NFC()]))
+    else:
+        tokenizer = Tokenizer(
+            models.BPE(ids, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+        )
+        scheme = draw(st.sampled_from(["always", "first", "never", "normalizer", "split"]))
+        tokenizer.decoder = FALLBACK
+        if scheme == "normalizer":
+            tokenizer.normalizer = normalizers.Sequence(
+                [normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)]
+            )
+        elif scheme == "split":
+            tokenizer.normalizer = normalizers.Replace(" ", SPACE)
+            behavior = draw(st.sampled_from(BEHAVIORS))
+            tokenizer.pre_tokenizer = pre_tokenizers.Split(SPACE, behavior)
+        else:
+            tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(
+                prepend_scheme=scheme, split=draw(st.booleans())
+            )
+            if draw(st.booleans()):
+                tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    for content in draw(st.lists(st.sampled_from(ADDED), unique=True)):
+        flags = dict(zip(FLAGS, draw(st.tuples(*[st.booleans()] * len(FLAGS))), strict=True))
+        special = draw(st.booleans())
+        token = AddedToken(content, special=special, **flags)
+        (tokenizer.add_special_tokens if special else tokenizer.add_tokens)([token])
+    return tokenizer
+
+
+FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
+MERGES = [
+    *(("a", "b"), ("ab", "ab"), ("b", "a"), ("c", "ab"), ("a", "a"), ("aa", "aa"), ("aa", "b")),
+    *(("ab", "a"), ("<", "s"), ("<s", ">"), ("abab", "abab"), ("b", "c"), ("ca", "b"), ("c", "a")),
+]
+BEHAVIORS = ["removed", "isolated", "contiguous", "merged_with_previous", "merged_with_next"]
+BYTE_SPLITS = [
+    pre_tokenizers.ByteLevel(add_prefix_space=False),
+    pre_tokenizers.ByteLevel(add_prefix_space=True),
+    pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=True)]
+    ),
+    pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    ),
+    pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(False, use_regex=False)]
+    ),
+]
+FALLBACK = decoders.Sequence(
+    [
+        decoders.Replace(SPACE, " "),
+        decoders.ByteFallback(),
+        decoders.Fuse(),
+        decoders.Strip(" ", 1, 0),
+    ]
+)
+
+
+def odd_texts(seed: int) -> Iterator[str]:
+    chooser = random.Random(seed)
+    yield from ("", " ", "a", "  ", SPACE)
+    for _ in range(40):
+        yield "".join(chooser.choices(PARTS, k=chooser.randint(1, 8)))
+    yield "".join(chooser.choices(["a", "b", "c"], k=400))
+    yield "".join(chooser.choices(["a", "b", "c", "\u4e2d", "\u00e9"], k=300))
+    yield "a" * 333 + " " + "ab" * 200
+
+
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(tokenizers(), st.integers(0, 2**32))
+def test_ids_and_texts_are_the_librarys(tokenizer: Tokenizer, seed: int) -> None:
+    sql = SqlTokenizer(tokenizer)
+    texts = list(odd_texts(seed))
+    for parse_special in (False, True):
+        tokenizer.encode_special_tokens = not parse_special
+        ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+        same(texts, sql.tokenize(texts, parse_special), ids)
+    same(ids, sql.detokenize(ids), [tokenizer.decode(i) for i in ids])
+
+
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(tokenizers(), st.integers(0, 2**32))
+def test_guarded_tokens_stay_text(tokenizer: Tokenizer, seed: int) -> None:
+    """Where all spellings of special tokens are guarded, none is found."""
+    tokenizer.encode_special_tokens = True
+    added = tokenizer.get_added_tokens_decoder().values()
+    special = [re.escape(t.content) for t in added if t.special]
+    texts = list(odd_texts(seed))
+    guarded = texts
+    if special:
+        pattern = "|".join(sorted(special, key=len, reverse=True))
+        guarded = [re.sub(pattern, lambda m: m[0][0] + GUARD + m[0][1:], t) for t in texts]
+    ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+    same(texts, SqlTokenizer(tokenizer).tokenize(guarded, True, GUARD), ids)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["a" * 20_000, "ab" * 10_000, "abc" * 6_000, " " * 20_000]
+    + ["".join(random.Random(1).choices("abc", k=20_000))],
+    ids=["a", "ab", "abc", "spaces", "random"],
+)
+def test_long_words(word: str) -> None:
+    tokenizer = Tokenizer(
+        models.BPE(
+            {t: i for i, t in enumerate([*"abc\u0120", "ab", "abab", "ca", "cab", "aa", "aaaa"])},
+            [("a", "b"), ("ab", "ab"), ("c", "a"), ("c", "ab"), ("a", "a"), ("aa", "aa")],
+        )
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    sql = SqlTokenizer(tokenizer)
+    assert sql.settings["long_words"]
+    assert sql.tokenize([word, "ab", None]) == [
+        tokenizer.encode(word).ids,
+        tokenizer.encode("ab").ids,
+        None,
+    ]
+
+
+def same(given: list[object], got: list[object], expected: list[object]) -> None:
+    for value, ours, theirs in zip(given, got, expected, strict=True):
+        assert ours == theirs, repr(value)
