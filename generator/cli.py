@@ -80,6 +80,7 @@ def main() -> None:
 @main.command()
 @_DIRECTORY
 @_MODEL
+@click.option("--name", metavar="NAME", help="dbt's name of the project; by default DIR's.")
 @click.option("--trace", is_flag=True, help="Make every activation a table that can be queried.")
 @click.option(
     "--storage",
@@ -106,6 +107,7 @@ def main() -> None:
 def new(
     directory: Path,
     model: Path,
+    name: str | None,
     trace: bool,
     storage: str,
     disabled: tuple[str, ...],
@@ -115,13 +117,17 @@ def new(
 ) -> None:
     """Read a checkpoint and write a complete dbt project to DIR."""
     from generator.checkpoint import open_checkpoint
+    from generator.project.manifest import checked_name
     from generator.project.writer import write_project
 
+    if name is not None:
+        name = checked_name(name)
     warnings: list[str] = []
     with bar("Staging weights", hidden=as_json) as move:
         project = write_project(
             directory,
             open_checkpoint(model, tokenizer_pre),
+            name=name,
             trace=trace,
             storage=storage,
             disabled_passes=disabled,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.config import ModelConfig, model_config
-from generator.errors import ProjectError
+from generator.errors import InputError, ProjectError
 
 MARKER = "relama.json"
 
@@ -21,6 +21,24 @@ PAGE_SIZE = 64
 
 #: Set on every connection, dbt's and ours: see docs/decisions/0002-disabled-optimizers.md.
 DISABLED_OPTIMIZERS = "statistics_propagation,join_order,build_side_probe_side"
+
+
+#: Names that dbt refuses (BANNED_PROJECT_NAMES of dbt-core), what its Jinja gives models, which
+#: the macros of a package of the name would hide, and words that YAML takes for values.
+_RESERVED = frozenset(
+    f"""
+    {LIBRARY}
+    _sql_results adapter api column config context database env env_var exceptions execute flags
+    fromjson fromyaml graph invocation_id load_agate_table load_result log model modules
+    post_hooks pre_hooks ref render return run_started_at schema source sql sql_now
+    store_raw_result store_result target this tojson toyaml try_or_compiler_error var write
+    adapter_macro builtins compiled_code context_macro_stack dbt_metadata_envs dbt_version debug
+    defer_relation diff_of_two_dicts dispatch doc function invocation_args_dict local_md5 metric
+    print project_name selected_resources set set_strict source_node statement submit_python_job
+    thread_id validation zip zip_strict
+    false n no none null off on true y yes
+    """.split()
+)
 
 
 @dataclass(frozen=True)
@@ -73,8 +91,38 @@ def config_fields(config: ModelConfig) -> dict[str, Any]:
 
 
 def project_name(directory: Path) -> str:
-    """dbt's name for a project in `directory`: lower-case letters, digits, underscores."""
+    """dbt's name for a project in `directory`: lower-case letters, digits, underscores.
+
+    Where the directory's own name has none of these, or is reserved, it is another one.
+    """
+    name = _plain_name(directory)
+    if not name:
+        return "language_model"
+    return f"{name}_model" if is_reserved(name) else name
+
+
+def has_own_name(directory: Path) -> bool:
+    """Whether a project in `directory` can be called as the directory is."""
+    return project_name(directory) == _plain_name(directory)
+
+
+def checked_name(name: str) -> str:
+    """A name that a user chose. Raises `InputError` where dbt would not take it."""
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,79}", name):
+        raise InputError(
+            f"'{name}' cannot be the name of a dbt project; "
+            "give lower-case letters, digits and underscores, at most 80."
+        )
+    if is_reserved(name):
+        raise InputError(f"'{name}' is reserved by dbt; choose another name, such as {name}_model.")
+    return name
+
+
+def is_reserved(name: str) -> bool:
+    """Whether dbt, or YAML, has a meaning of its own for a name."""
+    return name in _RESERVED or name == "dbt" or name.startswith("dbt_")
+
+
+def _plain_name(directory: Path) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", directory.resolve().name.lower()).strip("_")
-    if not name or name[0].isdigit():
-        name = f"model_{name}".rstrip("_")
-    return "relama_model" if name in ("relama", "dbt", "dbt_duckdb") else name[:40]
+    return (f"model_{name}" if name[:1].isdigit() else name)[:40].rstrip("_")

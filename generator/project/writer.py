@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -21,11 +22,14 @@ from generator.errors import InputError, ProjectError, UnsupportedError
 from generator.graph import Graph
 from generator.passes import run_passes
 from generator.project.language_model import language_model_settings
+from generator.project.macros import install_macros
 from generator.project.manifest import (
     DISABLED_OPTIMIZERS,
+    LIBRARY,
     MARKER,
     Project,
     config_fields,
+    has_own_name,
     load_project,
     project_name,
 )
@@ -42,6 +46,9 @@ from generator.project.sql_tokenizer import (
 from generator.project.staging import stage
 from generator.rope import inverse_frequencies
 from generator.runtime.tokenizer import ProjectTokenizer, write_tokenizer
+
+#: dbt's digest of a `packages.yml` that is not there: by it, dbt takes the lock file as it is.
+_NO_PACKAGES = hashlib.sha1(b"", usedforsecurity=False).hexdigest()
 
 #: What a new project's first step continues.
 FIRST_PROMPT = "Once upon a time"
@@ -81,6 +88,7 @@ def write_project(
     directory = Path(directory)
     _check_target(directory, overwrite)
     graph = run_passes(build_graph(checkpoint), storage, disabled_passes)
+    renamed = name is None and not has_own_name(directory)
     name = name or project_name(directory)
     with _whole_or_nothing(directory) as temporary:
         write_tokenizer(checkpoint, temporary)
@@ -110,6 +118,11 @@ def write_project(
             "config": config_fields(graph.config),
         }
         (temporary / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
+    if renamed:
+        on_warning(
+            f"The dbt project is called '{name}', since dbt cannot call it "
+            f"'{directory.resolve().name}'; choose another name with --name."
+        )
     for sentence in (*checkpoint.warnings, *sampling_warnings(checkpoint.generation_config)):
         on_warning(sentence)
     if "unsupported" in sql_tokenizer:
@@ -222,14 +235,18 @@ def _write_settings(
 
 
 def _write_package(directory: Path) -> None:
-    """The macros, installed already: without a `packages.yml`, dbt has nothing to fetch.
+    """The macros, and where dbt looks for them.
 
-    Another project that has this one as a package names `packages/relama` beside it: what
-    a package says it needs, dbt looks for below the project that is run.
+    `dbt deps` removes everything in `packages/` and installs what `package-lock.yml` says:
+    the folder `relama` once more. There is no `packages.yml`, since dbt would look for what it
+    names below the project that is run: another project that has this one as a package names
+    `packages/relama` itself.
     """
-    package = directory / "packages" / "relama"
+    package = directory / LIBRARY
     shutil.copytree(macros_directory(), package / "macros")
     settings = (
         f'name: relama\nversion: "{__version__}"\nconfig-version: 2\nmacro-paths: ["macros"]\n'
     )
     write(package / "dbt_project.yml", settings)
+    write(directory / "package-lock.yml", render("package-lock.yml", digest=_NO_PACKAGES))
+    install_macros(directory)

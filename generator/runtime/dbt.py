@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from generator.errors import ProjectError
+from generator.project.macros import install_macros
 from generator.runtime.profile import profiles_directory
 from generator.runtime.stack import deepen_stack
 
@@ -36,6 +37,7 @@ def invoke(
     environment = dict(os.environ, DBT_SEND_ANONYMOUS_USAGE_STATS="false")
     environment["DBT_PROFILES_DIR"] = str(profiles_directory(directory))
     errors: list[str] = []
+    install_macros(directory)
     deepen_stack()
     with subprocess.Popen(
         command,

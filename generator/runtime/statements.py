@@ -23,7 +23,8 @@ from generator.runtime import dbt
 from generator.runtime.database import open_database
 from generator.runtime.profile import database_of
 
-_INPUTS = ("dbt_project.yml", "profiles.yml", "models", "analyses", "macros", "packages", "seeds")
+_FILES = ("dbt_project.yml", "profiles.yml")
+_FOLDERS = ("models", "analyses", "macros", "packages", "relama", "seeds")
 
 
 def session_statements(project: Project) -> list[str]:
@@ -90,7 +91,7 @@ def fingerprint(project: Project) -> str:
     digest = hashlib.sha256(__version__.encode())
     # An environment variable may choose the target of the profile.
     digest.update(repr(database_of(project)).encode())
-    for name in _INPUTS:
+    for name in (*_FILES, *_FOLDERS):
         path = project.directory / name
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:

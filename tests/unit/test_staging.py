@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import dbt.context
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from dbt.contracts.project import BANNED_PROJECT_NAMES
 
 from generator.architectures import build_graph
 from generator.checkpoint import open_checkpoint
 from generator.checkpoint.base import BLOCK_ELEMENTS, Tensor
-from generator.errors import CheckpointError, GraphError
+from generator.errors import CheckpointError, GraphError, InputError
 from generator.graph import Graph, Part, Weight
 from generator.passes import run_passes
 from generator.project.describe import staged_name
-from generator.project.manifest import project_name
+from generator.project.manifest import checked_name, is_reserved, project_name
 from generator.project.staging import stage, staged_tensors
 from tests.conftest import TINY_LLAMA
 
@@ -78,6 +81,25 @@ def test_names() -> None:
     assert project_name(Path("/x/Smol LM2; drop")) == "smol_lm2_drop"
     assert project_name(Path("/x/7b")) == "model_7b"
     assert project_name(Path("/x/relama")) == "relama_model"
+    assert project_name(Path("/x/模型")) == "language_model"
+    assert project_name(Path("/x/" + "a" * 80)) == "a" * 40
+
+
+def test_no_name_is_one_that_dbt_reserves() -> None:
+    """Oracle: the list of dbt-core itself, and what its contexts give to Jinja."""
+    contexts = Path(dbt.context.__file__).parent.glob("*.py")
+    member = re.compile(r"@context(?:property|member)\(\)\s+def ([a-z]\w*)")
+    given = {name for file in contexts for name in member.findall(file.read_text())}
+    names = {name for name in BANNED_PROJECT_NAMES | given if not name.startswith("_")}
+    assert len(names) > 50
+    for name in {*names, "dbt", "dbt_duckdb", "true", "no"}:
+        assert is_reserved(name), name
+        assert not is_reserved(project_name(Path("/x") / name))
+        with pytest.raises(InputError, match="reserved"):
+            checked_name(name)
+    for name in ("Model", "a-b", "7b", "", "a.b", "x" * 81):
+        with pytest.raises(InputError, match="lower-case"):
+            checked_name(name)
 
 
 def test_two_tensors_of_one_name_are_refused() -> None:
