@@ -806,7 +806,7 @@ def test_numbers_that_are_none_are_an_error(desk: UserProject, tokenizer: Projec
     for name in kinds:
         assert desk.rows(f"select id from {name}") == [(1,)]
     for sentence, count in (
-        ("The logits are NaN or infinite: ", 4),
+        ("The logits are NaN or infinite.", 4),
         ("The hidden states are NaN, infinite or all zero: ", 1),
     ):
         assert desk.output.count(sentence) == count
