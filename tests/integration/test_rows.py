@@ -737,10 +737,16 @@ def test_contracts(desk: UserProject) -> None:
         listed = ", ".join(f"{{name: {key}, data_type: {columns[key]}}}" for key in columns)
         text += f"  - {{name: {name}, columns: [{listed}]}}\n"
         desk.model(name, contract, "select 1 as id, 'a' as prompt")
+    text = text.replace(
+        "{name: id, data_type: integer}",
+        "{name: id, data_type: integer, constraints: [{type: not_null}]}",
+        1,
+    )
     desk.write("models/contracts.yml", text)
     assert not desk.dbt("build", "--select", *contracts)
     assert desk.answered() == {"right": 1, "with_hash": 1}
     assert desk.output.count("This model has an enforced contract that failed") == 2
+    assert desk.output.count("right: the constraints of its contract are not enforced") == 1
     assert desk.build("right", "with_hash") == {"right": 0, "with_hash": 0}
 
 
