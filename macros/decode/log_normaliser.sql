@@ -17,9 +17,35 @@ inner join (
     select
         sequence_id,
         position,
-        {{ relama.finite('max(logit)', 'The logits are NaN or infinite') | indent(8) }} as largest
+        {{ relama.finite('max(logit)', 'The logits') | indent(8) }} as largest
     from {{ logits }}
     group by sequence_id, position
 ) as m on l.sequence_id = m.sequence_id and l.position = m.position
 group by l.sequence_id, l.position, m.largest
+{%- endmacro %}
+
+{#
+    A number that must be one: the statement fails where it is NaN or infinite, and says
+    so. An expression.
+
+    x     an expression of type real or double precision
+    what  what such numbers are, a text
+#}
+{% macro finite(x, what) -%}
+    {{ return(adapter.dispatch('finite', 'relama')(x, what ~ ' are NaN or infinite.')) }}
+{%- endmacro %}
+
+{# A cast that fails is the only error that every database can be told to raise. #}
+{% macro default__finite(x, sentence) -%}
+case
+    when {{ x }} between -3.5e38 and 3.5e38 then {{ x }}
+    else cast({{ relama.text_literal(sentence) }} || ' ' || {{ x }} as real)
+end
+{%- endmacro %}
+
+{% macro duckdb__finite(x, sentence) -%}
+case
+    when isfinite({{ x }}) then {{ x }}
+    else error({{ relama.text_literal(sentence) }})
+end
 {%- endmacro %}

@@ -255,5 +255,11 @@ limit 1
 {{ answered if 'relama_hash' in listed else 'select * exclude (relama_hash) from (' ~ answered ~ ')' }}
         {%- endset -%}
         {%- do get_assert_columns_equivalent(columns) -%}
+        {%- set constrained = model.columns.values() | selectattr('constraints') | list -%}
+        {%- if constrained or model.constraints -%}
+            {%- do exceptions.warn(
+                model.name ~ ': the constraints of its contract are not enforced; use data tests.'
+            ) -%}
+        {%- endif -%}
     {%- endif -%}
 {%- endmacro %}

@@ -349,3 +349,23 @@ def test_help_names_every_command() -> None:
         "docs",
     ):
         assert command in text
+
+
+def test_logits_that_are_no_numbers_are_an_error(tiny_project: Project, tmp_path: Path) -> None:
+    directory = tiny_project.directory
+    database, text = str(directory / "relama.duckdb"), tmp_path / "text"
+    text.write_text("Hey")
+    with duckdb.connect(database) as connection:
+        connection.execute(
+            "update embedding_weight set vector = list_transform(vector, lambda x: 'nan'::real) "
+            "where row_id = 95"
+        )
+    sentence = "The logits are NaN or infinite"
+    fails("generate", directory, "Hey", "--temperature", 0, match=sentence)
+    fails("generate", directory, "Hey", "--temperature", 1, match=sentence)
+    fails("generate", directory, "Hey", "--engine", "dbt", match=sentence)
+    with duckdb.connect(database) as connection:
+        rows = connection.execute("select token_id, logprob from tokens order by position")
+        assert rows.fetchall() == [(46, None), (75, None), (95, None)]
+    fails("logits", directory, "Hey", match=sentence)
+    fails("perplexity", directory, text, match=sentence)

@@ -94,6 +94,7 @@ DEFAULT_CALLS = {
     "attention": "'rotated', 'cache', 'appended', 'pages', 'paged', 4, 2, 8",
     "collect_vector": "'elements', ['sequence_id'], 'y', 'i'",
     "exponential": "'x'",
+    "finite": "'x', 'The numbers are NaN or infinite.'",
     "inner_product": "'a', 'b'",
     "integer_divide": "'a', 2",
     "is_finite_vector": "'vector', 4",
@@ -212,6 +213,27 @@ def test_sample_draws_from_the_distribution(
     assert chi_square < chi_square_at_one_in_a_thousand(int(kept.sum()) - 1)
     logprobs = np.log(probabilities(logits, 1.0, 0, 1.0))
     np.testing.assert_allclose(drawn["logprob"], logprobs[drawn["token_id"]], atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("logits", [[0, np.nan, 1], [0, np.inf, 1], [-np.inf, -np.inf]])
+def test_sample_of_what_is_no_number_is_an_error(
+    sql: dict[str, str],
+    connection: duckdb.DuckDBPyConnection,
+    temperature: float,
+    logits: list[float],
+) -> None:
+    write_logits(connection, np.array(logits, np.float32), positions=2)
+    write_sampling(connection, temperature, 0, 1.0, seed=0)
+    with pytest.raises(duckdb.Error, match="The logits are NaN or infinite"):
+        connection.sql(sql["sample"]).fetchall()
+    for x in ("nan", "inf", "-inf"):
+        with pytest.raises(duckdb.Error, match=f"The numbers are NaN or infinite. {x}"):
+            connection.sql(
+                f"select {sql['default__finite']} from (select '{x}'::real as x)"
+            ).fetchall()
+    finite = f"select {sql['default__finite']} from (select 3.4e38::real as x)"
+    assert connection.sql(finite).fetchall() == [(pytest.approx(3.4e38),)]
 
 
 def test_sample_depends_on_seed_and_place_alone(
