@@ -32,12 +32,15 @@ def write_models(
     project: str,
     tokenizer: Mapping[str, Any],
     language_model: Mapping[str, Any],
+    digest: str,
 ) -> None:
     """Writes `models/` and `analyses/`: everything that depends on the graph alone.
 
     Args:
         tokenizer: what `tokenizer_settings` gives, for the macros that read it.
         language_model: what `language_model_settings` gives, likewise.
+        digest: of all that is computed from beside the tensors: the configuration, the
+            tokenizer. Tables and answers that depend on it are made again when it changes.
     """
     models = directory / "models"
     for weight in graph.weights.values():
@@ -69,7 +72,7 @@ def write_models(
         weights = [weight_properties(w) for w in graph.weights.values() if w.layer == index]
         operators = [operator_properties(graph, operator) for operator in graph.layer(index)]
         if index is None:
-            weights += _fixed_properties("weights.yml", config, tokenizer=tokenizer)
+            weights += _fixed_properties("weights.yml", config, tokenizer=tokenizer, digest=digest)
             operators = _fixed_properties("layers.yml", config) + operators
         for kind, properties in (("weights", weights), ("layers", operators)):
             placed = [place(model, project) for model in properties]
@@ -86,6 +89,7 @@ def write_models(
     head = language_model["head"]
     sql = render("forward_pass.sql", config=config, head=head)
     write(models / "batch" / "forward_pass.sql", sql)
+    language_model = {**language_model, "digest": digest}
     batch = _fixed_properties("batch.yml", config, language_model=language_model)
     write_yaml(
         models / "batch" / "_models.yml",

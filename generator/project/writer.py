@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from generator import __version__
 from generator.architectures import build_graph
 from generator.checkpoint import Checkpoint
-from generator.errors import InputError, ProjectError, UnsupportedError
+from generator.errors import InputError, ProjectError, RelamaError, UnsupportedError
 from generator.graph import Graph
 from generator.passes import run_passes
 from generator.project.language_model import language_model_settings
@@ -97,7 +97,9 @@ def write_project(
         digest = stage(graph, checkpoint.tensors, temporary / "weights", on_progress)
         definition = tokenizer.definition
         sql_tokenizer = _sql_tokenizer(definition)
-        _stage_small_tables(graph, tokenizer, definition, temporary / "weights")
+        small = _stage_small_tables(graph, tokenizer, definition, temporary / "weights")
+        settings = [config_fields(graph.config), sql_tokenizer]
+        meta_digest = hashlib.sha256(json.dumps([settings, small]).encode()).hexdigest()[:16]
         prompt = [i for i in tokenizer.encode(FIRST_PROMPT) if i < graph.config.vocab_size]
         write_models(
             graph,
@@ -105,6 +107,7 @@ def write_project(
             project=name,
             tokenizer=sql_tokenizer,
             language_model=language_model_settings(graph, tokenizer),
+            digest=meta_digest,
         )
         _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt, digest)
         _write_package(temporary)
@@ -125,12 +128,25 @@ def write_project(
         )
     for sentence in (*checkpoint.warnings, *sampling_warnings(checkpoint.generation_config)):
         on_warning(sentence)
+    for sentence in _chat_warnings(tokenizer):
+        on_warning(sentence)
     if "unsupported" in sql_tokenizer:
         on_warning(
             "rows and relama.tokenize do not work with this tokenizer: "
             + sql_tokenizer["unsupported"]
         )
     return load_project(directory)
+
+
+def _chat_warnings(tokenizer: ProjectTokenizer) -> list[str]:
+    """Whether a question can be put into the chat template, which a checkpoint need not have."""
+    if tokenizer.chat_template is None:
+        return []
+    try:
+        tokenizer.render_chat([{"role": "user", "content": "Hello"}])
+    except RelamaError as error:
+        return [f"{error}; a plain prompt works, in rows with chat=false."]
+    return []
 
 
 def macros_directory() -> Path:
@@ -172,20 +188,27 @@ def _whole_or_nothing(directory: Path) -> Iterator[Path]:
 
 def _stage_small_tables(
     graph: Graph, tokenizer: ProjectTokenizer, definition: Definition, directory: Path
-) -> None:
-    """Stages the rotary frequencies and the tokenizer's tables beside the tensors."""
+) -> str:
+    """Stages the rotary frequencies and the tokenizer's tables beside the tensors.
+
+    Returns:
+        A digest of what was written.
+    """
     frequencies = inverse_frequencies(graph.config.rope, graph.config.head_dim)
     vectors = pa.array([frequencies.tolist()], pa.list_(pa.float32()))
     row = pa.table({"row_id": pa.array([0], pa.int32()), "vector": vectors})
-    pq.write_table(row, directory / "inverse_frequencies.parquet")
     texts = [_token_text(tokenizer, i) for i in range(graph.config.vocab_size)]
     tables = {
+        "inverse_frequencies": row,
         "vocabulary": vocabulary_table(definition, texts),
         "merges": merges_table(definition),
         "alphabet": alphabet_table(definition),
     }
+    digest = hashlib.sha256()
     for name, table in tables.items():
         pq.write_table(table, directory / f"{name}.parquet")
+        digest.update(repr(table.to_pydict()).encode())
+    return digest.hexdigest()
 
 
 def _sql_tokenizer(definition: Definition) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 {#
     A table of weights: built once, and again only when its SQL, the checkpoint or the
-    way it is stored changes, or with --full-refresh. Billions of weights are not written
+    way it is stored changes, or with --full-refresh; a table of the tokenizer, when the
+    `digest` of its meta does. Billions of weights are not written
     anew because somebody types `dbt build`.
 #}
 {% materialization weight, default %}
@@ -8,7 +9,8 @@
     {%- set existing = load_cached_relation(this) -%}
     {#- A project that has been moved holds the same weights. -#}
     {%- set text = sql | replace(relama.staged_directory(), '') -%}
-    {%- set fingerprint = 'relama:' ~ local_md5(var('relama_checkpoint', '') ~ text) -%}
+    {%- set digest = config.get('meta', {}).get('digest', '') -%}
+    {%- set fingerprint = 'relama:' ~ local_md5(var('relama_checkpoint', '') ~ digest ~ text) -%}
     {{ run_hooks(pre_hooks) }}
     {%- if
         existing is not none

@@ -60,7 +60,6 @@
         [
             model.config.materialized,
             language_model['identity'],
-            relama.tokenizer_settings() | tojson,
             relama.weights_fingerprint(language_model),
             depends_on,
         ] | string

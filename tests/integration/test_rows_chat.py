@@ -339,6 +339,13 @@ def test_answers_hold_while_their_texts_do(tmp_path: Path) -> None:
     (made / "chat_template.jinja").write_text(MOODY.replace("messages[-1]", "messages[0]"))
     write_project(tmp_path / "moody", open_checkpoint(made), overwrite=True)
     assert desk.build("answers") == {"answers": 0}
+    # The same tensors, computed with otherwise: nothing of that is in the prompts.
+    settled = json.loads((made / "config.json").read_text())
+    settled["rope_parameters"]["rope_theta"] = 77.0
+    (made / "config.json").write_text(json.dumps(settled))
+    write_project(tmp_path / "moody", open_checkpoint(made), overwrite=True)
+    assert desk.dbt("build"), desk.output
+    assert desk.answered() == {"answers": 3}
     for word, sentence in (
         ("forbidden", "chat template refuses these messages: not that"),
         ("tool", f"the token id {size} is outside the vocabulary of {size}"),
