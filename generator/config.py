@@ -112,9 +112,9 @@ def model_config(config: Mapping[str, Any]) -> ModelConfig:
         max_position_embeddings=_positive(config, "max_position_embeddings", default=2048),
         rms_norm_eps=_number(config, "rms_norm_eps", default=1e-6),
         rope=_rope_parameters(config),
-        tie_word_embeddings=bool(config.get("tie_word_embeddings", False)),
-        attention_bias=bool(config.get("attention_bias", False)),
-        mlp_bias=bool(config.get("mlp_bias", False)),
+        tie_word_embeddings=_flag(config, "tie_word_embeddings"),
+        attention_bias=_flag(config, "attention_bias"),
+        mlp_bias=_flag(config, "mlp_bias"),
     )
 
 
@@ -181,6 +181,13 @@ def _shown(value: object) -> str:
     """A value as JSON has it, cut where it is long."""
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _flag(config: Mapping[str, Any], key: str) -> bool:
+    value = config.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise CheckpointError(f"config.json: {key} must be true or false, not {value!r}.")
+    return bool(value)
 
 
 def _positive(config: Mapping[str, Any], key: str, default: int | None = None) -> int:

@@ -49,12 +49,12 @@ def build_graph(checkpoint: Checkpoint) -> Graph:
 
 def _architecture(config: Mapping[str, Any]) -> Architecture:
     model_type = config.get("model_type")
-    if model_type not in ARCHITECTURES:
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise UnsupportedError(
             f"The architecture '{model_type}' is not supported; "
             f"supported: {', '.join(sorted(ARCHITECTURES))}."
         )
-    return ARCHITECTURES[str(model_type)]
+    return ARCHITECTURES[model_type]
 
 
 def _is_tied(tensors: Mapping[str, Tensor]) -> bool:

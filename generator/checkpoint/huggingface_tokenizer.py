@@ -117,6 +117,13 @@ class TokenizerFiles:
             )
         if self.tokenizer_class in DEFAULTS:
             sentences += self._differences(tokenizer)
+        forced = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"
+        is_bpe = type(tokenizer.model).__name__ == "BPE" and not self.settings.get(forced)
+        if self.settings.get("clean_up_tokenization_spaces") and not is_bpe:
+            sentences.append(
+                "tokenizer_config.json has clean_up_tokenization_spaces, which is not done: texts "
+                "keep the spaces before punctuation."
+            )
         bos = self.named.get("bos_token")
         if self.settings.get("add_bos_token") is True and bos is not None:
             ids = tokenizer.encode("a").ids
@@ -213,6 +220,8 @@ def read_tokenizer_files(
     fields = {key: settings[key] for key in settings if key not in ADDS}
     if not fields.get("extra_special_tokens") and "additional_special_tokens" in fields:
         fields["extra_special_tokens"] = fields.pop("additional_special_tokens")
+    if not isinstance(fields.get("extra_special_tokens") or [], list | dict):
+        raise CheckpointError(f"{where}: extra_special_tokens must be a list of tokens.")
     texts = [key for key in fields if _is_specific(key) and isinstance(fields[key], str)]
     specific = {key: fields.pop(key) for key in texts}
     if isinstance(fields.get("extra_special_tokens"), dict):

@@ -85,9 +85,10 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
         build_graph(checkpoint)
 
 
-def test_another_architecture_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model_type", ["mamba", None, ["llama"], {"a": 1}])
+def test_another_architecture_is_refused_by_name(tmp_path: Path, model_type: object) -> None:
     write_tiny_llama(tmp_path / "c")
     config = json.loads((tmp_path / "c" / "config.json").read_text())
-    (tmp_path / "c" / "config.json").write_text(json.dumps({**config, "model_type": "mamba"}))
-    with pytest.raises(UnsupportedError, match="'mamba' is not supported; supported: llama"):
+    (tmp_path / "c" / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
+    with pytest.raises(UnsupportedError, match=r"' is not supported; supported: llama"):
         build_graph(open_checkpoint(tmp_path / "c"))

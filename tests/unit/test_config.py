@@ -103,6 +103,14 @@ def test_sizes_are_positive_whole_numbers(field: str, value: Any) -> None:
         model_config(MINIMAL | {field: value})
 
 
+@pytest.mark.parametrize("value", ["false", 0, 1, []])
+@pytest.mark.parametrize("field", ["tie_word_embeddings", "attention_bias", "mlp_bias"])
+def test_flags_are_true_or_false(field: str, value: Any) -> None:
+    with pytest.raises(CheckpointError, match=f"{field} must be true or false"):
+        model_config(MINIMAL | {field: value})
+    assert model_config(MINIMAL | {field: None}) == model_config(MINIMAL)
+
+
 @pytest.mark.parametrize("value", [True, 0, -1e-5, float("nan"), float("inf"), "1e-5"])
 @pytest.mark.parametrize("field", ["rms_norm_eps", "rope_theta"])
 def test_constants_are_positive_numbers(field: str, value: Any) -> None:

@@ -168,6 +168,17 @@ def test_another_class_is_named(tmp_path: Path) -> None:
     assert ["CohereTokenizer" in sentence for sentence in checkpoint.warnings] == [True]
 
 
+def test_spaces_that_are_not_cleaned_up_are_named(tmp_path: Path) -> None:
+    config = {"clean_up_tokenization_spaces": True}
+    checkpoint = opened(tmp_path / "bpe", tokenizer_config=config)
+    checkpoint.tokenizer()
+    assert checkpoint.warnings == []  # Nor does transformers, for a BPE.
+    words = Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>"))
+    checkpoint = opened(tmp_path / "words", words, tokenizer_config=config)
+    checkpoint.tokenizer()
+    assert ["clean_up_tokenization_spaces" in s for s in checkpoint.warnings] == [True]
+
+
 @pytest.mark.parametrize(
     ("files", "complaint"),
     [
@@ -181,6 +192,7 @@ def test_another_class_is_named(tmp_path: Path) -> None:
         ),
         ({"tokenizer_config": {"eos_token": 2}}, "eos_token: 2 is not a token"),
         ({"tokenizer_config": {"extra_special_tokens": "a"}}, "must be a list of tokens"),
+        ({"tokenizer_config": {"additional_special_tokens": 1}}, "must be a list of tokens"),
         ({"tokenizer_config": {"additional_special_tokens": [1]}}, "1 is not a token"),
         ({"special_tokens_map": {"eos_token": ["a"]}}, "special_tokens_map.json: eos_token"),
         ({"added_tokens": {"a": "5"}}, "added_tokens.json: the id of 'a'"),
