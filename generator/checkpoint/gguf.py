@@ -78,7 +78,8 @@ class GgufCheckpoint(Checkpoint):
                 for name, tensor in stored.items()
             }
             self.tensors |= _absent_biases(self.tensors, self.config)
-            self.tokenizer_config, self.generation_config = {}, {}
+            self.tokenizer_config = {}
+            self.generation_config = {}
             notes = ignored_settings(metadata) + pre_tokenizer_notes(self._metadata)
             if "tokenizer.ggml.tokens" in metadata:
                 vocabulary = read_vocabulary(self._metadata)

@@ -357,6 +357,8 @@ def tokenizer_config(
     Raises:
         CheckpointError: see `read_vocabulary`.
     """
+    if "tokenizer.ggml.tokens" not in metadata:
+        return {}
     vocabulary = vocabulary or read_vocabulary(metadata)
     config: dict[str, Any] = {
         field: vocabulary.tokens[vocabulary.ids[role]]

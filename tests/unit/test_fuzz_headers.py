@@ -203,6 +203,7 @@ RARER = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered")  # in weights that are not numbers
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     ("metadata", "kind"),
