@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import pyarrow as pa

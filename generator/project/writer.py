@@ -218,9 +218,11 @@ def _write_settings(
     shutil.copy(
         Path(__file__).parent / "templates" / "seeds.yml", directory / "seeds" / "_seeds.yml"
     )
-    for folder in ("tests", "macros"):
-        (directory / folder).mkdir()
-        (directory / folder / ".gitkeep").touch()
+    (directory / "tests").mkdir()
+    (directory / "tests" / ".gitkeep").touch()
+    # While dbt parses, this is what tells language models from other packages.
+    marker = "{% macro relama_language_model() -%}{{ return(true) }}{%- endmacro %}\n"
+    write(directory / "macros" / "relama_language_model.sql", marker)
 
 
 def _write_package(directory: Path) -> None:
