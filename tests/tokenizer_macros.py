@@ -43,7 +43,7 @@ class SqlTokenizer:
         columns = {
             "vocabulary": "*",
             "merges": (
-                f"merge_rank, concat({symbol('left_token_id')}, {symbol('right_token_id')}) as pair,"
+                f"merge_rank, {symbol('left_token_id')} || {symbol('right_token_id')} as pair,"
                 f" {symbol('token_id')} as symbol"
             ),
             "alphabet": f"letter, {symbol('token_id')} as symbol",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -70,8 +70,8 @@ def tokenizers(draw: st.DrawFn) -> Tokenizer:
     for content in draw(st.lists(st.sampled_from(ADDED), unique=True)):
         flags = dict(zip(FLAGS, draw(st.tuples(*[st.booleans()] * len(FLAGS))), strict=True))
         special = draw(st.booleans())
-        token = AddedToken(content, special=special, **flags)
-        (tokenizer.add_special_tokens if special else tokenizer.add_tokens)([token])
+        added = AddedToken(content, special=special, **flags)
+        (tokenizer.add_special_tokens if special else tokenizer.add_tokens)([added])
     return tokenizer
 
 
@@ -172,6 +172,6 @@ def test_long_words(word: str) -> None:
     ]
 
 
-def same(given: list[object], got: list[object], expected: list[object]) -> None:
+def same(given: Sequence[object], got: Sequence[object], expected: Sequence[object]) -> None:
     for value, ours, theirs in zip(given, got, expected, strict=True):
         assert ours == theirs, repr(value)
