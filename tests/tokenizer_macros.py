@@ -43,7 +43,7 @@ class SqlTokenizer:
         columns = {
             "vocabulary": "*",
             "merges": (
-                f"merge_rank, concat({symbol('left_token_id')}, {symbol('right_token_id')}) as pair,"
+                f"merge_rank, {symbol('left_token_id')} || {symbol('right_token_id')} as pair,"
                 f" {symbol('token_id')} as symbol"
             ),
             "alphabet": f"letter, {symbol('token_id')} as symbol",
@@ -68,7 +68,7 @@ class SqlTokenizer:
         return [row[0] for row in self._connection.execute(sql).fetchall()]
 
 
-class _Returned(Exception):
+class _ReturnedError(Exception):
     """A macro's `return`, which dbt has as an exception too."""
 
 
@@ -77,7 +77,7 @@ def _rendered(settings: dict[str, Any]) -> SimpleNamespace:
     environment = SandboxedEnvironment(extensions=["jinja2.ext.do"])
 
     def give(value: Any) -> None:
-        raise _Returned(value)
+        raise _ReturnedError(value)
 
     environment.globals |= {
         "relama": relama,
@@ -99,7 +99,7 @@ def _returning(macro: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **named: Any) -> Any:
         try:
             return str(macro(*arguments, **named))
-        except _Returned as returned:
+        except _ReturnedError as returned:
             return returned.args[0]
 
     return call

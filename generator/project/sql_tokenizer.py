@@ -93,7 +93,8 @@ def tokenizer_settings(definition: Definition) -> dict[str, Any]:
         first_byte: the first of 256 tokens that spell other characters, or None.
         unknown: the token of other characters, or None; with `fuse_unknown`, of a
             run of them.
-        whole_words: whether a word that is a token is not merged.
+        whole_words: whether a word that is a token is not merged: a token that was not
+            added, or one of `whole_also`, and none of `whole_never`.
         strip: whether decoding takes a space from the beginning.
         opening: whether the first token of a text loses its signs of a space; `openings`
             says what is left of tokens that have spaces too, both in hexadecimal digits.
@@ -141,11 +142,25 @@ def tokenizer_settings(definition: Definition) -> dict[str, Any]:
         "fuse_unknown": bool(model.get("fuse_unk")),
         "first_byte": _first_byte(vocabulary) if model.get("byte_fallback") else None,
         "whole_words": bool(model.get("ignore_merges")),
+        **_whole_words(definition),
         **_decoding(definition),
         "one_by_one": not _is_ordered(definition),
         "long_words": _long_words(definition),
         **_added_tokens(definition),
     }
+
+
+def _whole_words(definition: Definition) -> dict[str, Any]:
+    """Added tokens that the model has too, and tokens that are not spelled in its alphabet."""
+    if not definition["model"].get("ignore_merges"):
+        return {}
+    if not _is_byte_level(definition):
+        raise UnsupportedError("the tokenizer's ignore_merges is supported in SQL of bytes only.")
+    vocabulary, letters = _vocabulary(definition), _byte_alphabet()
+    added = {token["id"] for token in definition["added_tokens"]}
+    never = [i for piece, i in vocabulary.items() if any(c not in letters for c in piece)]
+    also = sorted(added.intersection(vocabulary.values()).difference(never))
+    return {"whole_also": also, "whole_never": sorted(set(never) - added)}
 
 
 def _added_tokens(definition: Definition) -> dict[str, Any]:
@@ -172,7 +187,8 @@ def _normalizer(definition: Definition) -> Normalizer | None:
         return None
     model = {"type": "BPE", "vocab": {}, "merges": []}
     parts = {"model": model, "normalizer": definition["normalizer"], "added_tokens": []}
-    return Tokenizer.from_str(json.dumps({"version": "1.0", **parts})).normalizer
+    normalizer: Normalizer = Tokenizer.from_str(json.dumps({"version": "1.0", **parts})).normalizer
+    return normalizer
 
 
 def _encoded(text: str) -> str:
@@ -431,7 +447,7 @@ def _decoding(definition: Definition) -> dict[str, Any]:
     """How the bytes of tokens become a text, see `tokenizer_settings` and `_contents`."""
     steps = _steps(definition["decoder"], "decoders")
     kinds = [step["type"] for step in steps]
-    is_known = (
+    is_known = bool(
         kinds in ([], ["ByteLevel"], ["Metaspace"])
         # Replace first, as what comes after sees bytes.
         or re.fullmatch(r"(Replace )*(ByteFallback )?(Fuse )?", " ".join([*kinds, ""]))
@@ -439,9 +455,9 @@ def _decoding(definition: Definition) -> dict[str, Any]:
     )
     strips = [step for step in steps if step["type"] == "Strip"]
     for step in strips:
-        is_known = is_known and (step["content"], step["start"], step["stop"]) == (" ", 1, 0)
+        is_known &= (step["content"], step["start"], step["stop"]) == (" ", 1, 0)
     for step in steps:
-        is_known = is_known and (step["type"] != "Replace" or "String" in step["pattern"])
+        is_known &= step["type"] != "Replace" or "String" in step["pattern"]
     if not is_known:
         raise UnsupportedError(
             f"the decoder {', '.join(kinds)} is not supported in SQL as it is set."

@@ -252,9 +252,11 @@ def _write_settings(
     write(directory / ".gitignore", "target/\nlogs/\n*.duckdb\n*.duckdb.wal\n.user.yml\n")
     write(directory / "seeds" / "sampling.csv", sampling_csv(checkpoint.generation_config))
     write(directory / "seeds" / "_seeds.yml", render("seeds.yml", project=name))
-    for folder in ("tests", "macros"):
-        (directory / folder).mkdir()
-        (directory / folder / ".gitkeep").touch()
+    (directory / "tests").mkdir()
+    (directory / "tests" / ".gitkeep").touch()
+    # While dbt parses, this is what tells language models from other packages.
+    marker = "{% macro relama_language_model() -%}{{ return(true) }}{%- endmacro %}\n"
+    write(directory / "macros" / "relama_language_model.sql", marker)
 
 
 def _write_package(directory: Path) -> None:

@@ -40,7 +40,15 @@ whole as (
         {{ relama.token_symbol('v.token_id') }} as symbols
     from (select distinct word from {{ words }} where token_id is null) as w
     inner join {{ vocabulary }} as v
-        on encode(w.word) = v.bytes and not v.is_added
+        on encode(w.word) = v.bytes
+        {%- if settings.get('whole_also') %}
+        and (not v.is_added or v.token_id in ({{ settings['whole_also'] | join(', ') }}))
+        {%- else %}
+        and not v.is_added
+        {%- endif %}
+        {%- if settings.get('whole_never') %}
+        and v.token_id not in ({{ settings['whole_never'] | join(', ') }})
+        {%- endif %}
 
 ),
 

@@ -1,13 +1,14 @@
 {#
     How the model's tokenizer works, which the project's model `vocabulary` bears as
-    `meta`; none while dbt parses.
+    `meta`; none while dbt parses. Of several language models, `model` names the package;
+    a model that one of them answers has that one's.
 #}
 {% macro tokenizer_settings(model=none) -%}
     {%- if not execute -%}
         {{ return(none) }}
     {%- endif -%}
     {%- set package = model or (relama.language_model().package if relama.is_answering()) -%}
-    {%- set found = [] -%}
+    {%- set found, packages = [], [] -%}
     {%- for node in graph.get('nodes', {}).values() -%}
         {%- if
             node.name == 'vocabulary'
@@ -15,13 +16,19 @@
             and (not package or node.package_name == package)
         -%}
             {%- do found.append(node.config['meta']['tokenizer']) -%}
+            {%- do packages.append(node.package_name) -%}
         {%- endif -%}
     {%- endfor -%}
     {%- if not found -%}
         {%- do exceptions.raise_compiler_error(
-            'relama: no model named vocabulary says how the tokenizer works. Use a project that '
+            'relama: no model named vocabulary '
+            ~ ("of the package '" ~ model ~ "' " if model else '')
+            ~ 'says how the tokenizer works. Use a project that '
             ~ '`relama new` wrote; a unit test overrides the macro relama.tokenizer_settings.'
         ) -%}
+    {%- endif -%}
+    {%- if found | length > 1 -%}
+        {{ relama.several_tokenizers(packages) }}
     {%- endif -%}
     {%- if 'unsupported' in found[0] -%}
         {%- do exceptions.raise_compiler_error('relama: ' ~ found[0]['unsupported']) -%}
@@ -32,6 +39,9 @@
 {#
     A table of the tokenizer: `vocabulary`, `merges` or `alphabet`. A materialization may
     not call `ref`; it finds the table in the package of its language model.
+
+    While dbt parses there is no graph; a project that `relama new` wrote has the macro
+    `relama_language_model`, which tells its package from others.
 #}
 {% macro tokenizer_table(name, model=none) -%}
     {%- if model -%}
@@ -40,5 +50,22 @@
     {%- if relama.is_answering() -%}
         {{ return(relama.package_relation(relama.language_model().package, name)) }}
     {%- endif -%}
+    {%- set packages = [] -%}
+    {%- for package, macros in context.items() if not execute -%}
+        {%- if macros is mapping and 'relama_language_model' in macros -%}
+            {%- do packages.append(package) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if packages | length > 1 -%}
+        {{ relama.several_tokenizers(packages) }}
+    {%- endif -%}
     {{ return(ref(name)) }}
+{%- endmacro %}
+
+{% macro several_tokenizers(packages) -%}
+    {%- do exceptions.raise_compiler_error(
+        'relama: there are several language models (' ~ packages | sort | join(', ')
+        ~ "); name the one whose tokenizer is meant: relama.tokenize(..., model='"
+        ~ (packages | sort)[0] ~ "'), and likewise count_tokens and detokenize."
+    ) -%}
 {%- endmacro %}

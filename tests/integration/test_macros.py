@@ -30,6 +30,11 @@ PARTS = {"block_matmul_pairs", "dequantized", "same", "vector_groups"} | {
     *("byte_symbols", "decoded_bytes", "encode_words", "list_chunks", "normalized_text"),
     *("spelled_words", "split_text", "symbol_token", "text_literal", "text_words"),
     *("token_symbol", "tokenizer_settings", "list_length", "batch_state"),
+    *("added_token_passes", "added_token_pattern", "cut_pieces", "decoded_text"),
+    *("encoded_chunks", "encoded_windows", "escaped_pattern", "found_added_tokens"),
+    *("hexadecimal_literal", "joined_windows", "literal_of", "opened_tokens"),
+    *("several_tokenizers", "split_words", "unguarded", "word_windows"),
+    *("words_and_added_tokens", "added_tokens"),
 }
 #: Macros without portable SQL; what they have says so.
 DUCKDB_ONLY = {"detokenize", "limit_memory", "tokenize"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -30,7 +30,7 @@ def tokenizers(draw: st.DrawFn) -> Tokenizer:
     is_bytes = draw(st.booleans())
     pieces = draw(st.permutations(MERGES))[: draw(st.integers(0, len(MERGES)))]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet()) if is_bytes else list("abce.-<>s|u_")
-    vocabulary = ["<unk>"] + letters
+    vocabulary = ["<unk>", *letters]
     if not is_bytes:
         vocabulary += [SPACE, *(f"<0x{byte:02X}>" for byte in range(256))]
     merges = []
@@ -70,8 +70,8 @@ def tokenizers(draw: st.DrawFn) -> Tokenizer:
     for content in draw(st.lists(st.sampled_from(ADDED), unique=True)):
         flags = dict(zip(FLAGS, draw(st.tuples(*[st.booleans()] * len(FLAGS))), strict=True))
         special = draw(st.booleans())
-        token = AddedToken(content, special=special, **flags)
-        (tokenizer.add_special_tokens if special else tokenizer.add_tokens)([token])
+        added = AddedToken(content, special=special, **flags)
+        (tokenizer.add_special_tokens if special else tokenizer.add_tokens)([added])
     return tokenizer
 
 
@@ -145,8 +145,13 @@ def test_guarded_tokens_stay_text(tokenizer: Tokenizer, seed: int) -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["a" * 20_000, "ab" * 10_000, "abc" * 6_000, " " * 20_000]
-    + ["".join(random.Random(1).choices("abc", k=20_000))],
+    [
+        "a" * 20000,
+        "ab" * 10000,
+        "abc" * 6000,
+        " " * 20000,
+        "".join(random.Random(1).choices("abc", k=20000)),
+    ],
     ids=["a", "ab", "abc", "spaces", "random"],
 )
 def test_long_words(word: str) -> None:
@@ -167,6 +172,6 @@ def test_long_words(word: str) -> None:
     ]
 
 
-def same(given: list[object], got: list[object], expected: list[object]) -> None:
+def same(given: Sequence[object], got: Sequence[object], expected: Sequence[object]) -> None:
     for value, ours, theirs in zip(given, got, expected, strict=True):
         assert ours == theirs, repr(value)
