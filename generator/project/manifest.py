@@ -98,7 +98,7 @@ def project_name(directory: Path) -> str:
     name = _plain_name(directory)
     if not name:
         return "language_model"
-    return f"{name}_model" if is_reserved(name) else name
+    return _free_name(name) if is_reserved(name) else name
 
 
 def has_own_name(directory: Path) -> bool:
@@ -114,13 +114,19 @@ def checked_name(name: str) -> str:
             "give lower-case letters, digits and underscores, at most 80."
         )
     if is_reserved(name):
-        raise InputError(f"'{name}' is reserved by dbt; choose another name, such as {name}_model.")
+        raise InputError(
+            f"'{name}' is reserved by dbt; choose another name, such as {_free_name(name)}."
+        )
     return name
 
 
 def is_reserved(name: str) -> bool:
     """Whether dbt, or YAML, has a meaning of its own for a name."""
     return name in _RESERVED or name == "dbt" or name.startswith("dbt_")
+
+
+def _free_name(reserved: str) -> str:
+    return f"model_{reserved}" if reserved.startswith("dbt") else f"{reserved}_model"
 
 
 def _plain_name(directory: Path) -> str:

