@@ -90,20 +90,26 @@ def config_fields(config: ModelConfig) -> dict[str, Any]:
     return fields
 
 
-def project_name(directory: Path) -> str:
+def own_name(directory: Path) -> str:
     """dbt's name for a project in `directory`: lower-case letters, digits, underscores.
 
-    Where the directory's own name has none of these, or is reserved, it is another one.
+    Raises:
+        InputError: the directory's name has none of these, or is one that dbt reserves.
     """
-    name = _plain_name(directory)
+    own = directory.resolve().name
+    name = re.sub(r"[^a-z0-9]+", "_", own.lower()).strip("_")
+    name = (f"model_{name}" if name[:1].isdigit() else name)[:40].rstrip("_")
     if not name:
-        return "language_model"
-    return _free_name(name) if is_reserved(name) else name
-
-
-def has_own_name(directory: Path) -> bool:
-    """Whether a project in `directory` can be called as the directory is."""
-    return project_name(directory) == _plain_name(directory)
+        raise InputError(
+            f"dbt cannot call a project '{own}', which has no Latin letter or digit; choose "
+            "another directory, or a name, such as --name language_model."
+        )
+    if is_reserved(name):
+        raise InputError(
+            f"dbt cannot call a project '{name}', a name that it reserves; choose another "
+            f"directory, or a name, such as --name {_free_name(name)}."
+        )
+    return name
 
 
 def checked_name(name: str) -> str:
@@ -127,8 +133,3 @@ def is_reserved(name: str) -> bool:
 
 def _free_name(reserved: str) -> str:
     return f"model_{reserved}" if reserved.startswith("dbt") else f"{reserved}_model"
-
-
-def _plain_name(directory: Path) -> str:
-    name = re.sub(r"[^a-z0-9]+", "_", directory.resolve().name.lower()).strip("_")
-    return (f"model_{name}" if name[:1].isdigit() else name)[:40].rstrip("_")

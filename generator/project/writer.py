@@ -29,9 +29,8 @@ from generator.project.manifest import (
     MARKER,
     Project,
     config_fields,
-    has_own_name,
     load_project,
-    project_name,
+    own_name,
 )
 from generator.project.models import write_models
 from generator.project.render import render, write
@@ -83,13 +82,13 @@ def write_project(
 
     Raises:
         ProjectError: `directory` holds something else.
+        InputError: dbt cannot call a project as the directory is called.
         CheckpointError, UnsupportedError, GraphError: see `build_graph` and `stage`.
     """
     directory = Path(directory)
     _check_target(directory, overwrite)
     graph = run_passes(build_graph(checkpoint), storage, disabled_passes)
-    renamed = name is None and not has_own_name(directory)
-    name = name or project_name(directory)
+    name = own_name(directory) if name is None else name
     with _whole_or_nothing(directory) as temporary:
         write_tokenizer(checkpoint, temporary)
         tokenizer = ProjectTokenizer(temporary)
@@ -121,11 +120,6 @@ def write_project(
             "config": config_fields(graph.config),
         }
         (temporary / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
-    if renamed:
-        on_warning(
-            f"The dbt project is called '{name}', since dbt cannot call it "
-            f"'{directory.resolve().name}'; choose another name with --name."
-        )
     for sentence in (*checkpoint.warnings, *sampling_warnings(checkpoint.generation_config)):
         on_warning(sentence)
     for sentence in _chat_warnings(tokenizer):

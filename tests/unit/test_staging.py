@@ -20,7 +20,7 @@ from generator.errors import CheckpointError, GraphError, InputError
 from generator.graph import Graph, Part, Weight
 from generator.passes import run_passes
 from generator.project.describe import staged_name
-from generator.project.manifest import checked_name, is_reserved, project_name
+from generator.project.manifest import checked_name, is_reserved, own_name
 from generator.project.staging import stage, staged_tensors
 from tests.conftest import TINY_LLAMA
 
@@ -78,11 +78,11 @@ def test_names() -> None:
     assert staged_name("model.layers.107.mlp.up_proj.weight") == "layer_107__up_proj"
     assert staged_name("model.embed_tokens.weight") == "embed_tokens"
     assert staged_name("lm_head.weight") == "lm_head"
-    assert project_name(Path("/x/Smol LM2; drop")) == "smol_lm2_drop"
-    assert project_name(Path("/x/7b")) == "model_7b"
-    assert project_name(Path("/x/relama")) == "relama_model"
-    assert project_name(Path("/x/模型")) == "language_model"
-    assert project_name(Path("/x/" + "a" * 80)) == "a" * 40
+    assert own_name(Path("/x/Smol LM2; drop")) == "smol_lm2_drop"
+    assert own_name(Path("/x/7b")) == "model_7b"
+    with pytest.raises(InputError, match="--name language_model"):
+        own_name(Path("/x/模型"))
+    assert own_name(Path("/x/" + "a" * 80)) == "a" * 40
 
 
 def test_no_name_is_one_that_dbt_reserves() -> None:
@@ -94,7 +94,8 @@ def test_no_name_is_one_that_dbt_reserves() -> None:
     assert len(names) > 50
     for name in {*names, "dbt", "dbt_duckdb", "true", "no"}:
         assert is_reserved(name), name
-        assert not is_reserved(project_name(Path("/x") / name))
+        with pytest.raises(InputError, match="reserves"):
+            own_name(Path("/x") / name)
         with pytest.raises(InputError, match="reserved"):
             checked_name(name)
     for name in ("Model", "a-b", "7b", "", "a.b", "x" * 81):
