@@ -27,13 +27,15 @@
             ~ '`relama new` wrote; a unit test overrides the macro relama.tokenizer_settings.'
         ) -%}
     {%- endif -%}
-    {%- if found | length > 1 -%}
+    {%- if found | length > 1 and relama.running_package() not in packages -%}
         {{ relama.several_tokenizers(packages) }}
     {%- endif -%}
-    {%- if 'unsupported' in found[0] -%}
-        {%- do exceptions.raise_compiler_error('relama: ' ~ found[0]['unsupported']) -%}
+    {%- set running = relama.running_package() -%}
+    {%- set settings = found[packages.index(running) if running in packages else 0] -%}
+    {%- if 'unsupported' in settings -%}
+        {%- do exceptions.raise_compiler_error('relama: ' ~ settings['unsupported']) -%}
     {%- endif -%}
-    {{ return(found[0]) }}
+    {{ return(settings) }}
 {%- endmacro %}
 
 {#
@@ -52,11 +54,13 @@
     {%- endif -%}
     {%- set packages = [] -%}
     {%- for package, macros in context.items() if not execute -%}
-        {%- if macros is mapping and 'relama_language_model' in macros -%}
+        {%- if
+            package != 'context' and macros is mapping and 'relama_language_model' in macros
+        -%}
             {%- do packages.append(package) -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- if packages | length > 1 -%}
+    {%- if packages | length > 1 and relama.running_package() not in packages -%}
         {{ relama.several_tokenizers(packages) }}
     {%- endif -%}
     {{ return(ref(name)) }}
@@ -68,4 +72,9 @@
         ~ "); name the one whose tokenizer is meant: relama.tokenize(..., model='"
         ~ (packages | sort)[0] ~ "'), and likewise count_tokens and detokenize."
     ) -%}
+{%- endmacro %}
+
+{# The package of the running node; `ref` looks there first. #}
+{% macro running_package() -%}
+    {{ return(model.package_name if model is defined else none) }}
 {%- endmacro %}

@@ -33,7 +33,7 @@ PARTS = {"block_matmul_pairs", "dequantized", "same", "vector_groups"} | {
     *("added_token_passes", "added_token_pattern", "cut_pieces", "decoded_text"),
     *("encoded_chunks", "encoded_windows", "escaped_pattern", "found_added_tokens"),
     *("hexadecimal_literal", "joined_windows", "literal_of", "opened_tokens"),
-    *("several_tokenizers", "split_words", "unguarded", "word_windows"),
+    *("running_package", "several_tokenizers", "split_words", "unguarded", "word_windows"),
     *("words_and_added_tokens", "added_tokens"),
 }
 #: Macros without portable SQL; what they have says so.
