@@ -160,9 +160,10 @@ def odd_prompts(count: int) -> list[str]:
     ]
     draw = random.Random(7)
     texts = ["a", "hello ", "\nhello", "x" * 50, "\ufdd0\ufdd1", "word", "   x   "]
-    while len(texts) < count:
-        texts.append("".join(draw.choices(pieces, k=draw.randint(1, 12))))
-    return [text for text in dict.fromkeys(texts) if text]
+    found = dict.fromkeys(texts)
+    while len(found) < count:
+        found["".join(draw.choices(pieces, k=draw.randint(1, 12)))] = None
+    return list(found)
 
 
 #: Longer than the context, with a word and a half at the seam; the last is white space.
