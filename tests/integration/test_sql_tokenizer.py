@@ -229,7 +229,9 @@ def test_null_stays_null(tmp_path: Path) -> None:
 def test_what_is_not_supported_is_said(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer()
     tokenizer.pre_tokenizer = pre_tokenizers.UnicodeScripts()
-    project = project_with(tokenizer, tmp_path)
+    warnings: list[str] = []
+    project = project_with(tokenizer, tmp_path, warnings.append)
+    assert any("relama.tokenize do not work" in w and "UnicodeScripts" in w for w in warnings)
     with pytest.raises(ProjectError, match="pre-tokenizer UnicodeScripts is not supported in SQL"):
         compiled(project, ["tokenized"])
 
@@ -251,7 +253,9 @@ class Row:
     decoded: str | None
 
 
-def project_with(tokenizer: Tokenizer, directory: Path) -> Project:
+def project_with(
+    tokenizer: Tokenizer, directory: Path, on_warning: Callable[[str], None] = print
+) -> Project:
     """A project of a random model with this tokenizer, of which its tables are built."""
     checkpoint = write_tiny_llama(
         directory / "checkpoint",
@@ -259,7 +263,9 @@ def project_with(tokenizer: Tokenizer, directory: Path) -> Project:
         vocab_size=tokenizer.get_vocab_size(),
     )
     tokenizer.save(str(checkpoint / "tokenizer.json"))
-    project = write_project(directory / "project", open_checkpoint(checkpoint))
+    project = write_project(
+        directory / "project", open_checkpoint(checkpoint), on_warning=on_warning
+    )
     (project.directory / "analyses" / "tokenized.sql").write_text(ANALYSIS)
     (project.directory / "analyses" / "counted.sql").write_text(COUNTED)
     dbt.invoke(project.directory, ["build", "--select", "vocabulary", "merges", "alphabet"])
