@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Sequence
 from datetime import datetime
@@ -175,6 +176,12 @@ union all select 2, repeat('é中', 1000) || repeat(' ', 30)
 SPELLED = [f"hello {token} there{token}\n" for token in ("<s>", "</s>", "<|im_end|>", "<|end|>")]
 PROMPTS = odd_prompts(200)
 
+#: What a column may be called, some of it as the macros call theirs.
+NAMES = [
+    *("body", "place", "elements", "token_ids", "encoded", "words", "word", "chunks", "digits"),
+    *("text", "v", "i", "select", "with space", 'quo"te', "Mixed", "rowid", "row", "körper"),
+]
+
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> UserProject:
@@ -206,6 +213,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> UserProject:
         config = f"{kind}, model='{name}', chat=false"
         desk.model(f"{name}_plain", config, query)
         desk.model(f"{name}_plain_special", f"{config}, parse_special=true", query)
+    quoted = [name.replace('"', '""') for name in NAMES]
+    columns = ", ".join(f'prompt as "{name}"' for name in quoted)
+    asked = [f'"{name}"' for name in quoted] + ["t.body || chr(233)"]
+    calls = ", ".join(f"{{{{ relama.tokenize('{column}', model='chatml') }}}}" for column in asked)
+    source = f"(select {columns} from ({query} where id = 1))"
+    desk.write("models/columns.sql", f"select [{calls}] as token_ids from {source} as t")
     for name in ("vicuna", "llama3", "program"):
         config = f"{kind}, model='{name}', system='Be brief.', on_overflow='truncate'"
         desk.model(f"{name}_long", config, LONG)
@@ -287,6 +300,24 @@ def test_what_a_prompt_spells_stays_text(desk: UserProject) -> None:
     assert found(desk, "chatml_text")[len(PROMPTS) :] == expected
     plain = [[1, *text_ids(text), 2] for text in SPELLED]
     assert found(desk, "chatml_plain")[len(PROMPTS) :] == plain
+
+
+def test_columns_of_any_name_are_tokenized(desk: UserProject) -> None:
+    tokenizer = ProjectTokenizer(desk.directory.parent / "chatml")
+    texts = [PROMPTS[1]] * len(NAMES) + [PROMPTS[1] + "é"]
+    expected = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+    assert desk.rows("from columns") == [(expected,)]
+
+
+def test_of_several_language_models_one_is_named(desk: UserProject) -> None:
+    desk.write(
+        "models/unnamed.sql", "select {{ relama.tokenize('p') }} as ids from (select 'a' as p)"
+    )
+    try:
+        assert not desk.dbt("compile", "--select", "unnamed")
+        assert re.search(r"several language models .*chatml, .*model=", desk.output), desk.output
+    finally:
+        (desk.directory / "models" / "unnamed.sql").unlink()
 
 
 def test_only_the_prompt_is_cut(desk: UserProject) -> None:

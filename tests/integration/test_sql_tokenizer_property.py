@@ -174,6 +174,21 @@ def test_long_words(word: str) -> None:
     ]
 
 
+def test_a_vocabulary_with_holes() -> None:
+    letters = {letter: i for i, letter in enumerate(pre_tokenizers.ByteLevel.alphabet())}
+    tokenizer = Tokenizer(
+        models.BPE(letters | {"ab": 300, "abab": 310}, [("a", "b"), ("ab", "ab")])
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    texts = ["ababab b", "a", "é ab"]
+    ids = [tokenizer.encode(text).ids for text in texts]
+    assert 310 in ids[0]
+    sql = SqlTokenizer(tokenizer)
+    assert sql.tokenize(texts) == ids
+    assert sql.detokenize([*ids, [305, 310, 299]]) == [*texts, "abab"]
+
+
 def same(given: Sequence[object], got: Sequence[object], expected: Sequence[object]) -> None:
     for value, ours, theirs in zip(given, got, expected, strict=True):
         assert ours == theirs, repr(value)
