@@ -184,12 +184,7 @@ def test_commands_that_read_leave_a_half_step_alone(tiny_project: Project) -> No
     dbt(directory, "run", "--select", "step", "layer_01__kv_cache")
     half = state(tiny_project)
     run_dbt(directory, "test")
-    for command in (
-        ["docs", "generate"],
-        ["compile"],
-        ["show", "--select", "transcript"],
-        ["seed"],
-    ):
+    for command in ("docs generate", "compile", "show --select transcript", "seed"):
         dbt(directory, *command.split())
     dbt(directory, "run", "--select", "transcript")
     assert state(tiny_project) == half
