@@ -25,6 +25,7 @@ NOT_RUN = {
     r"pip install relama": "installs from the network",
     r"relama COMMAND --help": "a placeholder",
     r"relama new --storage int8$": "part of a command",
+    r"relama generate --chat$": "names an option",
     r"ulimit -s unlimited": "needs the right to raise the limit",
 }
 #: What a document calls the things of this test, and what they are here.

@@ -39,7 +39,7 @@ PARTS = {"block_matmul_pairs", "dequantized", "same", "vector_groups"} | {
 #: Macros without portable SQL; what they have says so.
 DUCKDB_ONLY = {"detokenize", "limit_memory", "tokenize"}
 #: What a materialization asks of an adapter.
-STATEMENTS = {"create_weight", "relation_comment"}
+STATEMENTS = {"create_weight", "relation_comment", "staged"}
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 

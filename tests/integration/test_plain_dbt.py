@@ -12,8 +12,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 
 from generator.checkpoint import open_checkpoint
+from generator.cli import main
 from generator.project.manifest import Project, load_project
 from generator.project.writer import write_project
 from tests.conftest import TINY_LLAMA
@@ -204,15 +206,16 @@ def test_settings_of_a_session_change_nothing_for_plain_dbt(
 
 
 def test_a_name_that_dbt_reserves(tmp_path: Path) -> None:
-    for directory, name in (
+    for directory, suggestion in (
         ("model", "model_model"),
         ("模型", "language_model"),
         ("no", "no_model"),
     ):
-        written = relama("new", tmp_path / directory, "--model", TINY_LLAMA)
-        assert written["project"] == name
-        assert "choose another name with --name" in written["warnings"][0]
-        dbt(tmp_path / directory, "parse")
+        arguments = ["new", str(tmp_path / directory), "--model", str(TINY_LLAMA)]
+        refused = CliRunner().invoke(main, arguments)
+        assert refused.exit_code == 1
+        assert f"--name {suggestion}" in refused.output
+        assert not (tmp_path / directory).exists()
     named = ("new", tmp_path / "target", "--model", TINY_LLAMA, "--name", "select")
     assert relama(*named) == {
         "directory": str(tmp_path / "target"),
