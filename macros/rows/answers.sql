@@ -112,7 +112,7 @@ where try_cast(try_cast({{ column }} as {{ other }}) as {{ type }}) is distinct 
 {#
     The statements that write rows of the query with their answers, as one transaction: a
     row takes the place of the one with its unique key; a row that is there as it is stays.
-    Without a unique key, a row is known by all its columns.
+    Without a unique key, a row is known by all its columns: those with another digest go.
 
     which  the condition of the rows in `input_row` to write
 #}
@@ -139,14 +139,15 @@ where exists (
         and t.{{ column }} is not distinct from w.{{ column }}
         {%- endfor %}
 );
-    {%- if key %}
 delete from {{ relation }} as t
 using written_row as w
 where
-    {%- for column in key %}
-    {{ 'and ' if not loop.first }}t.{{ column }} = w.{{ column }}
-    {%- endfor %};
-    {%- endif %}
+    {%- for column in key or columns %}
+    {{ 'and ' if not loop.first }}t.{{ column }} is not distinct from w.{{ column }}
+    {%- endfor %}
+    {%- if not key %}
+    and t.relama_hash is distinct from w.relama_hash
+    {%- endif %};
 insert into {{ relation }} ({{ (columns + job['answers'] + ['relama_hash']) | join(', ') }})
 select
     {%- for column in columns %}

@@ -367,6 +367,18 @@ def test_answers_hold_while_their_texts_do(tmp_path: Path) -> None:
     # Another day is another text for the row that holds it.
     desk.model("answers", f"{settings}, template_date='2026-03-02'", query)
     assert desk.build("answers") == {"answers": 1}
+    # Without a unique key all columns together are one, and a row that is there twice stays so.
+    keyless = settings.replace(", unique_key='id'", "")
+    for day, count in ((1, 4), (2, 1)):
+        desk.model(
+            "keyless",
+            f"{keyless}, template_date='2026-03-0{day}'",
+            f"{query} union all from (values (3, 'why'), (4, 'who'))",
+        )
+        assert desk.build("keyless") == {"keyless": count}
+        rows = desk.rows("select id from keyless order by id")
+        assert rows == [(1,), (2,), (3,), (3,), (4,)]
+    (desk.directory / "models" / "keyless.sql").unlink()
     # A project that is written anew, with a template that says the same in other words.
     (made / "chat_template.jinja").write_text(MOODY.replace("messages[-1]", "messages[0]"))
     write_project(tmp_path / "moody", open_checkpoint(made), overwrite=True)
