@@ -33,6 +33,7 @@ def write_models(
     tokenizer: Mapping[str, Any],
     language_model: Mapping[str, Any],
     digest: str,
+    written: str,
 ) -> None:
     """Writes `models/` and `analyses/`: everything that depends on the graph alone.
 
@@ -40,7 +41,9 @@ def write_models(
         tokenizer: what `tokenizer_settings` gives, for the macros that read it.
         language_model: what `language_model_settings` gives, likewise.
         digest: of all that is computed from beside the tensors: the configuration, the
-            tokenizer. Tables and answers that depend on it are made again when it changes.
+            tokenizer. Tables that depend on it are made again when it changes.
+        written: a digest of all of the model, tensors included, which its tables bear once they
+            are built from it; answers depend on it.
     """
     models = directory / "models"
     for weight in graph.weights.values():
@@ -89,7 +92,7 @@ def write_models(
     head = language_model["head"]
     sql = render("forward_pass.sql", config=config, head=head)
     write(models / "batch" / "forward_pass.sql", sql)
-    language_model = {**language_model, "digest": digest}
+    language_model = {**language_model, "written": written}
     batch = _fixed_properties("batch.yml", config, language_model=language_model)
     write_yaml(
         models / "batch" / "_models.yml",

@@ -97,8 +97,8 @@ def write_project(
         definition = tokenizer.definition
         sql_tokenizer = _sql_tokenizer(definition)
         small = _stage_small_tables(graph, tokenizer, definition, temporary / "weights")
-        settings = [config_fields(graph.config), sql_tokenizer]
-        meta_digest = hashlib.sha256(json.dumps([settings, small]).encode()).hexdigest()[:16]
+        meta_digest = _digest([[config_fields(graph.config), sql_tokenizer], small])
+        written = _digest([digest, meta_digest, storage, sorted(disabled_passes)])
         prompt = [i for i in tokenizer.encode(FIRST_PROMPT) if i < graph.config.vocab_size]
         write_models(
             graph,
@@ -107,6 +107,7 @@ def write_project(
             tokenizer=sql_tokenizer,
             language_model=language_model_settings(graph, tokenizer),
             digest=meta_digest,
+            written=written,
         )
         _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt, digest)
         _write_package(temporary)
@@ -130,6 +131,10 @@ def write_project(
             + sql_tokenizer["unsupported"]
         )
     return load_project(directory)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def _chat_warnings(tokenizer: ProjectTokenizer) -> list[str]:

@@ -1,7 +1,8 @@
 {#
     A table of weights: built once, and again only when its SQL, the checkpoint or the
     way it is stored changes, or with --full-refresh; a table of the tokenizer, when the
-    `digest` of its meta does. Billions of weights are not written
+    `digest` of its meta does. The table's comment also says which language model it is part of,
+    as it was `written` last: see `check_built`. Billions of weights are not written
     anew because somebody types `dbt build`.
 #}
 {% materialization weight, default %}
@@ -11,15 +12,18 @@
     {%- set text = sql | replace(relama.staged_directory(), '') -%}
     {%- set digest = config.get('meta', {}).get('digest', '') -%}
     {%- set fingerprint = 'relama:' ~ local_md5(var('relama_checkpoint', '') ~ digest ~ text) -%}
+    {%- set comment = fingerprint ~ ':' ~ (relama.written(model.package_name) or '') -%}
+    {%- set commented = relama.relation_comment(existing) or '' if existing is not none else '' -%}
     {{ run_hooks(pre_hooks) }}
-    {%- if
-        existing is not none
-        and not should_full_refresh()
-        and relama.relation_comment(existing) == fingerprint
-    -%}
+    {%- if commented.split(':')[:2] == fingerprint.split(':') and not should_full_refresh() -%}
         {%- call noop_statement('main', 'UNCHANGED') -%}
 -- built from the same checkpoint before
         {%- endcall -%}
+        {%- if commented != comment -%}
+            {%- call statement('comment') -%}
+                comment on table {{ target_relation }} is '{{ comment }}'
+            {%- endcall -%}
+        {%- endif -%}
     {%- else -%}
         {%- set intermediate = make_intermediate_relation(target_relation) -%}
         {%- do drop_relation_if_exists(load_cached_relation(intermediate)) -%}
@@ -31,13 +35,23 @@
         {%- endif -%}
         {%- do adapter.rename_relation(intermediate, target_relation) -%}
         {%- call statement('comment') -%}
-            comment on table {{ target_relation }} is '{{ fingerprint }}'
+            comment on table {{ target_relation }} is '{{ comment }}'
         {%- endcall -%}
     {%- endif -%}
     {{ run_hooks(post_hooks) }}
     {%- do adapter.commit() -%}
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
+
+{# The digest of a package's language model as it was written last; none without one. #}
+{% macro written(package) -%}
+    {%- for node in graph.get('nodes', {}).values() if node.package_name == package -%}
+        {%- if 'language_model' in node.config.get('meta', {}) -%}
+            {{ return(node.config['meta']['language_model']['written']) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(none) }}
+{%- endmacro %}
 
 {# The statements that create a table of weights and fill it. #}
 {% macro create_weight(relation, sql) -%}

@@ -60,7 +60,10 @@ create temporary table chat_text (
     are halved.
 #}
 {% macro shorten_chat(job, settings) -%}
-    {#- Bytes that are no character yet, U+FFFD, are not dropped. -#}
+    {#-
+        Bytes that are no character yet, U+FFFD, are not dropped. Where tokens do not spell the
+        prompt, an unknown one for instance, it is cut in proportion.
+    -#}
     {%- set dropped = 'rtrim(' ~ relama.detokenize('own_ids[:cut]') ~ ', chr(65533))' -%}
     {%- set shorten -%}
 create or replace temporary table shortening as
@@ -68,10 +71,13 @@ select
     *,
     case
         when cut >= len(own_ids) then ''
-        when starts_with(prompt, dropped) then substr(prompt, length(dropped) + 1)
+        when is_spelled and starts_with(prompt, dropped) then substr(prompt, length(dropped) + 1)
         else right(prompt, length(prompt) * (len(own_ids) - cut) // len(own_ids))
     end as shorter
-from (select *, {{ dropped }} as dropped from long_prompt) as cutting;
+from (
+    select *, {{ dropped }} as dropped, {{ relama.detokenize('own_ids') }} = prompt as is_spelled
+    from long_prompt
+) as cutting;
 insert into chat_prompt
 select distinct shorter
 from shortening

@@ -26,6 +26,7 @@
             ~ language_model['package'] ~ "', 'forward_pass') }}"
         ) -%}
     {%- endif -%}
+    {%- do relama.check_built(language_model) -%}
     {%- do relama.open_query() -%}
     {%- set columns = relama.check_columns(asks, answers) -%}
     {%- set job = {
@@ -60,7 +61,6 @@
         [
             model.config.materialized,
             language_model['identity'],
-            relama.weights_fingerprint(language_model),
             depends_on,
         ] | string
     ) -%}
@@ -131,11 +131,34 @@ group by relama_hash
 {%- endmacro %}
 
 {#
-    What the weights were built from. The answers of another checkpoint, or of the same in
-    another storage, are other answers.
+    Fails where the tables of a language model are not those of the project that was written
+    last: the answers of some new and some old weights would look like any others.
 #}
-{% macro weights_fingerprint(language_model) -%}
-    {{ return(relama.relation_comment(language_model['head']) or '') }}
+{% macro check_built(language_model) -%}
+    {%- set comments = {} -%}
+    {%- for row in relama.rows(
+        'select database_name, schema_name, table_name, comment from duckdb_tables()'
+        ~ " where comment like 'relama:%'"
+    ) -%}
+        {%- do comments.update({(row[0], row[1], row[2]): row[3]}) -%}
+    {%- endfor -%}
+    {%- for node in graph.nodes.values() -%}
+        {%- if
+            node.package_name == language_model['package']
+            and node.config.get('materialized') == 'weight'
+        -%}
+            {%- set relation = relama.node_relation(node) -%}
+            {%- set place = (relation.database, relation.schema, relation.identifier) -%}
+            {%- if comments.get(place, '').split(':')[-1] != language_model['written'] -%}
+                {%- do exceptions.raise_compiler_error(
+                    model.name ~ ': the language model ' ~ language_model['package']
+                    ~ ' is not built as it was written last: the table ' ~ node.name
+                    ~ ' is missing or older. Build it with: dbt build --select package:'
+                    ~ language_model['package']
+                ) -%}
+            {%- endif -%}
+        {%- endif -%}
+    {%- endfor -%}
 {%- endmacro %}
 
 {#

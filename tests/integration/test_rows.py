@@ -495,6 +495,12 @@ def test_a_prompt_over_the_context_fails_and_loses_no_other(
     ids = whole[:begin] + whole[begin + over :]
     rows = desk.rows(f"{ANSWERS} from answers where id = 2")
     assert rows == [expected(tokenizer, ids, 3)]
+    # Letters that are no tokens: what is cut cannot be told by the text of tokens.
+    unknown = "select repeat('é', 300) || ' hello' as prompt union all select repeat('é', 9000)"
+    desk.model("unknown", "materialized='relama_completions', on_overflow='truncate'", unknown)
+    desk.build("unknown")
+    ((shortest, longest),) = desk.rows("select min(prompt_tokens), max(prompt_tokens) from unknown")
+    assert CONTEXT - 2 < shortest <= longest <= CONTEXT
 
 
 #: A config, a query, and what is said of them.
