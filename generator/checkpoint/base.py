@@ -50,6 +50,16 @@ class Tensor:
             yield start, self.read_rows(start, min(start + step, self.shape[0]))
 
 
+def zeros(name: str, rows: int) -> Tensor:
+    """A vector of zeros, shape `(rows,)`: a bias that a checkpoint has left out."""
+    return Tensor(
+        name,
+        (rows,),
+        "F32",
+        lambda start, stop: np.zeros(len(range(rows)[start:stop]), np.float32),
+    )
+
+
 class Checkpoint(ABC):
     """A model on disk.
 

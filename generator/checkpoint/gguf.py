@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from generator.checkpoint.base import Checkpoint, FloatArray, Tensor
+from generator.checkpoint.base import Checkpoint, FloatArray, Tensor, zeros
 from generator.checkpoint.gguf_config import huggingface_config, ignored_settings
 from generator.checkpoint.gguf_header import StoredTensor, read_header
 from generator.checkpoint.gguf_tokenizer import (
@@ -164,20 +164,14 @@ def _tensor(tensor: StoredTensor, config: Mapping[str, Any]) -> Tensor:
 
 def _absent_biases(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
     """Zeros for the biases that are absent beside others: llama.cpp reads any one alone."""
-    zeros = {}
+    absent = {}
     for present, part in (("attention_bias", "self_attn"), ("mlp_bias", "mlp")):
         if config[present]:
             for name, weight in tensors.items():
                 bias = name.removesuffix(".weight") + ".bias"
                 if f".{part}." in name and name.endswith(".weight") and bias not in tensors:
-                    zeros[bias] = Tensor(
-                        bias, weight.shape[:1], "F32", partial(_zeros, weight.shape[0])
-                    )
-    return zeros
-
-
-def _zeros(rows: int, start: int, stop: int) -> FloatArray:
-    return np.zeros(len(range(rows)[start:stop]), np.float32)
+                    absent[bias] = zeros(bias, weight.shape[0])
+    return absent
 
 
 def _check_vocabulary(vocabulary: Vocabulary, rows: int) -> None:

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from generator.checkpoint.base import Checkpoint, FloatArray, Tensor
+from generator.checkpoint.base import Checkpoint, FloatArray, Tensor, zeros
 from generator.checkpoint.huggingface_tokenizer import read_tokenizer_files
 from generator.errors import CheckpointError, UnsupportedError
-from generator.project.sampling import FIELDS as SAMPLING_FIELDS
+from generator.sampling import FIELDS as SAMPLING_FIELDS
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -55,8 +55,8 @@ class HuggingFaceCheckpoint(Checkpoint):
             )
         self.config = _read_object(self.path / "config.json")
         tensors = _read_tensors(self.path)
-        zeros = _absent_biases(tensors, self.config)
-        self.tensors = tensors | zeros
+        absent = _absent_biases(tensors, self.config)
+        self.tensors = tensors | absent
         settings = _read_object_if_any(self.path / "tokenizer_config.json")
         self._tokenizer_files = read_tokenizer_files(
             self.path,
@@ -68,7 +68,7 @@ class HuggingFaceCheckpoint(Checkpoint):
         named = {key: str(token) for key, token in self._tokenizer_files.named.items()}
         self.tokenizer_config = {key: _plain(value) for key, value in settings.items()} | named
         self.generation_config = _generation_config(self.path, self.config)
-        self.warnings = [*_end_token_warnings(self), *_bias_warnings(zeros)]
+        self.warnings = [*_end_token_warnings(self), *_bias_warnings(absent)]
         self.chat_template = _chat_template(self.path, self.tokenizer_config)
 
     def tokenizer(self) -> Tokenizer:
@@ -278,7 +278,7 @@ def _absent_biases(tensors: dict[str, Tensor], config: dict[str, Any]) -> dict[s
     So transformers initialises what `attention_bias` or `mlp_bias` promises and the
     checkpoint lacks (Qwen's layers have biases of Q, K and V alone).
     """
-    zeros = {}
+    absent = {}
     for key, part in (("attention_bias", "self_attn"), ("mlp_bias", "mlp")):
         names = [name for name in tensors if f".{part}." in name]
         biased = {name.split(".")[-2] for name in names if name.endswith(".bias")}
@@ -286,17 +286,12 @@ def _absent_biases(tensors: dict[str, Tensor], config: dict[str, Any]) -> dict[s
             *_, projection, last = name.split(".")
             if last == "weight" and projection not in biased:
                 bias = f"{name.removesuffix('weight')}bias"
-                shape = tensors[name].shape[:1]
-                zeros[bias] = Tensor(bias, shape, "F32", partial(_zeros, shape[0]))
-    return zeros
+                absent[bias] = zeros(bias, tensors[name].shape[0])
+    return absent
 
 
-def _zeros(rows: int, start: int, stop: int) -> FloatArray:
-    return np.zeros(len(range(rows)[start:stop]), np.float32)
-
-
-def _bias_warnings(zeros: Iterable[str]) -> list[str]:
-    projections = sorted({name.split(".")[-2] for name in zeros})
+def _bias_warnings(absent: Iterable[str]) -> list[str]:
+    projections = sorted({name.split(".")[-2] for name in absent})
     if not projections:
         return []
     return [

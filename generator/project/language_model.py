@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from generator.graph import Graph
+from generator.project.render import encoded
 from generator.runtime.tokenizer import ProjectTokenizer
 
 
@@ -39,11 +40,6 @@ def _chat(tokenizer: ProjectTokenizer) -> dict[str, Any] | None:
         return None
     special_tokens = tokenizer.special_tokens
     return {
-        "template": _encoded(tokenizer.chat_template),
-        "special_tokens": {name: _encoded(token) for name, token in special_tokens.items()},
+        "template": encoded(tokenizer.chat_template),
+        "special_tokens": {name: encoded(token) for name, token in special_tokens.items()},
     }
-
-
-def _encoded(text: str) -> str:
-    """A text in hexadecimal digits: what YAML holds, dbt renders."""
-    return f"utf8:{text.encode().hex()}"

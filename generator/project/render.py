@@ -28,6 +28,11 @@ def render(template: str, **values: Any) -> str:
     return _TEMPLATES.get_template(template).render(**values)
 
 
+def encoded(text: str) -> str:
+    """A text in hexadecimal digits: what YAML holds, dbt renders."""
+    return f"utf8:{text.encode().hex()}"
+
+
 def write(path: Path, text: str) -> None:
     """Writes a text file, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)

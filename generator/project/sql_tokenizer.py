@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from tokenizers.normalizers import Normalizer
 
 from generator.errors import UnsupportedError
+from generator.project.render import encoded
 
 Definition = Mapping[str, Any]
 
@@ -169,10 +170,10 @@ def _added_tokens(definition: Definition) -> dict[str, Any]:
     flags = ("special", "lstrip", "rstrip", "single_word", "normalized")
     normalizer = _normalizer(definition)
     for token in definition["added_tokens"]:
-        row = {"id": token["id"], "content": _encoded(token["content"])}
+        row = {"id": token["id"], "content": encoded(token["content"])}
         row |= {flag: token[flag] for flag in flags}
         if normalizer is not None and token["normalized"]:
-            row["match"] = _encoded(normalizer.normalize_str(token["content"]))
+            row["match"] = encoded(normalizer.normalize_str(token["content"]))
         tokens.append(row)
     classes = {}
     if any(token["single_word"] for token in tokens):
@@ -189,11 +190,6 @@ def _normalizer(definition: Definition) -> Normalizer | None:
     parts = {"model": model, "normalizer": definition["normalizer"], "added_tokens": []}
     normalizer: Normalizer = Tokenizer.from_str(json.dumps({"version": "1.0", **parts})).normalizer
     return normalizer
-
-
-def _encoded(text: str) -> str:
-    """A text in hexadecimal digits: what YAML holds, dbt renders."""
-    return f"utf8:{text.encode().hex()}"
 
 
 def vocabulary_table(definition: Definition, texts: list[str]) -> pa.Table:
@@ -354,10 +350,10 @@ def _split(
             return prefix + ([_words(GPT2_WORDS + _LOOKAHEAD)] if step["use_regex"] else [])
         case "Metaspace" if step["prepend_scheme"] != "first" or (
             # Where a text begins is known while nothing has been taken from it.
-            place == 0 and not any("strip" in o or o.get("with") == _encoded("") for o in normalize)
+            place == 0 and not any("strip" in o or o.get("with") == encoded("") for o in normalize)
         ):
             sign, scheme = step["replacement"], step["prepend_scheme"]
-            operations = [{"replace": _encoded(" "), "with": _encoded(sign)}]
+            operations = [{"replace": encoded(" "), "with": encoded(sign)}]
             if scheme != "never":
                 operations.append(_prefix(sign) | ({"first": True} if scheme == "first" else {}))
             split = [_literal(sign, "MergedWithNext")] if step["split"] else []
@@ -385,7 +381,7 @@ def _with_what_is_between(pattern: str) -> dict[str, Any] | None:
 
 
 def _prefix(text: str) -> dict[str, Any]:
-    return {"prepend": _encoded(text), "unless_there": True}
+    return {"prepend": encoded(text), "unless_there": True}
 
 
 def _literal(character: str, behavior: str) -> dict[str, Any]:
@@ -432,10 +428,10 @@ def _normalize(step: Mapping[str, Any]) -> list[dict[str, Any]]:
         case "NFC":
             return [{"nfc": True}]
         case "Prepend":
-            return [{"prepend": _encoded(step["prepend"])}]
+            return [{"prepend": encoded(step["prepend"])}]
         case "Replace" if "String" in step["pattern"] and step["pattern"]["String"]:
-            replaced = _encoded(step["pattern"]["String"])
-            return [{"replace": replaced, "with": _encoded(step["content"])}]
+            replaced = encoded(step["pattern"]["String"])
+            return [{"replace": replaced, "with": encoded(step["content"])}]
         case "Strip":
             left = f"^[{WHITE_SPACE}]+" if step["strip_left"] else ""
             right = f"[{WHITE_SPACE}]+$" if step["strip_right"] else ""

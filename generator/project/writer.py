@@ -34,7 +34,6 @@ from generator.project.manifest import (
 )
 from generator.project.models import write_models
 from generator.project.render import render, write
-from generator.project.sampling import sampling_csv, sampling_warnings
 from generator.project.sql_tokenizer import (
     Definition,
     alphabet_table,
@@ -45,6 +44,7 @@ from generator.project.sql_tokenizer import (
 from generator.project.staging import stage
 from generator.rope import inverse_frequencies
 from generator.runtime.tokenizer import ProjectTokenizer, write_tokenizer
+from generator.sampling import sampling_csv, sampling_warnings
 
 #: dbt's digest of a `packages.yml` that is not there: by it, dbt takes the lock file as it is.
 _NO_PACKAGES = hashlib.sha1(b"", usedforsecurity=False).hexdigest()
@@ -109,7 +109,7 @@ def write_project(
             digest=meta_digest,
             written=written,
         )
-        _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt, digest)
+        _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt, digest, written)
         _write_package(temporary)
         marker = {
             "relama": __version__,
@@ -235,6 +235,7 @@ def _write_settings(
     storage: str,
     prompt_token_ids: list[int],
     digest: str,
+    written: str,
 ) -> None:
     values = {
         "project": name,
@@ -243,6 +244,7 @@ def _write_settings(
         "storage": storage,
         "prompt_token_ids": prompt_token_ids,
         "checkpoint": digest,
+        "written": written,
         "disabled_optimizers": DISABLED_OPTIMIZERS,
         "source_name": re.sub(r"[^\w.\- ]", "_", checkpoint.path.name),
     }

@@ -44,8 +44,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, opened: Database) -> None:
     path = opened.path
     quoted = str(path).replace("'", "''")
     try:
-        catalog = opened.catalog.replace('"', '""')
-        connection.execute(f"attach '{quoted}' as \"{catalog}\" (row_group_size 2048)")
+        connection.execute(f"attach '{quoted}' as {opened.quoted_catalog} (row_group_size 2048)")
         connection.execute(f"use {opened.quoted}")
     except duckdb.IOException as error:
         if "lock" not in str(error).lower():
@@ -63,9 +62,8 @@ def _attach(connection: duckdb.DuckDBPyConnection, opened: Database) -> None:
 def reattach(connection: duckdb.DuckDBPyConnection, project: Project) -> None:
     """Opens the file again: DuckDB forgets where the blocks of tables lie that it has read."""
     opened = database_of(project)
-    catalog = opened.catalog.replace('"', '""')
     connection.execute("use memory")
-    connection.execute(f'detach "{catalog}"')
+    connection.execute(f"detach {opened.quoted_catalog}")
     _attach(connection, opened)
 
 

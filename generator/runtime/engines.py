@@ -13,12 +13,12 @@ import duckdb
 from generator.errors import ProjectError
 from generator.project.describe import kv_cache_name, kv_pages_name
 from generator.project.manifest import PAGE_SIZE, Project
-from generator.project.sampling import check_sampling
 from generator.runtime import dbt
 from generator.runtime.database import SEQUENCE, State, open_database
 from generator.runtime.limit import Weights, limited
 from generator.runtime.resident import with_own_sampling
 from generator.runtime.statements import compiled, decode_statements, session_statements
+from generator.sampling import check_sampling
 
 #: Tokens of a prompt that a step reads at most within a memory limit: bounds its rows.
 CHUNK = 8

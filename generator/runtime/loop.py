@@ -11,10 +11,10 @@ from typing import Any
 
 from generator.errors import InputError, ProjectError
 from generator.project.manifest import Project
-from generator.project.sampling import check_sampling
 from generator.runtime.engines import Engine
 from generator.runtime.stopping import StopTexts
 from generator.runtime.tokenizer import ProjectTokenizer
+from generator.sampling import check_sampling
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,18 @@ class Database:
     schema: str
 
     @property
+    def quoted_catalog(self) -> str:
+        """The catalog, as it stands in SQL."""
+        return _quoted(self.catalog)
+
+    @property
     def quoted(self) -> str:
         """Catalog and schema, as they stand in SQL."""
-        return ".".join('"' + name.replace('"', '""') + '"' for name in (self.catalog, self.schema))
+        return f"{_quoted(self.catalog)}.{_quoted(self.schema)}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def profiles_directory(directory: Path) -> Path:

@@ -13,12 +13,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from generator import __version__
 from generator.errors import ProjectError
 from generator.project.describe import kv_cache_name, kv_pages_name
 from generator.project.manifest import Project
+from generator.project.variables import variables
 from generator.runtime import dbt
 from generator.runtime.database import open_database
 from generator.runtime.profile import database_of
@@ -108,10 +107,4 @@ def _directory(project: Project, decode: bool = False) -> Path:
 
 def _is_traced(project: Project) -> bool:
     """The variable `relama_trace` of `dbt_project.yml`, which the user may have changed."""
-    try:
-        settings = yaml.safe_load((project.directory / "dbt_project.yml").read_text())
-        return bool(settings["vars"].get("relama_trace", False))
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
-        raise ProjectError(
-            f"{project.directory / 'dbt_project.yml'} cannot be read, or has no 'vars'."
-        ) from None
+    return bool(variables(project).get("relama_trace", False))

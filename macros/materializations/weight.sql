@@ -10,9 +10,10 @@
     {%- set existing = load_cached_relation(this) -%}
     {#- A project that has been moved holds the same weights. -#}
     {%- set text = sql | replace(relama.staged_directory(), '') -%}
-    {%- set digest = config.get('meta', {}).get('digest', '') -%}
-    {%- set fingerprint = 'relama:' ~ local_md5(var('relama_checkpoint', '') ~ digest ~ text) -%}
-    {%- set comment = fingerprint ~ ':' ~ (relama.written(model.package_name) or '') -%}
+    {%- set meta = config.get('meta', {}) -%}
+    {%- set digest = var('relama_checkpoint', '') ~ meta.get('digest', '') -%}
+    {%- set fingerprint = 'relama:' ~ local_md5(digest ~ text) -%}
+    {%- set comment = fingerprint ~ ':' ~ meta.get('written', '') -%}
     {%- set commented = relama.relation_comment(existing) or '' if existing is not none else '' -%}
     {{ run_hooks(pre_hooks) }}
     {%- if commented.split(':')[:2] == fingerprint.split(':') and not should_full_refresh() -%}
@@ -42,16 +43,6 @@
     {%- do adapter.commit() -%}
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
-
-{# The digest of a package's language model as it was written last; none without one. #}
-{% macro written(package) -%}
-    {%- for node in graph.get('nodes', {}).values() if node.package_name == package -%}
-        {%- if 'language_model' in node.config.get('meta', {}) -%}
-            {{ return(node.config['meta']['language_model']['written']) }}
-        {%- endif -%}
-    {%- endfor -%}
-    {{ return(none) }}
-{%- endmacro %}
 
 {# The statements that create a table of weights and fill it. #}
 {% macro create_weight(relation, sql) -%}

@@ -175,11 +175,6 @@ def materialize(df, con):
     {{ return('utf8:' ~ text.encode('utf-8').hex()) }}
 {%- endmacro %}
 
-{# A text of the model's `meta`, which has it in hexadecimal digits. An expression. #}
-{% macro encoded_text(text) -%}
-    decode(unhex('{{ text[5:] }}'))
-{%- endmacro %}
-
 {#
     Fails where a prompt could not be rendered; warns where the answers depend on today's date.
     Nothing has been computed by then.

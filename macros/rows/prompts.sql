@@ -70,15 +70,11 @@ from (
     tokens are: what is before would be cut off anyway, or the row is an error.
 #}
 {% macro shortened(column, language_model) -%}
-    right({{ column }}, {{ relama.longest_text(language_model) }})
-{%- endmacro %}
-
-{# Characters of a text that has more tokens than the context, whatever they are. #}
-{% macro longest_text(language_model) -%}
     {%- set longest -%}
 select max(octet_length(bytes)) from {{ relama.tokenizer_table('vocabulary') }}
     {%- endset -%}
-    {{ return((language_model['max_position_embeddings'] + 1) * relama.value(longest)) }}
+    {%- set tokens = language_model['max_position_embeddings'] + 1 -%}
+    right({{ column }}, {{ tokens * relama.value(longest) }})
 {%- endmacro %}
 
 {# Tokens of a prompt, of what is around it and of its target. An expression. #}

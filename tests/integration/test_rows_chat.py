@@ -19,28 +19,17 @@ from generator.checkpoint import open_checkpoint
 from generator.project.manifest import load_project
 from generator.project.writer import write_project
 from generator.runtime.tokenizer import ProjectTokenizer
+from tests.conftest import ROOT
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.user_project import UserProject
 
-#: Stops where the product would begin to compute: the table holds the tokens of each prompt.
-PROMPT_IDS = """
-{% materialization relama_completions, default %}
-    {%- set settings = relama.completion_settings() -%}
-    {%- set job = relama.ask_rows(['prompt'], {'completion': 'varchar'}, settings) -%}
-    {%- if settings['chat'] -%}
-        {%- call statement('chat', language='python') -%}
-{{ relama.render_chat(job, settings) }}
-        {%- endcall -%}
+_PRODUCT = (ROOT / "macros" / "materializations" / "relama_completions.sql").read_text()
+#: The product's own, which stops where it would begin to compute: the table holds the tokens
+#: of each prompt.
+PROMPT_IDS = (
+    _PRODUCT[_PRODUCT.index("{% materialization") : _PRODUCT.index("{%- do relama.open_grammar")]
+    + """
     {%- endif -%}
-    {%- do relama.open_rows(job, settings) -%}
-    {%- do relama.tokenize_prompts(job, settings) -%}
-    {%- set room = job['language_model']['max_position_embeddings'] -%}
-    {%- if relama.must_shorten(job, settings, room) -%}
-        {%- call statement('shorten', language='python') -%}
-{{ relama.shorten_chat(job, settings) }}
-        {%- endcall -%}
-    {%- endif -%}
-    {%- do relama.overflowing(job, settings, room) -%}
     {%- call statement('main', auto_begin=false) -%}
 create or replace table {{ this }} as
 select a.id, head || content || tail as token_ids
@@ -51,6 +40,7 @@ left join prompted_request as p
     {{ return({'relations': [this]}) }}
 {% endmaterialization %}
 """
+)
 
 LLAMA2 = (
     "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}"
