@@ -1,4 +1,7 @@
 -- Every token that might come next, with its logit and log-probability.
+-- depends_on: {{ ref('layer_00') }}
+-- depends_on: {{ ref('layer_01') }}
+-- depends_on: {{ ref('final_norm') }}
 with logits as (
 
     select * from {{ ref('logits') }}

@@ -1,4 +1,6 @@
 -- The hidden state after the embedding, after every layer and after the final norm.
+-- depends_on: {{ ref('layer_00') }}
+-- depends_on: {{ ref('layer_01') }}
 select
     0 as place,
     'embedding' as model,

@@ -17,6 +17,16 @@ ends as (
 
 ),
 
+key_values as (
+
+    select * from {{ ref('layer_00') }}
+
+    union all
+
+    select * from {{ ref('layer_01') }}
+
+),
+
 logits as (
 
     {{ relama.logits(ref('final_norm'), ref('lm_head_weight'), storage='float32') | indent(4) }}
@@ -26,22 +36,6 @@ logits as (
 scored as (
 
     {{ relama.score('logits', 'tokens') | indent(4) }}
-
-),
-
-key_values as (
-
-    select
-        0 as layer,
-        *
-    from {{ ref('layer_00__kv_append') }}
-
-    union all
-
-    select
-        1 as layer,
-        *
-    from {{ ref('layer_01__kv_append') }}
 
 )
 

@@ -448,12 +448,11 @@ def compare(directory: Path, model: Path, prompt: str, tolerance: float, as_json
 def docs(directory: Path, as_json: bool) -> None:
     """Generate dbt's documentation as one HTML file."""
     from generator.project.manifest import load_project
-    from generator.runtime import dbt
+    from generator.runtime.docs import write_docs
 
-    load_project(directory)
+    project = load_project(directory)
     with waiting("Generating the documentation", as_json):
-        dbt.invoke(directory, ["docs", "generate", "--static"])
-    page = directory / "target" / "static_index.html"
+        page = write_docs(project)
     _prints(as_json, {"file": str(page)})
     if not as_json:
         click.echo(f"Open {page} in a browser.")

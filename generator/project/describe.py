@@ -131,6 +131,36 @@ def kv_cache_properties(graph: Graph, layer: int) -> Properties:
     }
 
 
+def layer_properties(graph: Graph, layer: int) -> Properties:
+    """The YAML entry of the model that stands for a layer."""
+    shape = f"[{graph.config.num_key_value_heads}, {graph.config.head_dim}]"
+    return {
+        "name": layer_name(layer),
+        "description": (
+            f"All of layer {layer}: what a statement of the forward pass refers to. Its rows are "
+            f"the keys and values, {shape} each, that the layer appends to the KV cache."
+        ),
+        "config": {
+            "tags": [*_tags(layer, "state"), "step"],
+            "docs": {"node_color": COLOURS["state"]},
+        },
+        "columns": _columns(
+            {
+                "layer": "The layer's number.",
+                "sequence_id": _SEQUENCE,
+                "position": _POSITION,
+                "kv_head": "The key-value head.",
+                "key": "The key after rotary embedding.",
+                "value": "The value.",
+            }
+        ),
+    }
+
+
+def layer_name(layer: int) -> str:
+    return f"layer_{layer:02d}"
+
+
 def kv_cache_name(layer: int | None) -> str:
     return f"layer_{layer:02d}__kv_cache"
 

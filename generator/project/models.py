@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from generator.config import ModelConfig
-from generator.graph import Graph, Operator, Weight
+from generator.graph import Graph, Kind, Operator, Weight
 from generator.project.describe import (
     COLOURS,
     kv_cache_name,
     kv_cache_properties,
     kv_pages_name,
+    layer_name,
+    layer_properties,
     operator_comment,
     operator_properties,
     staged_name,
@@ -59,10 +61,17 @@ def write_models(
             render("kv_cache.sql", layer=layer),
         )
     config = graph.config
-    for name in ("step_input", "rotary_angles", "paged"):
+    before = ["step_input", "rotary_angles", "paged"]
+    for name in before:
         write(models / "layers" / f"{name}.sql", render(f"{name}.sql", config=config))
+    before += [operator.name for operator in graph.layer(None) if not operator.inputs]
+    for layer in layers:
+        sql = _layer_sql(graph, layer, before if layer == 0 else [])
+        write(models / "layers" / layer_name(layer) / f"{layer_name(layer)}.sql", sql)
+    names = [layer_name(layer) for layer in layers]
     for name in ("next_token", "step", "tokens", "transcript"):
-        write(models / "state" / f"{name}.sql", render(f"{name}.sql", config=config))
+        sql = render(f"{name}.sql", config=config, layers=names)
+        write(models / "state" / f"{name}.sql", sql)
     for name in ("inverse_frequencies", "vocabulary"):
         sql = f"select * from {{{{ relama.staged(source('staged_weights', '{name}')) }}}}\n"
         write(models / "weights" / f"{name}.sql", sql)
@@ -74,7 +83,9 @@ def write_models(
         label = f"_{subfolder or 'models'}.yml"
         weights = [weight_properties(w) for w in graph.weights.values() if w.layer == index]
         operators = [operator_properties(graph, operator) for operator in graph.layer(index)]
-        if index is None:
+        if index is not None:
+            operators.append(layer_properties(graph, index))
+        else:
             weights += _fixed_properties("weights.yml", config, tokenizer=tokenizer, digest=digest)
             operators = _fixed_properties("layers.yml", config) + operators
         for kind, properties in (("weights", weights), ("layers", operators)):
@@ -90,7 +101,7 @@ def write_models(
     write(models / "_exposures.yml", render("exposures.yml", project=project))
 
     head = language_model["head"]
-    sql = render("forward_pass.sql", config=config, head=head)
+    sql = render("forward_pass.sql", layers=names, head=head)
     write(models / "batch" / "forward_pass.sql", sql)
     language_model = {**language_model, "written": written}
     batch = _fixed_properties("batch.yml", config, language_model=language_model)
@@ -100,9 +111,10 @@ def write_models(
     )
     hidden = ["embedding", *(f"layer_{layer:02d}__down_proj" for layer in layers), "final_norm"]
     analyses = directory / "analyses"
-    write(analyses / "candidates.sql", render("candidates.sql"))
-    write(analyses / "score.sql", render("score.sql", config=config, head=graph.weights[head]))
-    write(analyses / "hidden_states.sql", render("hidden_states.sql", names=hidden))
+    write(analyses / "candidates.sql", render("candidates.sql", layers=names))
+    write(analyses / "score.sql", render("score.sql", layers=names, head=graph.weights[head]))
+    sql = render("hidden_states.sql", layers=names, names=hidden)
+    write(analyses / "hidden_states.sql", sql)
     for layer in layers:
         sql = render(
             "kv_pages.sql",
@@ -153,6 +165,14 @@ def _operator_sql(graph: Graph, operator: Operator) -> str:
     return f"{config}{operator_comment(graph, operator)}\n{body}"
 
 
+def _layer_sql(graph: Graph, layer: int, before: Sequence[str]) -> str:
+    """The model that stands for a layer, and for the models `before` it."""
+    operators = [o for o in graph.layer(layer) if o.kind is not Kind.ATTENTION_WEIGHTS]
+    (appended,) = (o.name for o in operators if o.kind is Kind.KV_APPEND)
+    names = [*before, *(operator.name for operator in operators)]
+    return render("layer.sql", layer=layer, operators=names, appended=appended)
+
+
 def _sources(graph: Graph, project: str) -> str:
     staged = [(item.name, item.tensor) for item in staged_tensors(graph)]
     staged.append(("inverse_frequencies", "the rotary embedding's inverse frequencies"))
@@ -178,4 +198,4 @@ def _fixed_properties(template: str, config: ModelConfig, **values: Any) -> list
 
 
 def _layer_folder(layer: int | None) -> str | None:
-    return None if layer is None else f"layer_{layer:02d}"
+    return None if layer is None else layer_name(layer)

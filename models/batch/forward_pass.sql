@@ -13,17 +13,11 @@
 -- depends_on: {{ ref('alphabet') }}
 with key_values as (
 
-    select
-        0 as layer,
-        *
-    from {{ ref('layer_00__kv_append') }}
+    select * from {{ ref('layer_00') }}
 
     union all
 
-    select
-        1 as layer,
-        *
-    from {{ ref('layer_01__kv_append') }}
+    select * from {{ ref('layer_01') }}
 
 ),
 

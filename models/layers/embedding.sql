@@ -5,7 +5,7 @@
 -- weight: [101, 48] -> x: [48]
 with step_input as (
 
-    select * from {{ ref('step_input') }}
+    select * from {{ relama.input('step_input') }}
 
 ),
 

@@ -5,7 +5,7 @@
 -- weight: [101, 48], x: [48] -> logit: [101]
 with hidden as (
 
-    {{ relama.last_position(ref('final_norm')) | indent(4) }}
+    {{ relama.last_position(relama.input('final_norm')) | indent(4) }}
 
 ),
 

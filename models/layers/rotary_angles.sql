@@ -5,7 +5,7 @@
 -- inverse_frequency: [4] -> cosine, sine: [4]
 with step_input as (
 
-    select * from {{ ref('step_input') }}
+    select * from {{ relama.input('step_input') }}
 
 ),
 

@@ -5,22 +5,18 @@
 -- small incremental models then append it to where it belongs.
 with key_values as (
 
-    select
-        0 as layer,
-        *
-    from {{ ref('layer_00__kv_append') }}
+    select * from {{ ref('layer_00') }}
 
     union all
 
-    select
-        1 as layer,
-        *
-    from {{ ref('layer_01__kv_append') }}
+    select * from {{ ref('layer_01') }}
 
 ),
 
 next_token as (
 
+    -- depends_on: {{ ref('final_norm') }}
+    -- depends_on: {{ ref('logits') }}
     select * from {{ ref('next_token') }}
 
 )

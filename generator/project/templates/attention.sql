@@ -1,6 +1,6 @@
 with rotated as (
 
-    select * from {{ ref('<< inputs[0] >>') }}
+    select * from {{ relama.input('<< inputs[0] >>') }}
 
 ),
 
@@ -12,7 +12,7 @@ cached as (
 
 appended as (
 
-    select * from {{ ref('<< inputs[1] >>') }}
+    select * from {{ relama.input('<< inputs[1] >>') }}
 
 ),
 
@@ -24,7 +24,7 @@ pages as (
 
 paged as (
 
-    select * from {{ ref('paged') }}
+    select * from {{ relama.input('paged') }}
 
 ),
 

@@ -1,4 +1,8 @@
 -- Every token that might come next, with its logit and log-probability.
+<%- for name in layers %>
+-- depends_on: {{ ref('<< name >>') }}
+<%- endfor %>
+-- depends_on: {{ ref('final_norm') }}
 with logits as (
 
     select * from {{ ref('logits') }}

@@ -1,6 +1,6 @@
 with step_input as (
 
-    select * from {{ ref('step_input') }}
+    select * from {{ relama.input('step_input') }}
 
 ),
 

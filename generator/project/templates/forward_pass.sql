@@ -12,11 +12,8 @@
 -- depends_on: {{ ref('merges') }}
 -- depends_on: {{ ref('alphabet') }}
 with key_values as (
-<% for layer in range(config.num_hidden_layers) %>
-    select
-        << layer >> as layer,
-        *
-    from {{ ref('layer_<< '%02d' % layer >>__kv_append') }}
+<% for layer in layers %>
+    select * from {{ ref('<< layer >>') }}
 <%- if not loop.last %>
 
     union all

@@ -1,4 +1,7 @@
 -- The hidden state after the embedding, after every layer and after the final norm.
+<%- for name in layers %>
+-- depends_on: {{ ref('<< name >>') }}
+<%- endfor %>
 <%- for name in names %>
 select
     << loop.index0 >> as place,

@@ -1,12 +1,12 @@
 with rotated as (
 
-    select * from {{ ref('<< inputs[0] >>') }}
+    select * from {{ relama.input('<< inputs[0] >>') }}
 
 ),
 
 projected as (
 
-    select * from {{ ref('<< inputs[1] >>') }}
+    select * from {{ relama.input('<< inputs[1] >>') }}
 
 ),
 

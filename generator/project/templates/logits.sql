@@ -1,6 +1,6 @@
 with hidden as (
 
-    {{ relama.last_position(ref('<< inputs[0] >>')) | indent(4) }}
+    {{ relama.last_position(relama.input('<< inputs[0] >>')) | indent(4) }}
 
 ),
 

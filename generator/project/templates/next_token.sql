@@ -3,7 +3,7 @@
 -- The next token of each sequence, chosen by the settings of the seed `sampling`.
 with logits as (
 
-    select * from {{ ref('logits') }}
+    select * from {{ relama.input('logits') }}
 
 ),
 

@@ -4,7 +4,7 @@
 -- be packed in this step. All layers have the same pages.
 with step_input as (
 
-    select * from {{ ref('step_input') }}
+    select * from {{ relama.input('step_input') }}
 
 ),
 

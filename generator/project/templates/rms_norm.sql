@@ -1,6 +1,6 @@
 with hidden as (
 
-    select * from {{ ref('<< inputs[0] >>') }}
+    select * from {{ relama.input('<< inputs[0] >>') }}
 
 ),
 

@@ -5,7 +5,7 @@
 -- inverse_frequency: [<< config.head_dim // 2 >>] -> cosine, sine: [<< config.head_dim // 2 >>]
 with step_input as (
 
-    select * from {{ ref('step_input') }}
+    select * from {{ relama.input('step_input') }}
 
 ),
 

@@ -1,13 +1,13 @@
 with angles as (
 
-    select * from {{ ref('rotary_angles') }}
+    select * from {{ relama.input('rotary_angles') }}
 
 )
 <%- for input in inputs %>,
 
 << input.rpartition('__')[2] >> as (
 
-    select * from {{ ref('<< input >>') }}
+    select * from {{ relama.input('<< input >>') }}
 
 )
 <%- endfor %>,

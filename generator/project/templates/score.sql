@@ -17,6 +17,17 @@ ends as (
 
 ),
 
+key_values as (
+<% for layer in layers %>
+    select * from {{ ref('<< layer >>') }}
+<%- if not loop.last %>
+
+    union all
+<% endif %>
+<%- endfor %>
+
+),
+
 logits as (
 
     {{ relama.logits(ref('final_norm'), ref('<< head.name >>'), storage='<< head.storage >>') | indent(4) }}
@@ -26,20 +37,6 @@ logits as (
 scored as (
 
     {{ relama.score('logits', 'tokens') | indent(4) }}
-
-),
-
-key_values as (
-<% for layer in range(config.num_hidden_layers) %>
-    select
-        << layer >> as layer,
-        *
-    from {{ ref('layer_<< '%02d' % layer >>__kv_append') }}
-<%- if not loop.last %>
-
-    union all
-<% endif %>
-<%- endfor %>
 
 )
 

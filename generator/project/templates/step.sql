@@ -4,11 +4,8 @@
 -- the next token of every sequence (its row has no layer). It is written at once;
 -- small incremental models then append it to where it belongs.
 with key_values as (
-<% for layer in range(config.num_hidden_layers) %>
-    select
-        << layer >> as layer,
-        *
-    from {{ ref('layer_<< '%02d' % layer >>__kv_append') }}
+<% for layer in layers %>
+    select * from {{ ref('<< layer >>') }}
 <%- if not loop.last %>
 
     union all
@@ -19,6 +16,8 @@ with key_values as (
 
 next_token as (
 
+    -- depends_on: {{ ref('final_norm') }}
+    -- depends_on: {{ ref('logits') }}
     select * from {{ ref('next_token') }}
 
 )

@@ -1,13 +1,13 @@
 with gate<% if inputs | length == 1 %>_up<% endif %> as (
 
-    select * from {{ ref('<< inputs[0] >>') }}
+    select * from {{ relama.input('<< inputs[0] >>') }}
 
 )
 <%- if inputs | length == 2 %>,
 
 up as (
 
-    select * from {{ ref('<< inputs[1] >>') }}
+    select * from {{ relama.input('<< inputs[1] >>') }}
 
 )
 <%- endif %>,

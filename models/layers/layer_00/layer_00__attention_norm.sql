@@ -5,7 +5,7 @@
 -- x: [48], weight: [48] -> y: [48]
 with hidden as (
 
-    select * from {{ ref('embedding') }}
+    select * from {{ relama.input('embedding') }}
 
 ),
 

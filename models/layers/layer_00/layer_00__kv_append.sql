@@ -5,13 +5,13 @@
 -- key, value: [2, 8]
 with rotated as (
 
-    select * from {{ ref('layer_00__rotary_embedding') }}
+    select * from {{ relama.input('layer_00__rotary_embedding') }}
 
 ),
 
 projected as (
 
-    select * from {{ ref('layer_00__qkv_proj') }}
+    select * from {{ relama.input('layer_00__qkv_proj') }}
 
 ),
 

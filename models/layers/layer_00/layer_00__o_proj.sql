@@ -5,13 +5,13 @@
 -- weight: [48, 48], x: [48] -> y: [48]
 with hidden as (
 
-    select * from {{ ref('layer_00__attention') }}
+    select * from {{ relama.input('layer_00__attention') }}
 
 ),
 
 residual as (
 
-    select * from {{ ref('embedding') }}
+    select * from {{ relama.input('embedding') }}
 
 ),
 

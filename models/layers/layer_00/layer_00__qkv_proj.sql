@@ -5,7 +5,7 @@
 -- weight: [80, 48], x: [48] -> y: [80]
 with hidden as (
 
-    select * from {{ ref('layer_00__attention_norm') }}
+    select * from {{ relama.input('layer_00__attention_norm') }}
 
 ),
 

@@ -5,7 +5,7 @@
 -- query: [6, 8] -> y: [48]
 with rotated as (
 
-    select * from {{ ref('layer_01__rotary_embedding') }}
+    select * from {{ relama.input('layer_01__rotary_embedding') }}
 
 ),
 
@@ -17,7 +17,7 @@ cached as (
 
 appended as (
 
-    select * from {{ ref('layer_01__kv_append') }}
+    select * from {{ relama.input('layer_01__kv_append') }}
 
 ),
 
@@ -29,7 +29,7 @@ pages as (
 
 paged as (
 
-    select * from {{ ref('paged') }}
+    select * from {{ relama.input('paged') }}
 
 ),
 

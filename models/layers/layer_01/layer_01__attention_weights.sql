@@ -5,7 +5,7 @@
 -- query: [6, 8] -> weight: [6, positions]
 with rotated as (
 
-    select * from {{ ref('layer_01__rotary_embedding') }}
+    select * from {{ relama.input('layer_01__rotary_embedding') }}
 
 ),
 
@@ -17,7 +17,7 @@ cached as (
 
 appended as (
 
-    select * from {{ ref('layer_01__kv_append') }}
+    select * from {{ relama.input('layer_01__kv_append') }}
 
 ),
 

@@ -5,13 +5,13 @@
 -- weight: [48, 88], x: [88] -> y: [48]
 with hidden as (
 
-    select * from {{ ref('layer_01__swiglu') }}
+    select * from {{ relama.input('layer_01__swiglu') }}
 
 ),
 
 residual as (
 
-    select * from {{ ref('layer_01__o_proj') }}
+    select * from {{ relama.input('layer_01__o_proj') }}
 
 ),
 

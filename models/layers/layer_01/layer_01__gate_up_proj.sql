@@ -5,7 +5,7 @@
 -- weight: [176, 48], x: [48] -> y: [176]
 with hidden as (
 
-    select * from {{ ref('layer_01__mlp_norm') }}
+    select * from {{ relama.input('layer_01__mlp_norm') }}
 
 ),
 

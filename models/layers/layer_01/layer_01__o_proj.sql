@@ -5,13 +5,13 @@
 -- weight: [48, 48], x: [48] -> y: [48]
 with hidden as (
 
-    select * from {{ ref('layer_01__attention') }}
+    select * from {{ relama.input('layer_01__attention') }}
 
 ),
 
 residual as (
 
-    select * from {{ ref('layer_00__down_proj') }}
+    select * from {{ relama.input('layer_00__down_proj') }}
 
 ),
 

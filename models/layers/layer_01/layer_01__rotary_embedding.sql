@@ -5,13 +5,13 @@
 -- x: [80] -> y: [8, 8], query heads before key heads
 with angles as (
 
-    select * from {{ ref('rotary_angles') }}
+    select * from {{ relama.input('rotary_angles') }}
 
 ),
 
 qkv_proj as (
 
-    select * from {{ ref('layer_01__qkv_proj') }}
+    select * from {{ relama.input('layer_01__qkv_proj') }}
 
 ),
 

@@ -5,7 +5,7 @@
 -- gate, up: [88] -> y: [88]
 with gate_up as (
 
-    select * from {{ ref('layer_01__gate_up_proj') }}
+    select * from {{ relama.input('layer_01__gate_up_proj') }}
 
 ),
 

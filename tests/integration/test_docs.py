@@ -1,0 +1,51 @@
+"""What dbt compiles of a model is that model's own, and the documentation stays small."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from generator.project.manifest import Project
+from generator.runtime import dbt
+from generator.runtime.docs import write_docs
+
+
+def test_the_page_holds_what_a_reader_sees(
+    built_tiny_project: Project, copy_of: Callable[[Project], Project]
+) -> None:
+    project = copy_of(built_tiny_project)
+    page = write_docs(project).read_text()
+    start = page.index("={manifest:{") + len("={manifest:")
+    manifest, _ = json.JSONDecoder().raw_decode(page, start)
+    nodes = {node["name"]: node for node in manifest["nodes"].values()}
+
+    layer = nodes["layer_01__attention_norm"]
+    assert "from __dbt__cte__layer_00__down_proj" in layer["compiled_code"]
+    assert len(layer["compiled_code"]) < 1500
+    assert layer["columns"] and layer["description"] and layer["docs"]["node_color"]
+    assert "ref('layer_00')" in nodes["step"]["raw_code"]
+    assert "list_inner_product" not in nodes["step"]["compiled_code"]
+    assert "select * from __dbt__cte__next_token" in nodes["step"]["compiled_code"]
+
+    whole = json.loads((project.directory / "target" / "manifest.json").read_text())
+    assert manifest["parent_map"] == whole["parent_map"]
+    assert "MANIFEST.JSON INLINE DATA" not in page
+    # Both ways through the graph, by which a selection such as `+logits` is found at once.
+    assert page.count("return Array.from(found)") == 2
+
+
+def test_only_statements_of_the_whole_hold_all_layers(tiny_project: Project) -> None:
+    dbt.invoke(tiny_project.directory, ["compile"])
+    compiled = tiny_project.directory / "target" / "compiled" / tiny_project.name
+    lengths = {path.stem: len(path.read_text()) for path in compiled.rglob("*.sql")}
+    whole = ("step", "forward_pass", "score", "candidates", "hidden_states")
+    assert max(lengths[n] for n in lengths if n.startswith("layer_01__")) < lengths["step"] / 4
+    assert min(lengths[name] for name in whole if name in lengths) > 20_000
+
+
+def test_one_activation_can_be_shown(tiny_project: Project) -> None:
+    """`dbt show` makes one statement of a model and all that is below it."""
+    shown: list[str] = []
+    arguments = ["show", "--select", "layer_01__down_proj", "--output", "json"]
+    dbt.invoke(tiny_project.directory, arguments, lambda event: shown.append(str(event)))
+    assert any("vector" in text for text in shown)
