@@ -14,7 +14,7 @@ export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 .PHONY: demo example test bench check lint types generated generate clean
 
 demo: $(INSTALLED) $(GGUF)
-	$(BIN)/python -m generator.demo $(GGUF) build/smollm2
+	$(BIN)/python -m relama.demo $(GGUF) build/smollm2
 
 EXAMPLE := examples/support_tickets
 
@@ -58,11 +58,11 @@ types: $(INSTALLED)
 	$(BIN)/mypy --strict
 
 generated: $(INSTALLED)
-	$(BIN)/python -m generator.project.fixture --check
+	$(BIN)/python -m relama.project.fixture --check
 
 # Writes models/, analyses/ and weights/ of the fixture anew.
 generate: $(INSTALLED)
-	$(BIN)/python -m generator.project.fixture
+	$(BIN)/python -m relama.project.fixture
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks import places
 from benchmarks.places import BenchmarkError
 from benchmarks.synthetic import SIZES, Shape
-from generator.errors import RelamaError
+from relama.errors import RelamaError
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from generator.checkpoint.base import FloatArray
+from relama.checkpoint.base import FloatArray
 
 #: A system passes above this cosine of its logits and transformers'.
 COSINE = 0.999

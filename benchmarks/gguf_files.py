@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from gguf import GGMLQuantizationType as Kind
 
-from generator.checkpoint.base import BLOCK_ELEMENTS, FloatArray
+from relama.checkpoint.base import BLOCK_ELEMENTS, FloatArray
 
 #: The values of `general.file_type` (`llama_ftype` in llama.h).
 FILE_TYPES = {Kind.F32: 0, Kind.Q4_0: 2, Kind.Q8_0: 7}

@@ -10,7 +10,7 @@ import numpy as np
 from gguf import GGMLQuantizationType as Kind
 
 from benchmarks.gguf_files import Planned, fields_of, write_gguf
-from generator.checkpoint.base import FloatArray
+from relama.checkpoint.base import FloatArray
 
 
 def write_variant(source: Path, path: Path, kind: Kind) -> None:

@@ -18,8 +18,8 @@ from benchmarks.child import Child
 from benchmarks.machine import describe
 from benchmarks.places import BUILD, ROOT, smollm2
 from benchmarks.systems.base import Spec
-from generator.checkpoint import open_checkpoint
-from generator.checkpoint.base import FloatArray
+from relama.checkpoint import open_checkpoint
+from relama.checkpoint.base import FloatArray
 
 Say = Callable[[str], None]
 

@@ -23,10 +23,10 @@ from benchmarks.machine import describe
 from benchmarks.places import BUILD, BenchmarkError
 from benchmarks.synthetic import Shape
 from benchmarks.systems.base import Spec
-from generator.checkpoint import open_checkpoint
-from generator.checkpoint.base import FloatArray
-from generator.config import model_config
-from generator.reference import forward
+from relama.checkpoint import open_checkpoint
+from relama.checkpoint.base import FloatArray
+from relama.config import model_config
+from relama.reference import forward
 
 Say = Callable[[str], None]
 

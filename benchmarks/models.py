@@ -56,7 +56,7 @@ def published(layout: Layout, say: Say) -> Path:
 
 def storages() -> tuple[str, ...]:
     """The storages that this relama can write: `float32`, and what `--storage` offers."""
-    from generator.cli import new
+    from relama.cli import new
 
     for parameter in new.params:
         if parameter.name == "storage":
@@ -107,7 +107,7 @@ def _record_file(directory: Path) -> Path:
 
 def _relama(*arguments: str) -> dict[str, Any]:
     run = subprocess.run(
-        [sys.executable, "-m", "generator.cli", *arguments, "--json"],
+        [sys.executable, "-m", "relama", *arguments, "--json"],
         capture_output=True,
         text=True,
         env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from generator.errors import RelamaError
+from relama.errors import RelamaError
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -18,8 +18,8 @@ from tokenizers import Tokenizer
 from benchmarks import places
 from benchmarks.machine import describe
 from benchmarks.places import BenchmarkError
-from generator.checkpoint import open_checkpoint
-from generator.project.writer import write_project
+from relama.checkpoint import open_checkpoint
+from relama.project.writer import write_project
 
 Say = Callable[[str], None]
 

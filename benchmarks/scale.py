@@ -15,7 +15,7 @@ from benchmarks.machine import describe, memory_bandwidth, multiply_adds_per_sec
 from benchmarks.memory import PROMPT
 from benchmarks.synthetic import SIZES
 from benchmarks.systems.base import Spec
-from generator.checkpoint import open_checkpoint
+from relama.checkpoint import open_checkpoint
 
 Say = Callable[[str], None]
 

@@ -20,7 +20,7 @@ from gguf import GGUFValueType
 
 from benchmarks.gguf_files import Field, Planned, fields_of, write_gguf
 from benchmarks.places import BenchmarkError
-from generator.checkpoint.base import FloatArray
+from relama.checkpoint.base import FloatArray
 
 #: Every weight is an integer in -LARGEST..LARGEST times this; float16 holds it exactly.
 SCALE = 2.0**-11

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from generator.checkpoint import open_checkpoint
-from generator.project.manifest import Project, load_project
-from generator.project.writer import write_project
-from generator.runtime.build import build_project
+from relama.checkpoint import open_checkpoint
+from relama.project.manifest import Project, load_project
+from relama.project.writer import write_project
+from relama.runtime.build import build_project
 
 ROOT = Path(__file__).parent.parent
 TINY_LLAMA = ROOT / "tests" / "fixtures" / "tiny_llama"

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from generator.architectures import build_graph
-from generator.checkpoint import Checkpoint
-from generator.checkpoint.base import FloatArray, Tensor
-from generator.graph import Weight
-from generator.passes import run_passes
-from generator.project.manifest import Project
-from generator.runtime.database import open_database
+from relama.architectures import build_graph
+from relama.checkpoint import Checkpoint
+from relama.checkpoint.base import FloatArray, Tensor
+from relama.graph import Weight
+from relama.passes import run_passes
+from relama.project.manifest import Project
+from relama.runtime.database import open_database
 
 
 def stored_tensors(

@@ -15,7 +15,7 @@ import pyarrow as pa
 from jinja2.sandbox import SandboxedEnvironment
 from tokenizers import Tokenizer
 
-from generator.project.sql_tokenizer import (
+from relama.project.sql_tokenizer import (
     alphabet_table,
     merges_table,
     tokenizer_settings,

@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from generator.project.manifest import Project
+from relama.project.manifest import Project
 
 Rows = Sequence[Sequence[object]]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generator.checkpoint.base import FloatArray
+from relama.checkpoint.base import FloatArray
 
 #: Positions that every system makes room for.
 CONTEXT = 1280

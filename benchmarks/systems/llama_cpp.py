@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.systems.base import CONTEXT, System
-from generator.checkpoint.base import FloatArray
+from relama.checkpoint.base import FloatArray
 
 
 class LlamaCpp(System):

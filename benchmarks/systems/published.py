@@ -12,11 +12,11 @@ import pyarrow as pa
 from benchmarks.places import BenchmarkError
 from benchmarks.systems.base import CONTEXT, System
 from benchmarks.systems.published_sql import Forward, Layout
-from generator.checkpoint import Checkpoint, open_checkpoint
-from generator.checkpoint.base import FloatArray
-from generator.config import ModelConfig, model_config
-from generator.project.manifest import DISABLED_OPTIMIZERS
-from generator.rope import rope_table
+from relama.checkpoint import Checkpoint, open_checkpoint
+from relama.checkpoint.base import FloatArray
+from relama.config import ModelConfig, model_config
+from relama.project.manifest import DISABLED_OPTIMIZERS
+from relama.rope import rope_table
 
 #: Elements a chunk: the width of a head, which divides all widths of SmolLM2.
 CHUNK = 64

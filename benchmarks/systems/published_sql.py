@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from generator.config import ModelConfig
+from relama.config import ModelConfig
 
 Layout = Literal["chunked", "row_to_column"]
 

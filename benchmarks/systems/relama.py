@@ -10,10 +10,10 @@ import numpy as np
 
 from benchmarks.places import BenchmarkError
 from benchmarks.systems.base import System
-from generator.checkpoint.base import FloatArray
-from generator.project.manifest import load_project
-from generator.runtime.engines import Session, open_engine
-from generator.runtime.scoring import top_logits
+from relama.checkpoint.base import FloatArray
+from relama.project.manifest import load_project
+from relama.runtime.engines import Session, open_engine
+from relama.runtime.scoring import top_logits
 
 GREEDY = (0.0, 0, 1.0, 0)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.systems.base import System
-from generator.checkpoint import open_checkpoint
-from generator.checkpoint.base import FloatArray
+from relama.checkpoint import open_checkpoint
+from relama.checkpoint.base import FloatArray
 
 #: Fields of `LlamaConfig` that relama's reader gives under the same name.
 FIELDS = (

@@ -1,6 +1,6 @@
 {#
     The Python that renders chat templates, see `render_chat`: a copy of
-    generator/runtime/chat_jinja.py, written by `make generate`.
+    generator/relama/runtime/chat_jinja.py, written by `make generate`.
 #}
 {% macro chat_jinja() -%}
 {% raw %}"""Chat templates as transformers renders them, and the prompts of a table rendered by them.

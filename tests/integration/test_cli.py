@@ -16,8 +16,8 @@ import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
-from generator.cli import main
-from generator.project.manifest import Project
+from relama.cli import main
+from relama.project.manifest import Project
 from tests.conftest import TINY_LLAMA
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.unit.broken_checkpoints import put, write_gguf
@@ -314,7 +314,7 @@ def test_a_locked_database_is_named(tiny_project: Project) -> None:
 
 
 def test_ctrl_c(tiny_project: Project) -> None:
-    command = [sys.executable, "-m", "generator.cli", "generate", str(tiny_project.directory)]
+    command = [sys.executable, "-m", "relama", "generate", str(tiny_project.directory)]
     with subprocess.Popen(
         [*command, "Hello", "--max-tokens", "200"],
         stdout=subprocess.PIPE,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from generator.project.manifest import Project
-from generator.runtime import dbt
-from generator.runtime.docs import write_docs
+from relama.project.manifest import Project
+from relama.runtime import dbt
+from relama.runtime.docs import write_docs
 
 
 def test_the_page_holds_what_a_reader_sees(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from generator.project.manifest import Project
+from relama.project.manifest import Project
 from tests.conftest import ROOT, TINY_LLAMA
 
 #: Commands that are not run here, and why.
@@ -143,6 +143,6 @@ def test_a_language_model_over_a_table(tmp_path: Path) -> None:
 def test_what_is_not_run_is_documented() -> None:
     names = ("README.md", "docs/commands.md", "docs/llm-over-a-table.md")
     found = [c for name in names for c in commands((ROOT / name).read_text())]
-    found += commands((ROOT / "generator/project/templates/README.md").read_text())
+    found += commands((ROOT / "generator/relama/project/templates/README.md").read_text())
     for pattern in NOT_RUN:
         assert any(re.match(pattern, command) for command in found), pattern

@@ -11,14 +11,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from generator.project.describe import kv_cache_name, kv_pages_name
-from generator.project.manifest import PAGE_SIZE, Project
-from generator.runtime import dbt
-from generator.runtime.database import State, open_database
-from generator.runtime.engines import open_engine
-from generator.runtime.loop import Settings, generate
-from generator.runtime.statements import compiled
-from generator.runtime.tokenizer import ProjectTokenizer
+from relama.project.describe import kv_cache_name, kv_pages_name
+from relama.project.manifest import PAGE_SIZE, Project
+from relama.runtime import dbt
+from relama.runtime.database import State, open_database
+from relama.runtime.engines import open_engine
+from relama.runtime.loop import Settings, generate
+from relama.runtime.statements import compiled
+from relama.runtime.tokenizer import ProjectTokenizer
 
 PROMPT = [46, 75, 82, 82, 85]
 SAMPLED = (0.8, 20, 0.9, 7)
@@ -87,7 +87,7 @@ def test_a_prepared_step_does_not_go_stale(tiny_project: Project) -> None:
 
 
 def test_a_killed_session_leaves_whole_tokens(tiny_project: Project) -> None:
-    command = [sys.executable, "-m", "generator.cli", "generate", str(tiny_project.directory)]
+    command = [sys.executable, "-m", "relama", "generate", str(tiny_project.directory)]
     counts = set()
     for seconds in (0.0, 0.05, 0.1, 0.2, 0.4, 0.8):
         with subprocess.Popen(

@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from generator.project.fixture import CHECKPOINT, GENERATED, PROMPT, main, write_fixture
-from generator.project.manifest import DISABLED_OPTIMIZERS
-from generator.project.render import render
+from relama.project.fixture import CHECKPOINT, GENERATED, PROMPT, main, write_fixture
+from relama.project.manifest import DISABLED_OPTIMIZERS
+from relama.project.render import render
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_checked_in_files_are_current() -> None:
-    command = [sys.executable, "-m", "generator.project.fixture", "--check"]
+    command = [sys.executable, "-m", "relama.project.fixture", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 

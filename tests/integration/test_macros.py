@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from generator.project.manifest import DISABLED_OPTIMIZERS
+from relama.project.manifest import DISABLED_OPTIMIZERS
 
 ROOT = Path(__file__).parents[2]
 MACROS = [ROOT / "macros" / name for name in ("tensor", "decode", "quantize", "tokenizer")]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from generator.project.manifest import Project
-from generator.runtime.engines import CHUNK, Session, open_engine
+from relama.project.manifest import Project
+from relama.runtime.engines import CHUNK, Session, open_engine
 
 PROMPT = "The capital of France is"
 TOKENS = 5
@@ -23,7 +23,7 @@ TOKENS = 5
 _PROGRAM = """
 import atexit, sys
 from pathlib import Path
-from generator.cli import main
+from relama.cli import main
 status = Path("/proc/self/status")
 atexit.register(lambda: print(status.read_text(), file=sys.stderr))
 main()
@@ -44,7 +44,7 @@ def generated(project: Project, *options: str) -> tuple[dict[str, Any], int]:
 
 
 def planned(project: Project, limit: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "generator.cli", "plan", str(project.directory), "--json"]
+    command = [sys.executable, "-m", "relama", "plan", str(project.directory), "--json"]
     run = subprocess.run([*command, "--memory-limit", limit], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     result: dict[str, Any] = json.loads(run.stdout)
@@ -71,7 +71,7 @@ def test_the_limit_of_the_projects_variables_holds(smollm2_project: Project) -> 
         settings.write_text(
             before.replace("relama_memory_limit: null", "relama_memory_limit: 100MB")
         )
-        command = [sys.executable, "-m", "generator.cli", "plan", str(smollm2_project.directory)]
+        command = [sys.executable, "-m", "relama", "plan", str(smollm2_project.directory)]
         run = subprocess.run(command, capture_output=True, text=True)
     finally:
         settings.write_text(before)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generator.checkpoint import open_checkpoint
-from generator.passes import PASSES
-from generator.project.manifest import Project
-from generator.reference import forward, greedy, log_softmax
-from generator.runtime.engines import open_engine
-from generator.runtime.scoring import negative_log_likelihood, top_logits
+from relama.checkpoint import open_checkpoint
+from relama.passes import PASSES
+from relama.project.manifest import Project
+from relama.reference import forward, greedy, log_softmax
+from relama.runtime.engines import open_engine
+from relama.runtime.scoring import negative_log_likelihood, top_logits
 from tests.conftest import TINY_LLAMA, make_project
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 

@@ -9,13 +9,13 @@ import duckdb
 import numpy as np
 import pytest
 
-from generator.checkpoint import open_checkpoint
-from generator.project.describe import kv_cache_name, kv_pages_name
-from generator.project.manifest import PAGE_SIZE, Project
-from generator.reference import forward, greedy
-from generator.runtime import dbt
-from generator.runtime.engines import open_engine
-from generator.runtime.statements import compiled
+from relama.checkpoint import open_checkpoint
+from relama.project.describe import kv_cache_name, kv_pages_name
+from relama.project.manifest import PAGE_SIZE, Project
+from relama.reference import forward, greedy
+from relama.runtime import dbt
+from relama.runtime.engines import open_engine
+from relama.runtime.statements import compiled
 from tests.conftest import TINY_LLAMA
 
 PROMPT = [1, 91, 89, 75, 88, 5, 46, 79, 2, 5, 1, 71, 89, 89]

@@ -14,10 +14,10 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from generator.checkpoint import open_checkpoint
-from generator.cli import main
-from generator.project.manifest import Project, load_project
-from generator.project.writer import write_project
+from relama.checkpoint import open_checkpoint
+from relama.cli import main
+from relama.project.manifest import Project, load_project
+from relama.project.writer import write_project
 from tests.conftest import TINY_LLAMA
 from tests.user_project import UserProject
 
@@ -51,7 +51,7 @@ def run_dbt(
 
 def relama(*arguments: object) -> dict[str, Any]:
     """Runs relama, which must succeed; what it printed as JSON."""
-    command = [sys.executable, "-m", "generator.cli", *map(str, arguments), "--json"]
+    command = [sys.executable, "-m", "relama", *map(str, arguments), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
@@ -149,7 +149,7 @@ def test_another_profile_target_schema_and_file(tiny_project: Project, database:
 
 def test_a_profile_that_names_no_file(tiny_project: Project) -> None:
     change(tiny_project.directory / "profiles.yml", ("type: duckdb", "type: postgres"))
-    command = [sys.executable, "-m", "generator.cli", "build", str(tiny_project.directory)]
+    command = [sys.executable, "-m", "relama", "build", str(tiny_project.directory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "is of type 'postgres'; relama's commands work on DuckDB." in done.stderr

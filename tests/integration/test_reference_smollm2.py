@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from tokenizers.pre_tokenizers import ByteLevel
 
-from generator.checkpoint import open_checkpoint
-from generator.checkpoint.base import Checkpoint
-from generator.config import model_config
-from generator.reference import forward, log_softmax
+from relama.checkpoint import open_checkpoint
+from relama.checkpoint.base import Checkpoint
+from relama.config import model_config
+from relama.reference import forward, log_softmax
 
 REFERENCE = Path(__file__).parents[1] / "fixtures" / "reference"
 PROMPTS: dict[str, Any] = json.loads((REFERENCE / "smollm2_135m.json").read_text())["prompts"]

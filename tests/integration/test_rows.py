@@ -14,12 +14,12 @@ import duckdb
 import numpy as np
 import pytest
 
-from generator.architectures import build_graph
-from generator.checkpoint import open_checkpoint
-from generator.project.manifest import load_project
-from generator.project.writer import write_project
-from generator.reference import forward
-from generator.runtime.tokenizer import ProjectTokenizer
+from relama.architectures import build_graph
+from relama.checkpoint import open_checkpoint
+from relama.project.manifest import load_project
+from relama.project.writer import write_project
+from relama.reference import forward
+from relama.runtime.tokenizer import ProjectTokenizer
 from tests.conftest import TINY_LLAMA
 from tests.user_project import UserProject
 

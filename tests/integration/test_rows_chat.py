@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-from generator.checkpoint import open_checkpoint
-from generator.project.manifest import load_project
-from generator.project.writer import write_project
-from generator.runtime.tokenizer import ProjectTokenizer
+from relama.checkpoint import open_checkpoint
+from relama.project.manifest import load_project
+from relama.project.writer import write_project
+from relama.runtime.tokenizer import ProjectTokenizer
 from tests.conftest import ROOT
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.user_project import UserProject

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generator.architectures import build_graph
-from generator.checkpoint import open_checkpoint
-from generator.checkpoint.base import Tensor
-from generator.project.manifest import Project
-from generator.reference import forward
-from generator.runtime.engines import open_engine
-from generator.runtime.loop import Settings, generate
-from generator.runtime.tokenizer import ProjectTokenizer
+from relama.architectures import build_graph
+from relama.checkpoint import open_checkpoint
+from relama.checkpoint.base import Tensor
+from relama.project.manifest import Project
+from relama.reference import forward
+from relama.runtime.engines import open_engine
+from relama.runtime.loop import Settings, generate
+from relama.runtime.tokenizer import ProjectTokenizer
 from tests.sentiments import LABELS, sentences
 from tests.texts import mixed_lines
 from tests.user_project import UserProject

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from generator.checkpoint import open_checkpoint
-from generator.project.manifest import Project
-from generator.runtime.compare import compare
-from generator.runtime.engines import open_engine
-from generator.runtime.loop import Settings, generate
-from generator.runtime.scoring import top_logits
-from generator.runtime.tokenizer import ProjectTokenizer
+from relama.checkpoint import open_checkpoint
+from relama.project.manifest import Project
+from relama.runtime.compare import compare
+from relama.runtime.engines import open_engine
+from relama.runtime.loop import Settings, generate
+from relama.runtime.scoring import top_logits
+from relama.runtime.tokenizer import ProjectTokenizer
 
 REFERENCE = json.loads(
     (Path(__file__).parent.parent / "fixtures/reference/smollm2_135m.json").read_text()

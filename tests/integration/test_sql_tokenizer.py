@@ -22,15 +22,15 @@ from tokenizers import (
     trainers,
 )
 
-from generator.checkpoint import open_checkpoint
-from generator.checkpoint.gguf_tokenizer import DEFAULT_WORDS, LLAMA3_WORDS
-from generator.errors import ProjectError
-from generator.project.manifest import Project
-from generator.project.sql_tokenizer import DIGITS, LETTERS, NUMBERS, PUNCTUATION, WHITE_SPACE
-from generator.project.writer import write_project
-from generator.runtime import dbt
-from generator.runtime.database import open_database
-from generator.runtime.statements import compiled
+from relama.checkpoint import open_checkpoint
+from relama.checkpoint.gguf_tokenizer import DEFAULT_WORDS, LLAMA3_WORDS
+from relama.errors import ProjectError
+from relama.project.manifest import Project
+from relama.project.sql_tokenizer import DIGITS, LETTERS, NUMBERS, PUNCTUATION, WHITE_SPACE
+from relama.project.writer import write_project
+from relama.runtime import dbt
+from relama.runtime.database import open_database
+from relama.runtime.statements import compiled
 from tests.conftest import ROOT, SMOLLM2
 from tests.fixtures.make_tiny_llama import tiny_tokenizer, write_tiny_llama
 from tests.texts import mixed_lines

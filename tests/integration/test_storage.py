@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from generator.checkpoint import open_checkpoint
-from generator.cli import main
-from generator.errors import ProjectError
-from generator.project.manifest import Project
-from generator.reference import forward, greedy
-from generator.runtime import dbt
-from generator.runtime.database import open_database
-from generator.runtime.engines import open_engine
-from generator.runtime.scoring import top_logits
+from relama.checkpoint import open_checkpoint
+from relama.cli import main
+from relama.errors import ProjectError
+from relama.project.manifest import Project
+from relama.reference import forward, greedy
+from relama.runtime import dbt
+from relama.runtime.database import open_database
+from relama.runtime.engines import open_engine
+from relama.runtime.scoring import top_logits
 from tests.conftest import TINY_LLAMA, make_project
 from tests.stored import stored_tensors
 

@@ -8,11 +8,11 @@ import duckdb
 import numpy as np
 import pytest
 
-from generator.checkpoint import open_checkpoint
-from generator.errors import ProjectError
-from generator.reference import forward
-from generator.runtime import dbt
-from generator.runtime.engines import open_engine
+from relama.checkpoint import open_checkpoint
+from relama.errors import ProjectError
+from relama.reference import forward
+from relama.runtime import dbt
+from relama.runtime.engines import open_engine
 from tests.conftest import TINY_LLAMA, make_project
 
 PROMPT = [46, 75, 82, 82, 85]

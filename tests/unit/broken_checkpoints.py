@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
-from generator.errors import CheckpointError, RelamaError, UnsupportedError
+from relama.errors import CheckpointError, RelamaError, UnsupportedError
 
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM, INTERMEDIATE, LAYERS = 64, 4, 2, 16, 96, 2
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generator.architectures import build_graph
-from generator.checkpoint import open_checkpoint
-from generator.checkpoint.base import Checkpoint, Tensor
-from generator.errors import CheckpointError, UnsupportedError
-from generator.reference import forward
+from relama.architectures import build_graph
+from relama.checkpoint import open_checkpoint
+from relama.checkpoint.base import Checkpoint, Tensor
+from relama.errors import CheckpointError, UnsupportedError
+from relama.reference import forward
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 
 
@@ -39,7 +39,7 @@ def test_harmless_tensors_are_left_out_quietly(tmp_path: Path) -> None:
 def test_a_stored_head_counts_where_it_is_not_the_embedding(
     tmp_path: Path, changed: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("generator.checkpoint.base.BLOCK_ELEMENTS", 10 * 48)
+    monkeypatch.setattr("relama.checkpoint.base.BLOCK_ELEMENTS", 10 * 48)
     checkpoint = opened(tmp_path / "c", {}, tie_word_embeddings=True)
     head = checkpoint.tensors["model.embed_tokens.weight"].read().copy()
     if changed is not None:

@@ -14,9 +14,9 @@ from benchmarks.places import BenchmarkError
 from benchmarks.synthetic import SCALE, SIZES, Shape, write_synthetic
 from benchmarks.systems.published import Published, write_database
 from benchmarks.systems.published_sql import Layout
-from generator.checkpoint import open_checkpoint
-from generator.config import model_config
-from generator.reference import forward
+from relama.checkpoint import open_checkpoint
+from relama.config import model_config
+from relama.reference import forward
 from tests.unit.broken_checkpoints import TOKENS, write_gguf
 
 TINY = Shape(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from generator.checkpoint import open_checkpoint
-from generator.errors import CheckpointError
+from relama.checkpoint import open_checkpoint
+from relama.errors import CheckpointError
 from tests.unit.broken_checkpoints import BROKEN, Broken, write_directory, write_gguf, write_shards
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from generator.runtime.chat_jinja import decoded_settings, guarded, render_prompts
+from relama.runtime.chat_jinja import decoded_settings, guarded, render_prompts
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
 DATED = "{% if 'when' in messages[-1].content %}{{ strftime_now('%d %b %Y') }}{% endif %}ask"

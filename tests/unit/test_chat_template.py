@@ -4,8 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from generator.errors import CheckpointError, InputError
-from generator.runtime.chat_template import render_chat_template
+from relama.errors import CheckpointError, InputError
+from relama.runtime.chat_template import render_chat_template
 
 SMOLLM2 = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from generator.config import RopeParameters, model_config
-from generator.errors import CheckpointError, UnsupportedError
-from generator.rope import inverse_frequencies
+from relama.config import RopeParameters, model_config
+from relama.errors import CheckpointError, UnsupportedError
+from relama.rope import inverse_frequencies
 from tests.fixtures.make_tiny_llama import LLAMA3_ROPE, tiny_config
 
 MINIMAL = {

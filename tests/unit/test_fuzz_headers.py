@@ -20,9 +20,9 @@ from typing import Any
 import gguf
 import pytest
 
-from generator.architectures import build_graph
-from generator.checkpoint import open_checkpoint
-from generator.errors import RelamaError
+from relama.architectures import build_graph
+from relama.checkpoint import open_checkpoint
+from relama.errors import RelamaError
 from tests.unit.broken_checkpoints import put, write_directory, write_gguf
 
 CASES = 250  # for each of four kinds of file and two seeds: 2,000

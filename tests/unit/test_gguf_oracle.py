@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
 
-from generator.architectures import build_graph
-from generator.checkpoint import open_checkpoint
-from generator.reference import forward
+from relama.architectures import build_graph
+from relama.checkpoint import open_checkpoint
+from relama.reference import forward
 from tests.unit.broken_checkpoints import (
     HEAD_DIM,
     HEADS,

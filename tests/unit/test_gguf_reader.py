@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
 
-from generator.checkpoint import open_checkpoint
-from generator.checkpoint.gguf import GgufCheckpoint
-from generator.checkpoint.gguf_tokenizer import (
+from relama.checkpoint import open_checkpoint
+from relama.checkpoint.gguf import GgufCheckpoint
+from relama.checkpoint.gguf_tokenizer import (
     DIGITS_APART,
     GPT2,
     LLAMA3,
@@ -23,8 +23,8 @@ from generator.checkpoint.gguf_tokenizer import (
     read_vocabulary,
     tokenizer_config,
 )
-from generator.config import model_config
-from generator.errors import CheckpointError, UnsupportedError
+from relama.config import model_config
+from relama.errors import CheckpointError, UnsupportedError
 from tests.unit.broken_checkpoints import (
     CONFIG,
     HEAD_DIM,

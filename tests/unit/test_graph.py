@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from generator.architectures import llama
-from generator.config import ModelConfig, model_config
-from generator.errors import GraphError, InputError
-from generator.graph import Graph, Kind, Operator, Part, Weight
-from generator.passes import PASSES, run_passes
+from relama.architectures import llama
+from relama.config import ModelConfig, model_config
+from relama.errors import GraphError, InputError
+from relama.graph import Graph, Kind, Operator, Part, Weight
+from relama.passes import PASSES, run_passes
 
 CONFIG = model_config(
     {

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from generator.architectures import build_graph
-from generator.checkpoint.huggingface import HuggingFaceCheckpoint
-from generator.errors import CheckpointError
+from relama.architectures import build_graph
+from relama.checkpoint.huggingface import HuggingFaceCheckpoint
+from relama.errors import CheckpointError
 from tests.unit.broken_checkpoints import CONFIG, weights, write_directory, write_shards
 
 Q_PROJ = "model.layers.1.self_attn.q_proj.weight"
@@ -72,7 +72,7 @@ def test_rows_of_a_vector_and_of_more_dimensions(tmp_path: Path) -> None:
 
 
 def test_blocks_give_all_rows_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("generator.checkpoint.base.BLOCK_ELEMENTS", 5 * 64)
+    monkeypatch.setattr("relama.checkpoint.base.BLOCK_ELEMENTS", 5 * 64)
     tensor = HuggingFaceCheckpoint(write_directory(tmp_path)).tensors[Q_PROJ]
     blocks = list(tensor.blocks())
     assert [start for start, _ in blocks] == list(range(0, 64, 5))

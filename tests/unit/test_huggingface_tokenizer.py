@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
-from generator.checkpoint.huggingface import HuggingFaceCheckpoint
-from generator.errors import CheckpointError, UnsupportedError
-from generator.runtime.tokenizer import ProjectTokenizer, write_tokenizer
+from relama.checkpoint.huggingface import HuggingFaceCheckpoint
+from relama.errors import CheckpointError, UnsupportedError
+from relama.runtime.tokenizer import ProjectTokenizer, write_tokenizer
 from tests.unit.broken_checkpoints import write_directory
 
 START, END = "<|im_start|>", "<|im_end|>"

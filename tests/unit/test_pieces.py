@@ -3,8 +3,8 @@
 import duckdb
 import pytest
 
-from generator.errors import ProjectError
-from generator.runtime.pieces import split
+from relama.errors import ProjectError
+from relama.runtime.pieces import split
 
 # As dbt writes it: CTEs of models first, then those of the statement itself.
 STATEMENT = """

@@ -9,9 +9,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from generator.runtime import prefetch
-from generator.runtime.prefetch import SUPPORTED, BlockFile, Blocks, Prefetcher
-from generator.runtime.resident import stored_weights, tables_read
+from relama.runtime import prefetch
+from relama.runtime.prefetch import SUPPORTED, BlockFile, Blocks, Prefetcher
+from relama.runtime.resident import stored_weights, tables_read
 
 BLOCK = 1000
 TABLES = [Blocks((7, 3, 5, 1)), Blocks((8, 2))]

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from generator.checkpoint.base import Tensor
-from generator.config import ModelConfig, RopeParameters, model_config
-from generator.errors import InputError
-from generator.reference import forward, greedy, log_softmax, rms_norm, rotate, swiglu
+from relama.checkpoint.base import Tensor
+from relama.config import ModelConfig, RopeParameters, model_config
+from relama.errors import InputError
+from relama.reference import forward, greedy, log_softmax, rms_norm, rotate, swiglu
 from tests.fixtures.make_tiny_llama import tiny_config, tiny_tensors
 
 FloatArray = npt.NDArray[np.float32]

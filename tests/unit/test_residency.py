@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator.errors import InputError
-from generator.runtime.residency import Overhead, Plan, Table, kind, parse_size, plan_residency
-from generator.runtime.resident import reading_order
+from relama.errors import InputError
+from relama.runtime.residency import Overhead, Plan, Table, kind, parse_size, plan_residency
+from relama.runtime.resident import reading_order
 
 OVERHEAD = Overhead(process=100, statement=20, working=30, buffers=8, ahead=2)
 SMALL = 10

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from generator import reference
-from generator.config import RopeParameters
-from generator.errors import UnsupportedError
-from generator.rope import inverse_frequencies, rope_table
+from relama import reference
+from relama.config import RopeParameters
+from relama.errors import UnsupportedError
+from relama.rope import inverse_frequencies, rope_table
 
 # Llama 3.1 8B, config.json.
 LLAMA_3_1 = RopeParameters(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from generator.sampling import sampling_csv, sampling_warnings
+from relama.sampling import sampling_csv, sampling_warnings
 
 GREEDY = "0.0,0,1.0"
 

@@ -12,7 +12,7 @@ PROGRAM = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_STACK, (8 << 20, resource.getrlimit(resource.RLIMIT_STACK)[1]))
 import duckdb
-from generator.runtime.stack import deepen_stack
+from relama.runtime.stack import deepen_stack
 if sys.argv[1] == "deep":
     deepen_stack()
 steps = ["m0 as materialized (select 1 as x)"] + [

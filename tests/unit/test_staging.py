@@ -13,25 +13,25 @@ import pyarrow.parquet as pq
 import pytest
 from dbt.contracts.project import BANNED_PROJECT_NAMES
 
-from generator.architectures import build_graph
-from generator.checkpoint import open_checkpoint
-from generator.checkpoint.base import BLOCK_ELEMENTS, Tensor
-from generator.errors import CheckpointError, GraphError, InputError
-from generator.graph import Graph, Part, Weight
-from generator.passes import run_passes
-from generator.project.describe import staged_name
-from generator.project.manifest import checked_name, is_reserved, own_name
-from generator.project.staging import stage, staged_tensors
+from relama.architectures import build_graph
+from relama.checkpoint import open_checkpoint
+from relama.checkpoint.base import BLOCK_ELEMENTS, Tensor
+from relama.errors import CheckpointError, GraphError, InputError
+from relama.graph import Graph, Part, Weight
+from relama.passes import run_passes
+from relama.project.describe import staged_name
+from relama.project.manifest import checked_name, is_reserved, own_name
+from relama.project.staging import stage, staged_tensors
 from tests.conftest import TINY_LLAMA
 
 _MEASURE = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from generator.checkpoint.base import Tensor
-from generator.config import model_config
-from generator.graph import Graph, Part, Weight
-from generator.project.staging import stage
+from relama.checkpoint.base import Tensor
+from relama.config import model_config
+from relama.graph import Graph, Part, Weight
+from relama.project.staging import stage
 
 config = model_config(dict(model_type="llama", vocab_size=8, hidden_size=8, intermediate_size=8,
                            num_hidden_layers=1, num_attention_heads=1))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generator.errors import InputError
-from generator.runtime.stopping import StopTexts
+from relama.errors import InputError
+from relama.runtime.stopping import StopTexts
 
 
 def cut(text: str, stops: list[str]) -> tuple[str, bool]:

@@ -12,9 +12,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 
-from generator.checkpoint.base import Checkpoint
-from generator.errors import InputError, ProjectError
-from generator.runtime.tokenizer import ProjectTokenizer, TextStream, write_tokenizer
+from relama.checkpoint.base import Checkpoint
+from relama.errors import InputError, ProjectError
+from relama.runtime.tokenizer import ProjectTokenizer, TextStream, write_tokenizer
 
 LINES = ["the cat sat on the mat", "the cat and the hat, a hat", "Grüße an die Katze"] * 3
 SPECIAL = ["<unk>", "<s>", "</s>", "<|im_end|>"]

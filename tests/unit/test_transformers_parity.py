@@ -25,9 +25,9 @@ from tokenizers import (
     processors,
 )
 
-from generator.checkpoint import open_checkpoint
-from generator.errors import RelamaError
-from generator.runtime.tokenizer import ProjectTokenizer, write_tokenizer
+from relama.checkpoint import open_checkpoint
+from relama.errors import RelamaError
+from relama.runtime.tokenizer import ProjectTokenizer, write_tokenizer
 from tests.unit.broken_checkpoints import CONFIG, weights
 
 os.environ["HF_HUB_OFFLINE"] = "1"

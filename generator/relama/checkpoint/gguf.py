@@ -1,0 +1,227 @@
+"""Reader of GGUF files, llama.cpp's format.
+
+The format is described at https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from relama.checkpoint.base import Checkpoint, FloatArray, Tensor, zeros
+from relama.checkpoint.gguf_config import huggingface_config, ignored_settings
+from relama.checkpoint.gguf_header import StoredTensor, read_header
+from relama.checkpoint.gguf_tokenizer import (
+    Vocabulary,
+    build_tokenizer,
+    generation_config,
+    pre_tokenizer_notes,
+    read_vocabulary,
+    token_ids,
+    tokenizer_config,
+    with_pre,
+)
+from relama.errors import CheckpointError, RelamaError, UnsupportedError
+
+#: Hugging Face's names for GGUF's, outside of the layers and within `blk.N`.
+MODEL_NAMES = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+}
+LAYER_NAMES = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+#: RoPE's frequency divisors: a setting in the shape of a tensor, read into the config.
+ROPE_DIVISORS = "rope_freqs.weight"
+
+
+class GgufCheckpoint(Checkpoint):
+    """A GGUF file of architecture `llama`, under Hugging Face's names and conventions.
+
+    Raises:
+        CheckpointError: the file is truncated, damaged or lacks metadata.
+        UnsupportedError: the architecture, a tensor's type or a setting is not supported.
+    """
+
+    def __init__(self, path: str | Path, tokenizer_pre: str | None = None) -> None:
+        """Reads the header; `tokenizer_pre` stands for what `tokenizer.ggml.pre` should say."""
+        self.path = Path(path)
+        with self._named_in_errors():
+            metadata, stored = read_header(self.path)
+            self._metadata = with_pre(metadata, tokenizer_pre)
+            shapes = {name: tensor.shape for name, tensor in stored.items()}
+            _check_types(stored.values())
+            divisors = None
+            if ROPE_DIVISORS in stored:
+                divisors = _read_rows(stored.pop(ROPE_DIVISORS), None, 0, shapes[ROPE_DIVISORS][0])
+            self.config = huggingface_config(self._metadata, shapes, divisors)
+            self.tensors = {
+                huggingface_name(name): _tensor(tensor, self.config)
+                for name, tensor in stored.items()
+            }
+            self.tensors |= _absent_biases(self.tensors, self.config)
+            self.tokenizer_config = {}
+            self.generation_config = {}
+            notes = ignored_settings(metadata) + pre_tokenizer_notes(self._metadata)
+            if "tokenizer.ggml.tokens" in metadata:
+                vocabulary = read_vocabulary(self._metadata)
+                _check_vocabulary(vocabulary, self.config["vocab_size"])
+                self.tokenizer_config = tokenizer_config(self._metadata, vocabulary)
+                self.generation_config = generation_config(vocabulary)
+                self.config |= token_ids(vocabulary)
+                notes += vocabulary.notes
+            self.chat_template = _chat_template(self._metadata)
+            self.warnings = [f"{self.path}: {note}" for note in notes]
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the file's `tokenizer.ggml.*` describes.
+
+        Raises:
+            CheckpointError: the file has none, or its parts do not fit together.
+            UnsupportedError: its model or its pre-tokenizer is not supported.
+        """
+        with self._named_in_errors():
+            return build_tokenizer(self._metadata)
+
+    @contextmanager
+    def _named_in_errors(self) -> Iterator[None]:
+        """Puts the file's name before an error; what nothing foresaw is a damaged file too."""
+        try:
+            yield
+        except RelamaError as error:
+            raise type(error)(f"{self.path}: {error}") from error
+        except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.path} is damaged: its header cannot be read ({type(error).__name__})."
+            ) from error
+
+
+def huggingface_name(name: str) -> str:
+    """Hugging Face's name of a tensor; a name that is not known stays as it is.
+
+    >>> huggingface_name("blk.7.attn_q.weight")
+    'model.layers.7.self_attn.q_proj.weight'
+    """
+    match name.split("."):
+        case ["blk", layer, part, suffix] if part in LAYER_NAMES:
+            return f"model.layers.{layer}.{LAYER_NAMES[part]}.{suffix}"
+        case [part, suffix] if part in MODEL_NAMES:
+            return f"{MODEL_NAMES[part]}.{suffix}"
+    return name
+
+
+def _check_types(tensors: Iterable[StoredTensor]) -> None:
+    """Refuses a type of block that the gguf package cannot turn into float32."""
+    first_of_type = {tensor.kind: tensor for tensor in reversed([*tensors])}
+    for kind, tensor in first_of_type.items():
+        _, block_bytes = gguf.GGML_QUANT_SIZES[kind]
+        try:
+            gguf.dequantize(np.zeros((1, block_bytes), np.uint8), kind)
+        except NotImplementedError as error:
+            raise UnsupportedError(
+                f"tensor {tensor.name!r} has type {kind.name}, which is not supported; "
+                "supported: F32, F16, BF16 and the quantised types of llama.cpp's models."
+            ) from error
+
+
+def _tensor(tensor: StoredTensor, config: Mapping[str, Any]) -> Tensor:
+    """A lazily read tensor in Hugging Face's order of rows."""
+    shape = tensor.shape
+    order = None
+    for part, heads in (("attn_q", "num_attention_heads"), ("attn_k", "num_key_value_heads")):
+        if tensor.name.startswith("blk.") and f".{part}." in tensor.name:
+            if shape[0] != config[heads] * config["head_dim"]:
+                raise CheckpointError(
+                    f"tensor {tensor.name!r} has {shape[0]} rows, but the metadata give "
+                    f"{config[heads]} heads of width {config['head_dim']}."
+                )
+            order = half_rotation_order(config[heads], config["head_dim"])
+    return Tensor(
+        name=huggingface_name(tensor.name),
+        shape=shape,
+        dtype=tensor.kind.name,
+        read_rows=partial(_read_rows, tensor, order),
+    )
+
+
+def _absent_biases(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Zeros for the biases that are absent beside others: llama.cpp reads any one alone."""
+    absent = {}
+    for present, part in (("attention_bias", "self_attn"), ("mlp_bias", "mlp")):
+        if config[present]:
+            for name, weight in tensors.items():
+                bias = name.removesuffix(".weight") + ".bias"
+                if f".{part}." in name and name.endswith(".weight") and bias not in tensors:
+                    absent[bias] = zeros(bias, weight.shape[0])
+    return absent
+
+
+def _check_vocabulary(vocabulary: Vocabulary, rows: int) -> None:
+    """Refuses tokens that have no row in the embedding."""
+    if len(vocabulary.tokens) > rows:
+        raise CheckpointError(
+            f"tokenizer.ggml.tokens has {len(vocabulary.tokens)} tokens, but 'token_embd.weight' "
+            f"has {rows} rows."
+        )
+
+
+def _chat_template(metadata: Mapping[str, Any]) -> str | None:
+    template = metadata.get("tokenizer.chat_template")
+    if template is not None and not isinstance(template, str):
+        raise CheckpointError("tokenizer.chat_template must be a text.")
+    return template
+
+
+def half_rotation_order(heads: int, head_dim: int) -> npt.NDArray[np.intp]:
+    """Where each row of Hugging Face's Q or K lies in a GGUF file, shape `(heads * head_dim,)`.
+
+    RoPE turns pairs of rows. In llama.cpp a pair lies side by side
+    (0 1, 2 3, ...); in Hugging Face's `rotate_half` its second row lies half a
+    head further on. llama.cpp's converter (`LlamaModel.permute`) changes from
+    one to the other; this changes back.
+
+    >>> half_rotation_order(heads=1, head_dim=6).tolist()
+    [0, 2, 4, 1, 3, 5]
+    """
+    rows = np.arange(heads * head_dim).reshape(heads, head_dim // 2, 2)
+    return rows.swapaxes(1, 2).reshape(-1)
+
+
+def _read_rows(
+    tensor: StoredTensor, order: npt.NDArray[np.intp] | None, start: int, stop: int
+) -> FloatArray:
+    """Rows `[start, stop)` as float32, shape `(stop - start, *shape[1:])`.
+
+    Args:
+        tensor: the tensor as stored.
+        order: where each row lies in the file; None if they lie in order.
+        start: the first row.
+        stop: the row after the last.
+    """
+    rows = slice(start, stop) if order is None else order[start:stop]
+    if tensor.data.ndim == 1:
+        # A vector is one row of blocks.
+        return np.array(gguf.dequantize(tensor.data, tensor.kind)[rows], np.float32)
+    blocks = tensor.data[rows]
+    if len(blocks) == 0:
+        # Most of gguf's quantised types cannot reshape an empty array.
+        return np.empty((0, *tensor.shape[1:]), np.float32)
+    return np.array(gguf.dequantize(blocks, tensor.kind), np.float32)

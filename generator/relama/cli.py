@@ -1,0 +1,479 @@
+"""The command `relama`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from relama import __version__
+from relama.console import (
+    Command,
+    argument_text,
+    bar,
+    file_text,
+    notes,
+    read_line,
+    report_errors,
+    stream_text,
+    waiting,
+)
+from relama.errors import InputError
+from relama.passes import PASSES, STORAGES
+
+if TYPE_CHECKING:
+    from relama.project.manifest import Project
+
+
+def _prints(as_json: bool, result: dict[str, Any]) -> None:
+    if as_json:
+        click.echo(json.dumps(result, ensure_ascii=False))
+
+
+_DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+_PROMPT = click.argument("prompt", metavar="PROMPT")
+_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+)
+_MODEL = click.option(
+    "--model",
+    "model",
+    required=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="A Hugging Face directory or a GGUF file.",
+)
+_MEMORY_LIMIT = click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    help="Keep the process under SIZE of memory, e.g. 1500MB; see relama plan.",
+)
+
+
+def _sampling_options(command: Command) -> Command:
+    options = (
+        click.option("--max-tokens", type=int, metavar="N", help="Generate at most N tokens."),
+        click.option("--temperature", type=float, help="0 takes the most likely token."),
+        click.option("--top-k", type=int, help="Keep the K most likely tokens; 0 keeps all."),
+        click.option("--top-p", type=float, help="Keep the tokens that reach this probability."),
+        click.option("--seed", type=int, help="The same seed gives the same text."),
+        click.option("--stop", multiple=True, metavar="TEXT", help="End at TEXT; repeatable."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="relama")
+def main() -> None:
+    """Compiles a Llama-family language model into a dbt project and runs it in DuckDB."""
+
+
+@main.command()
+@_DIRECTORY
+@_MODEL
+@click.option("--name", metavar="NAME", help="dbt's name of the project; by default DIR's.")
+@click.option("--trace", is_flag=True, help="Make every activation a table that can be queried.")
+@click.option(
+    "--storage",
+    type=click.Choice(STORAGES),
+    default="float32",
+    show_default=True,
+    help="How weights are stored: exactly, or rounded to fewer bits.",
+)
+@click.option(
+    "--disable-pass",
+    "disabled",
+    multiple=True,
+    metavar="PASS",
+    help=f"Leave a pass out; repeatable. Passes: {', '.join(PASSES)}.",
+)
+@click.option(
+    "--tokenizer-pre",
+    metavar="NAME",
+    help="How text is split into words, where a GGUF file does not say: llama-bpe, smollm, ...",
+)
+@click.option("--force", is_flag=True, help="Replace a project that relama wrote.")
+@_JSON
+@report_errors
+def new(
+    directory: Path,
+    model: Path,
+    name: str | None,
+    trace: bool,
+    storage: str,
+    disabled: tuple[str, ...],
+    tokenizer_pre: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Read a checkpoint and write a complete dbt project to DIR."""
+    from relama.checkpoint import open_checkpoint
+    from relama.project.manifest import checked_name
+    from relama.project.writer import write_project
+
+    if name is not None:
+        name = checked_name(name)
+    warnings: list[str] = []
+    with bar("Staging weights", hidden=as_json) as move:
+        project = write_project(
+            directory,
+            open_checkpoint(model, tokenizer_pre),
+            name=name,
+            trace=trace,
+            storage=storage,
+            disabled_passes=disabled,
+            overwrite=force,
+            on_start=lambda total: move(total=total),
+            on_progress=move,
+            on_warning=warnings.append,
+        )
+    for sentence in warnings:
+        click.echo(f"Warning: {sentence}", err=True)
+    result = {"directory": str(directory), "project": project.name, "warnings": warnings}
+    _prints(as_json, result)
+    if not as_json:
+        click.echo(f"Wrote the dbt project '{project.name}' to {directory}.")
+        click.echo(f"Next: relama build {directory}   (or: cd {directory} && dbt build)")
+
+
+@main.command()
+@_DIRECTORY
+@click.option("--full-refresh", is_flag=True, help="Build again what is up to date.")
+@_JSON
+@report_errors
+def build(directory: Path, full_refresh: bool, as_json: bool) -> None:
+    """Run `dbt build`: weights as tables, state, tests, and a first step."""
+    from relama.project.manifest import load_project
+    from relama.runtime.build import build_project
+
+    project = load_project(directory)
+    with bar("Parsing the project", unit="nodes", hidden=as_json) as move:
+        result = build_project(project, again=full_refresh, on_progress=move)
+    _prints(as_json, result)
+    if not as_json:
+        if result["already_built"]:
+            click.echo(f"{directory} is up to date; --full-refresh builds it again.")
+        else:
+            click.echo(
+                f"Built {result['nodes']} nodes in {result['seconds']:.1f} s: "
+                f"{result['rows']:,} rows, {result['bytes'] / 1e6:,.0f} MB."
+            )
+
+
+@main.command()
+@_DIRECTORY
+@_PROMPT
+@_sampling_options
+@click.option("--chat", is_flag=True, help="Render PROMPT with the model's chat template.")
+@click.option("--system", metavar="TEXT", help="System message; implies --chat.")
+@click.option(
+    "--engine", type=click.Choice(["session", "dbt"]), default="session", show_default=True
+)
+@_MEMORY_LIMIT
+@_JSON
+@report_errors
+def generate(
+    directory: Path,
+    prompt: str,
+    chat: bool,
+    system: str | None,
+    engine: str,
+    memory_limit: str | None,
+    as_json: bool,
+    **sampling: Any,
+) -> None:
+    """Continue PROMPT (`-` reads standard input)."""
+    from relama.project.manifest import load_project
+    from relama.runtime.engines import open_engine
+    from relama.runtime.loop import generate as run
+    from relama.runtime.tokenizer import ProjectTokenizer
+
+    project = load_project(directory)
+    tokenizer = ProjectTokenizer(directory)
+    settings = _settings(directory, sampling)
+    text = argument_text(prompt)
+    if chat or system is not None:
+        messages = [{"role": "system", "content": system}] if system is not None else []
+        rendered = tokenizer.render_chat([*messages, {"role": "user", "content": text}])
+        prompt_ids = tokenizer.encode(rendered, add_special_tokens=False)
+    else:
+        prompt_ids = tokenizer.encode(text)
+    began = time.perf_counter()
+    with open_engine(project, engine, _limit(project, memory_limit)) as opened:
+        compile_s = time.perf_counter() - began
+        generation = run(
+            project,
+            opened,
+            tokenizer,
+            prompt_ids,
+            settings,
+            lambda t: None if as_json else stream_text(t),
+        )
+    result = generation.as_json(compile_s)
+    _prints(as_json, result)
+    if not as_json:
+        click.echo()
+        timings = result["timings"]
+        speed = timings["decode_s_per_token"]
+        notes.print(
+            f"[dim]{len(generation.ids)} tokens, prefill {timings['prefill_s']:.2f} s"
+            + (f", {speed:.2f} s a token" if speed else "")
+            + f" ({generation.finish_reason})[/dim]"
+        )
+
+
+@main.command()
+@_DIRECTORY
+@click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    help="Memory of the process, e.g. 1500MB; by default what the machine has available.",
+)
+@click.option(
+    "--disk-speed", type=float, metavar="MB/S", help="Megabytes a second; measured by default."
+)
+@_JSON
+@report_errors
+def plan(
+    directory: Path, memory_limit: str | None, disk_speed: float | None, as_json: bool
+) -> None:
+    """Show which weights a memory limit keeps in memory and which it streams from disk.
+
+    Nothing is generated. The seconds a token are a lower bound: the slower one of reading
+    the streamed weights and multiplying all of them, at speeds measured on this machine.
+    """
+    from relama.project.manifest import load_project
+    from relama.runtime.forecast import forecast, layer_numbers
+    from relama.runtime.residency import megabytes
+    from relama.runtime.tokenizer import ProjectTokenizer
+
+    if disk_speed is not None and disk_speed <= 0:
+        raise InputError(f"disk-speed must be positive, not {disk_speed:g}.")
+    project = load_project(directory)
+    ProjectTokenizer(directory)  # A session holds it in memory, and the plan counts that.
+    limit = _limit(project, memory_limit)
+    with waiting("Measuring", as_json):
+        result = forecast(project, limit, disk_speed and disk_speed * 1e6)
+    _prints(as_json, result.as_json())
+    if as_json:
+        return
+    table = Table("weights", "in memory", "", "streamed", "", title=None)
+    for kind, resident, streamed in result.groups():
+        cells = []
+        for tables in (resident, streamed):
+            layers = layer_numbers(tables)
+            cells.append(f"layers {layers}" if layers else "all" if tables else "")
+            cells.append(megabytes(sum(t.size for t in tables)) if tables else "")
+        table.add_row(kind, *cells)
+    Console().print(table)
+    found, overhead = result.plan, result.plan.overhead
+    streaming = overhead.streaming if found.streamed else 0
+    click.echo(
+        f"Limit {megabytes(found.limit)}: {megabytes(found.resident_bytes)} of weights, "
+        f"{megabytes(overhead.process)} process, {megabytes(overhead.statement)} state and "
+        f"statement, {megabytes(overhead.working)} working vectors"
+        + (f", {megabytes(streaming)} for streaming." if streaming else ".")
+    )
+    given = "as given" if disk_speed else "measured"
+    click.echo(
+        f"A token: {megabytes(found.streamed_bytes)} from disk at {result.disk / 1e6:,.0f} MB/s "
+        f"({given}), {found.multiply_adds / 1e6:,.0f} million multiply-adds at "
+        f"{result.compute / 1e9:.2f} billion a second (measured): at least "
+        f"{result.seconds_a_token:.2f} s."
+    )
+
+
+@main.command()
+@_DIRECTORY
+@_sampling_options
+@click.option("--system", metavar="TEXT", help="System message.")
+@_MEMORY_LIMIT
+@_JSON
+@report_errors
+def chat(
+    directory: Path, system: str | None, memory_limit: str | None, as_json: bool, **sampling: Any
+) -> None:
+    """Converse; the KV cache is kept from turn to turn. End with Ctrl-D or /exit."""
+    from relama.project.manifest import load_project
+    from relama.runtime.engines import open_engine
+    from relama.runtime.loop import generate as run
+    from relama.runtime.tokenizer import ProjectTokenizer
+
+    project = load_project(directory)
+    tokenizer = ProjectTokenizer(directory)
+    settings = _settings(directory, sampling)
+    messages = [{"role": "system", "content": system}] if system is not None else []
+    # A template that is absent or broken is reported before anyone types.
+    tokenizer.render_chat([*messages, {"role": "user", "content": ""}])
+    turns = []
+    began = time.perf_counter()
+    with open_engine(project, "session", _limit(project, memory_limit)) as engine:
+        compile_s = time.perf_counter() - began
+        while (line := read_line(as_json)) is not None:
+            if not line:
+                continue
+            messages.append({"role": "user", "content": line})
+            prompt_ids = tokenizer.encode(tokenizer.render_chat(messages), add_special_tokens=False)
+            generation = run(
+                project,
+                engine,
+                tokenizer,
+                prompt_ids,
+                settings,
+                lambda t: None if as_json else stream_text(t),
+            )
+            messages.append({"role": "assistant", "content": generation.text})
+            turns.append(generation.as_json(compile_s))
+            if not as_json:
+                click.echo("\n")
+    _prints(as_json, {"messages": messages, "turns": turns})
+
+
+@main.command()
+@_DIRECTORY
+@_PROMPT
+@click.option("--top", type=int, default=10, show_default=True, metavar="K")
+@_JSON
+@report_errors
+def logits(directory: Path, prompt: str, top: int, as_json: bool) -> None:
+    """Show the K best next tokens after PROMPT."""
+    from relama.project.manifest import load_project
+    from relama.runtime.scoring import top_logits
+    from relama.runtime.tokenizer import ProjectTokenizer
+
+    project = load_project(directory)
+    tokenizer = ProjectTokenizer(directory)
+    prompt_ids = tokenizer.encode(argument_text(prompt))
+    with waiting("Computing logits", as_json):
+        candidates = top_logits(project, prompt_ids, top)
+    rows = [{**asdict(c), "token": tokenizer.token(c.id)} for c in candidates]
+    best = [{key: row[key] for key in ("id", "token", "logit", "logprob")} for row in rows]
+    _prints(as_json, {"prompt_ids": prompt_ids, "top": best})
+    if not as_json:
+        table = Table("id", "token", "logit", "logprob")
+        for row in best:
+            token = json.dumps(row["token"], ensure_ascii=False)
+            table.add_row(str(row["id"]), token, f"{row['logit']:.5f}", f"{row['logprob']:.5f}")
+        Console().print(table)
+
+
+@main.command()
+@_DIRECTORY
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--max-tokens", type=int, metavar="N", help="Score the first N tokens.")
+@_MEMORY_LIMIT
+@_JSON
+@report_errors
+def perplexity(
+    directory: Path, file: Path, max_tokens: int | None, memory_limit: str | None, as_json: bool
+) -> None:
+    """Score FILE: negative log-likelihood and perplexity, computed in SQL."""
+    from relama.project.manifest import load_project
+    from relama.runtime.scoring import negative_log_likelihood
+    from relama.runtime.scoring import perplexity as of
+    from relama.runtime.tokenizer import ProjectTokenizer
+
+    project = load_project(directory)
+    text = argument_text("-") if str(file) == "-" else file_text(file)
+    if max_tokens is not None and max_tokens < 2:
+        raise InputError(f"max-tokens must be at least 2, not {max_tokens}.")
+    token_ids = ProjectTokenizer(directory).encode(text)[:max_tokens]
+    with bar("Scoring", unit="tokens", hidden=as_json) as move:
+        move(total=len(token_ids), advance=1)
+        limit = _limit(project, memory_limit)
+        nll = negative_log_likelihood(project, token_ids, move, limit)
+    result = {"tokens": len(token_ids), "nll": nll, "perplexity": of(nll, len(token_ids))}
+    _prints(as_json, result)
+    if not as_json:
+        click.echo(
+            f"{result['tokens']} tokens, negative log-likelihood {nll:.4f}, "
+            f"perplexity {result['perplexity']:.4f}"
+        )
+
+
+@main.command()
+@_DIRECTORY
+@_MODEL
+@click.option("--prompt", default="Once upon a time", show_default=True, metavar="TEXT")
+@click.option("--tolerance", default=1e-3, show_default=True, help="Relative to the largest value.")
+@_JSON
+@report_errors
+def compare(directory: Path, model: Path, prompt: str, tolerance: float, as_json: bool) -> None:
+    """Compare hidden states, layer by layer, with a numpy reference."""
+    from relama.checkpoint import open_checkpoint
+    from relama.project.manifest import load_project
+    from relama.runtime.compare import compare as run
+    from relama.runtime.tokenizer import ProjectTokenizer
+
+    project = load_project(directory)
+    token_ids = ProjectTokenizer(directory).encode(argument_text(prompt))
+    with waiting("Comparing", as_json):
+        differences = run(project, open_checkpoint(model), token_ids)
+    # `not <=` so that NaN counts as a difference.
+    over = [d.model for d in differences if not d.relative <= tolerance]
+    result = {
+        "prompt_ids": token_ids,
+        "tolerance": tolerance,
+        "layers": [asdict(difference) for difference in differences],
+        "first_over_tolerance": over[0] if over else None,
+    }
+    _prints(as_json, result)
+    if not as_json:
+        table = Table("model", "largest difference", "relative", "norm")
+        for d in differences:
+            table.add_row(d.model, f"{d.largest:.2e}", f"{d.relative:.2e}", f"{d.norm:.4f}")
+        Console().print(table)
+        click.echo(
+            f"First over the tolerance of {tolerance:g}: {over[0]}"
+            if over
+            else f"All within the tolerance of {tolerance:g}."
+        )
+    if over:
+        sys.exit(1)
+
+
+@main.command()
+@_DIRECTORY
+@_JSON
+@report_errors
+def docs(directory: Path, as_json: bool) -> None:
+    """Generate dbt's documentation as one HTML file."""
+    from relama.project.manifest import load_project
+    from relama.runtime.docs import write_docs
+
+    project = load_project(directory)
+    with waiting("Generating the documentation", as_json):
+        page = write_docs(project)
+    _prints(as_json, {"file": str(page)})
+    if not as_json:
+        click.echo(f"Open {page} in a browser.")
+
+
+def _limit(project: Project, given: str | None) -> int | None:
+    """The memory limit in bytes: the option's, or that of the project's variables, or none."""
+    from relama.project.variables import memory_limit
+    from relama.runtime.residency import parse_size
+
+    text = given if given is not None else memory_limit(project)
+    return None if text is None else parse_size(text)
+
+
+def _settings(directory: Path, options: dict[str, Any]) -> Any:
+    """The project's settings with the given options in their place, checked."""
+    from relama.runtime.loop import default_settings
+
+    given = {key: value for key, value in options.items() if value is not None}
+    if "max_tokens" in given:
+        given["max_new_tokens"] = given.pop("max_tokens")
+    settings = replace(default_settings(directory), **given)
+    settings.check()
+    return settings

@@ -1,0 +1,40 @@
+"""Cuts the matrices of linear layers into blocks of rows.
+
+A matrix in blocks is one row of a table: a block is multiplied within one
+expression, and nothing has to be grouped (docs/decisions/0010). Blocks run at
+once, one a thread, so a matrix has two unless starting the second costs more
+than it gains. Those of a large matrix hold at most `BLOCK_ELEMENTS`: a block is
+held in memory as float32 while it is multiplied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from relama.graph import Graph, Kind
+
+#: A matrix of fewer elements is not worth a second thread.
+ONE_BLOCK = 300_000
+BLOCK_ELEMENTS = 2_100_000
+
+
+def cut_blocks(graph: Graph) -> Graph:
+    """Gives every weight that only linear layers read a number of blocks."""
+    kinds: dict[str, set[Kind]] = {}
+    for operator in graph.operators.values():
+        if operator.weight:
+            kinds.setdefault(operator.weight, set()).add(operator.kind)
+    return graph.rebuilt(
+        {
+            name: replace(weight, blocks=_blocks(weight.rows, weight.columns))
+            if kinds.get(name) == {Kind.MATMUL}
+            else weight
+            for name, weight in graph.weights.items()
+        }
+    )
+
+
+def _blocks(rows: int, columns: int) -> int:
+    if rows * columns < ONE_BLOCK:
+        return 1
+    return min(rows, max(2, -(-rows * columns // BLOCK_ELEMENTS)))

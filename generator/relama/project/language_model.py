@@ -1,0 +1,45 @@
+"""What the materializations need to know of a model, beside its tables.
+
+The model `forward_pass` bears it as `meta`: sizes, what the tokenizer puts around a text,
+end tokens, and the chat template.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relama.graph import Graph
+from relama.project.render import encoded
+from relama.runtime.tokenizer import ProjectTokenizer
+
+
+def language_model_settings(graph: Graph, tokenizer: ProjectTokenizer) -> dict[str, Any]:
+    """Sizes, the head, tokens that open, close and end a text, and the chat template."""
+    head = graph.operators["logits"].weight
+    assert head is not None
+    config = graph.config
+    return {
+        "num_hidden_layers": config.num_hidden_layers,
+        "num_key_value_heads": config.num_key_value_heads,
+        "head_dim": config.head_dim,
+        "vocab_size": config.vocab_size,
+        "max_position_embeddings": config.max_position_embeddings,
+        "head": head,
+        "head_storage": graph.weights[head].storage,
+        "end_token_ids": sorted(tokenizer.end_token_ids),
+        "opening_ids": tokenizer.opening_ids,
+        "closing_ids": tokenizer.closing_ids,
+        "bos_token_id": tokenizer.bos_token_id,
+        "chat": _chat(tokenizer),
+    }
+
+
+def _chat(tokenizer: ProjectTokenizer) -> dict[str, Any] | None:
+    """The chat template and the special tokens that are its variables; None without one."""
+    if tokenizer.chat_template is None:
+        return None
+    special_tokens = tokenizer.special_tokens
+    return {
+        "template": encoded(tokenizer.chat_template),
+        "special_tokens": {name: encoded(token) for name, token in special_tokens.items()},
+    }

@@ -1,0 +1,135 @@
+"""The project's own record, `relama.json`: what it was made from, and how."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from relama.config import ModelConfig, model_config
+from relama.errors import InputError, ProjectError
+
+MARKER = "relama.json"
+
+#: dbt's name of this repository, and of the package of macros that it is.
+LIBRARY = "relama"
+
+#: Positions of a page of the KV cache, see the macro `kv_page`.
+PAGE_SIZE = 64
+
+#: Set on every connection, dbt's and ours: see docs/decisions/0002-disabled-optimizers.md.
+DISABLED_OPTIMIZERS = "statistics_propagation,join_order,build_side_probe_side"
+
+
+#: Names that dbt refuses (BANNED_PROJECT_NAMES of dbt-core), what its Jinja gives models, which
+#: the macros of a package of the name would hide, and words that YAML takes for values.
+_RESERVED = frozenset(
+    f"""
+    {LIBRARY}
+    _sql_results adapter api column config context database env env_var exceptions execute flags
+    fromjson fromyaml graph invocation_id load_agate_table load_result log model modules
+    post_hooks pre_hooks ref render return run_started_at schema source sql sql_now
+    store_raw_result store_result target this tojson toyaml try_or_compiler_error var write
+    adapter_macro builtins compiled_code context_macro_stack dbt_metadata_envs dbt_version debug
+    defer_relation diff_of_two_dicts dispatch doc function invocation_args_dict local_md5 metric
+    print project_name selected_resources set set_strict source_node statement submit_python_job
+    thread_id validation zip zip_strict
+    false n no none null off on true y yes
+    """.split()
+)
+
+
+@dataclass(frozen=True)
+class Project:
+    """What `relama.json` says of a generated project.
+
+    Attributes:
+        directory: where it lies.
+        name: dbt's name of the project.
+        source: the checkpoint it was made from.
+        config: the model's hyperparameters.
+        trace: whether activations are tables by default.
+    """
+
+    directory: Path
+    name: str
+    source: str
+    config: ModelConfig
+    trace: bool
+
+
+def load_project(directory: str | Path) -> Project:
+    """Reads the project at `directory`.
+
+    Raises:
+        ProjectError: there is none, or relama did not write it.
+    """
+    directory = Path(directory)
+    try:
+        marker = json.loads((directory / MARKER).read_text())
+        return Project(
+            directory,
+            marker["project"],
+            marker["source"],
+            model_config(marker["config"]),
+            marker["trace"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ProjectError(
+            f"{directory} is not a relama project (it has no readable {MARKER}); "
+            f"make one with: relama new {directory} --model PATH"
+        ) from None
+
+
+def config_fields(config: ModelConfig) -> dict[str, Any]:
+    """`ModelConfig` as the fields of `config.json`, which `model_config` reads back."""
+    fields = asdict(config)
+    fields["rope_parameters"] = fields.pop("rope")
+    return fields
+
+
+def own_name(directory: Path) -> str:
+    """dbt's name for a project in `directory`: lower-case letters, digits, underscores.
+
+    Raises:
+        InputError: the directory's name has none of these, or is one that dbt reserves.
+    """
+    own = directory.resolve().name
+    name = re.sub(r"[^a-z0-9]+", "_", own.lower()).strip("_")
+    name = (f"model_{name}" if name[:1].isdigit() else name)[:40].rstrip("_")
+    if not name:
+        raise InputError(
+            f"dbt cannot call a project '{own}', which has no Latin letter or digit; choose "
+            "another directory, or a name, such as --name language_model."
+        )
+    if is_reserved(name):
+        raise InputError(
+            f"dbt cannot call a project '{name}', a name that it reserves; choose another "
+            f"directory, or a name, such as --name {_free_name(name)}."
+        )
+    return name
+
+
+def checked_name(name: str) -> str:
+    """A name that a user chose. Raises `InputError` where dbt would not take it."""
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,79}", name):
+        raise InputError(
+            f"'{name}' cannot be the name of a dbt project; "
+            "give lower-case letters, digits and underscores, at most 80."
+        )
+    if is_reserved(name):
+        raise InputError(
+            f"'{name}' is reserved by dbt; choose another name, such as {_free_name(name)}."
+        )
+    return name
+
+
+def is_reserved(name: str) -> bool:
+    """Whether dbt, or YAML, has a meaning of its own for a name."""
+    return name in _RESERVED or name == "dbt" or name.startswith("dbt_")
+
+
+def _free_name(reserved: str) -> str:
+    return f"model_{reserved}" if reserved.startswith("dbt") else f"{reserved}_model"

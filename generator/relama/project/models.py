@@ -1,0 +1,201 @@
+"""Writes `models/` and `analyses/`: everything that depends on the graph alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from relama.config import ModelConfig
+from relama.graph import Graph, Kind, Operator, Weight
+from relama.project.describe import (
+    COLOURS,
+    kv_cache_name,
+    kv_cache_properties,
+    kv_pages_name,
+    layer_name,
+    layer_properties,
+    operator_comment,
+    operator_properties,
+    staged_name,
+    weight_properties,
+)
+from relama.project.manifest import LIBRARY, PAGE_SIZE
+from relama.project.placing import place
+from relama.project.render import render, write, write_yaml
+from relama.project.staging import staged_tensors
+
+
+def write_models(
+    graph: Graph,
+    directory: Path,
+    project: str,
+    tokenizer: Mapping[str, Any],
+    language_model: Mapping[str, Any],
+    digest: str,
+    written: str,
+) -> None:
+    """Writes `models/` and `analyses/`: everything that depends on the graph alone.
+
+    Args:
+        tokenizer: what `tokenizer_settings` gives, for the macros that read it.
+        language_model: what `language_model_settings` gives, likewise.
+        digest: of all that is computed from beside the tensors: the configuration, the
+            tokenizer. Tables that depend on it are made again when it changes.
+        written: a digest of all of the model, tensors included, which its tables bear once they
+            are built from it; answers depend on it.
+    """
+    models = directory / "models"
+    for weight in graph.weights.values():
+        folder = models / "weights" / (_layer_folder(weight.layer) or "")
+        write(folder / f"{weight.name}.sql", _weight_sql(weight))
+    for operator in graph.operators.values():
+        folder = models / "layers" / (_layer_folder(operator.layer) or "")
+        write(folder / f"{operator.name}.sql", _operator_sql(graph, operator))
+    layers = range(graph.config.num_hidden_layers)
+    for layer in layers:
+        write(
+            models / "state" / f"{kv_cache_name(layer)}.sql",
+            render("kv_cache.sql", layer=layer),
+        )
+    config = graph.config
+    before = ["step_input", "rotary_angles", "paged"]
+    for name in before:
+        write(models / "layers" / f"{name}.sql", render(f"{name}.sql", config=config))
+    before += [operator.name for operator in graph.layer(None) if not operator.inputs]
+    for layer in layers:
+        sql = _layer_sql(graph, layer, before if layer == 0 else [])
+        write(models / "layers" / layer_name(layer) / f"{layer_name(layer)}.sql", sql)
+    names = [layer_name(layer) for layer in layers]
+    for name in ("next_token", "step", "tokens", "transcript"):
+        sql = render(f"{name}.sql", config=config, layers=names)
+        write(models / "state" / f"{name}.sql", sql)
+    for name in ("inverse_frequencies", "vocabulary"):
+        sql = f"select * from {{{{ relama.staged(source('staged_weights', '{name}')) }}}}\n"
+        write(models / "weights" / f"{name}.sql", sql)
+    for name in ("alphabet", "merges"):
+        write(models / "weights" / f"{name}.sql", render(f"{name}.sql"))
+
+    for index in (None, *layers):
+        subfolder = _layer_folder(index) or ""
+        label = f"_{subfolder or 'models'}.yml"
+        weights = [weight_properties(w) for w in graph.weights.values() if w.layer == index]
+        operators = [operator_properties(graph, operator) for operator in graph.layer(index)]
+        if index is not None:
+            operators.append(layer_properties(graph, index))
+        else:
+            weights += _fixed_properties("weights.yml", config, tokenizer=tokenizer, digest=digest)
+            operators = _fixed_properties("layers.yml", config) + operators
+        for kind, properties in (("weights", weights), ("layers", operators)):
+            placed = [place(model, project) for model in properties]
+            write_yaml(models / kind / subfolder / label, {"models": placed})
+    state = _fixed_properties("state.yml", config)
+    state += [kv_cache_properties(graph, layer) for layer in layers]
+    write_yaml(
+        models / "state" / "_models.yml",
+        {"models": [place(model, project, as_package=False) for model in state]},
+    )
+    write(models / "_sources.yml", _sources(graph, project))
+    write(models / "_exposures.yml", render("exposures.yml", project=project))
+
+    head = language_model["head"]
+    sql = render("forward_pass.sql", layers=names, head=head)
+    write(models / "batch" / "forward_pass.sql", sql)
+    language_model = {**language_model, "written": written}
+    batch = _fixed_properties("batch.yml", config, language_model=language_model)
+    write_yaml(
+        models / "batch" / "_models.yml",
+        {"models": [place(model, project, as_root=False) for model in batch]},
+    )
+    hidden = ["embedding", *(f"layer_{layer:02d}__down_proj" for layer in layers), "final_norm"]
+    analyses = directory / "analyses"
+    write(analyses / "candidates.sql", render("candidates.sql", layers=names))
+    write(analyses / "score.sql", render("score.sql", layers=names, head=graph.weights[head]))
+    sql = render("hidden_states.sql", layers=names, names=hidden)
+    write(analyses / "hidden_states.sql", sql)
+    for layer in layers:
+        sql = render(
+            "kv_pages.sql",
+            config=config,
+            cache=kv_cache_name(layer),
+            pages=kv_pages_name(layer),
+            page_size=PAGE_SIZE,
+        )
+        write(analyses / f"{kv_pages_name(layer)}.sql", sql)
+
+
+def _weight_sql(weight: Weight) -> str:
+    parts, offset = [], 0
+    for part in weight.parts:
+        parts.append(
+            {
+                "staged": staged_name(part.tensor),
+                "staged_bias": staged_name(part.bias) if part.bias else None,
+                "offset": offset,
+            }
+        )
+        offset += part.rows
+    return render(
+        "weight.sql",
+        parts=parts,
+        has_bias=weight.has_bias,
+        storage=weight.storage,
+        blocks=weight.blocks,
+        row_count=weight.rows,
+    )
+
+
+def _operator_sql(graph: Graph, operator: Operator) -> str:
+    weight = graph.weights[operator.weight] if operator.weight else None
+    body = render(
+        f"{operator.kind}.sql",
+        inputs=operator.inputs,
+        weight=operator.weight,
+        attributes=operator.attributes,
+        config=graph.config,
+        bias=weight.has_bias if weight else False,
+        blocks=weight.blocks if weight else 0,
+        storage=weight.storage if weight else None,
+        cache=kv_cache_name(operator.layer) if operator.layer is not None else None,
+        pages=kv_pages_name(operator.layer) if operator.layer is not None else None,
+    )
+    config = "{{ config(materialized=relama.activation()) }}\n\n"
+    return f"{config}{operator_comment(graph, operator)}\n{body}"
+
+
+def _layer_sql(graph: Graph, layer: int, before: Sequence[str]) -> str:
+    """The model that stands for a layer, and for the models `before` it."""
+    operators = [o for o in graph.layer(layer) if o.kind is not Kind.ATTENTION_WEIGHTS]
+    (appended,) = (o.name for o in operators if o.kind is Kind.KV_APPEND)
+    names = [*before, *(operator.name for operator in operators)]
+    return render("layer.sql", layer=layer, operators=names, appended=appended)
+
+
+def _sources(graph: Graph, project: str) -> str:
+    staged = [(item.name, item.tensor) for item in staged_tensors(graph)]
+    staged.append(("inverse_frequencies", "the rotary embedding's inverse frequencies"))
+    staged.append(("vocabulary", "the tokenizer's vocabulary"))
+    staged.append(("merges", "the tokenizer's merges, best first"))
+    staged.append(("alphabet", "the letters that the tokenizer spells words in"))
+    caches = [kv_cache_name(layer) for layer in range(graph.config.num_hidden_layers)]
+    pages = [kv_pages_name(layer) for layer in range(graph.config.num_hidden_layers)]
+    return render(
+        "sources.yml",
+        project=project,
+        library=project == LIBRARY,
+        staged=staged,
+        caches=caches,
+        pages=pages,
+    )
+
+
+def _fixed_properties(template: str, config: ModelConfig, **values: Any) -> list[dict[str, Any]]:
+    text = render(template, config=config, colours=COLOURS, **values)
+    models = yaml.safe_load(text)["models"]
+    return list(models)
+
+
+def _layer_folder(layer: int | None) -> str | None:
+    return None if layer is None else layer_name(layer)

@@ -1,0 +1,278 @@
+"""Writes a graph as a complete dbt project."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from relama import __version__
+from relama.architectures import build_graph
+from relama.checkpoint import Checkpoint
+from relama.errors import InputError, ProjectError, RelamaError, UnsupportedError
+from relama.graph import Graph
+from relama.passes import run_passes
+from relama.project.language_model import language_model_settings
+from relama.project.macros import install_macros
+from relama.project.manifest import (
+    DISABLED_OPTIMIZERS,
+    LIBRARY,
+    MARKER,
+    Project,
+    config_fields,
+    load_project,
+    own_name,
+)
+from relama.project.models import write_models
+from relama.project.render import render, write
+from relama.project.sql_tokenizer import (
+    Definition,
+    alphabet_table,
+    merges_table,
+    tokenizer_settings,
+    vocabulary_table,
+)
+from relama.project.staging import stage
+from relama.rope import inverse_frequencies
+from relama.runtime.tokenizer import ProjectTokenizer, write_tokenizer
+from relama.sampling import sampling_csv, sampling_warnings
+
+#: dbt's digest of a `packages.yml` that is not there: by it, dbt takes the lock file as it is.
+_NO_PACKAGES = hashlib.sha1(b"", usedforsecurity=False).hexdigest()
+
+#: What a new project's first step continues.
+FIRST_PROMPT = "Once upon a time"
+
+
+def write_project(
+    directory: str | Path,
+    checkpoint: Checkpoint,
+    *,
+    name: str | None = None,
+    trace: bool = False,
+    storage: str = "float32",
+    disabled_passes: Collection[str] = (),
+    overwrite: bool = False,
+    on_start: Callable[[int], None] = lambda total: None,
+    on_progress: Callable[[int], None] = lambda done: None,
+    on_warning: Callable[[str], None] = lambda sentence: None,
+) -> Project:
+    """Writes a complete dbt project to `directory`, whole or not at all.
+
+    Args:
+        directory: must not exist, or be empty, or (with `overwrite`) be a relama project.
+        checkpoint: what to compile.
+        name: dbt's name of the project; from the directory's by default.
+        trace: whether activations are tables by default.
+        storage: how matrices are stored, one of `STORAGES`.
+        disabled_passes: names of passes to leave out.
+        overwrite: replace a project that relama wrote.
+        on_start: called with the number of elements to stage.
+        on_progress: called with the number of elements staged since the last call.
+        on_warning: called with each sentence of what was assumed or left out.
+
+    Raises:
+        ProjectError: `directory` holds something else.
+        InputError: dbt cannot call a project as the directory is called.
+        CheckpointError, UnsupportedError, GraphError: see `build_graph` and `stage`.
+    """
+    directory = Path(directory)
+    _check_target(directory, overwrite)
+    graph = run_passes(build_graph(checkpoint), storage, disabled_passes)
+    name = own_name(directory) if name is None else name
+    with _whole_or_nothing(directory) as temporary:
+        write_tokenizer(checkpoint, temporary)
+        tokenizer = ProjectTokenizer(temporary)
+        on_start(sum(weight.rows * weight.columns for weight in graph.weights.values()))
+        digest = stage(graph, checkpoint.tensors, temporary / "weights", on_progress)
+        definition = tokenizer.definition
+        sql_tokenizer = _sql_tokenizer(definition)
+        small = _stage_small_tables(graph, tokenizer, definition, temporary / "weights")
+        meta_digest = _digest([[config_fields(graph.config), sql_tokenizer], small])
+        written = _digest([digest, meta_digest, storage, sorted(disabled_passes)])
+        prompt = [i for i in tokenizer.encode(FIRST_PROMPT) if i < graph.config.vocab_size]
+        write_models(
+            graph,
+            temporary,
+            project=name,
+            tokenizer=sql_tokenizer,
+            language_model=language_model_settings(graph, tokenizer),
+            digest=meta_digest,
+            written=written,
+        )
+        _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt, digest, written)
+        _write_package(temporary)
+        marker = {
+            "relama": __version__,
+            "project": name,
+            "source": str(checkpoint.path.resolve()),
+            "trace": trace,
+            "storage": storage,
+            "disabled_passes": sorted(disabled_passes),
+            "config": config_fields(graph.config),
+        }
+        (temporary / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
+    for sentence in (*checkpoint.warnings, *sampling_warnings(checkpoint.generation_config)):
+        on_warning(sentence)
+    for sentence in _chat_warnings(tokenizer):
+        on_warning(sentence)
+    if "unsupported" in sql_tokenizer:
+        on_warning(
+            "rows and relama.tokenize do not work with this tokenizer: "
+            + sql_tokenizer["unsupported"]
+        )
+    return load_project(directory)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def _chat_warnings(tokenizer: ProjectTokenizer) -> list[str]:
+    """Whether a question can be put into the chat template, which a checkpoint need not have."""
+    if tokenizer.chat_template is None:
+        return []
+    try:
+        tokenizer.render_chat([{"role": "user", "content": "Hello"}])
+    except RelamaError as error:
+        return [f"{error}; a plain prompt works, in rows with chat=false."]
+    return []
+
+
+def macros_directory() -> Path:
+    """The folder of the dbt package's macros: in the wheel, or at the top of a checkout."""
+    package = Path(__file__).parent.parent
+    installed = package / "macros"
+    return installed if installed.is_dir() else package.parents[1] / "macros"
+
+
+def _check_target(directory: Path, overwrite: bool) -> None:
+    if not directory.exists() and not directory.is_symlink():
+        return
+    if not directory.is_dir():
+        raise ProjectError(f"{directory} exists and is not a directory.")
+    if not any(directory.iterdir()):
+        return
+    if not (directory / MARKER).is_file():
+        raise ProjectError(
+            f"{directory} exists and is not a relama project; choose another directory."
+        )
+    if not overwrite:
+        raise ProjectError(f"{directory} already holds a project; use --force to replace it.")
+
+
+@contextmanager
+def _whole_or_nothing(directory: Path) -> Iterator[Path]:
+    """A temporary directory beside `directory` that takes its place on success only."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".relama-", dir=directory.parent))
+    try:
+        temporary.chmod(0o755)
+        yield temporary
+        if directory.exists():
+            shutil.rmtree(directory)
+        temporary.rename(directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _stage_small_tables(
+    graph: Graph, tokenizer: ProjectTokenizer, definition: Definition, directory: Path
+) -> str:
+    """Stages the rotary frequencies and the tokenizer's tables beside the tensors.
+
+    Returns:
+        A digest of what was written.
+    """
+    frequencies = inverse_frequencies(graph.config.rope, graph.config.head_dim)
+    vectors = pa.array([frequencies.tolist()], pa.list_(pa.float32()))
+    row = pa.table({"row_id": pa.array([0], pa.int32()), "vector": vectors})
+    texts = [_token_text(tokenizer, i) for i in range(graph.config.vocab_size)]
+    tables = {
+        "inverse_frequencies": row,
+        "vocabulary": vocabulary_table(definition, texts),
+        "merges": merges_table(definition),
+        "alphabet": alphabet_table(definition),
+    }
+    digest = hashlib.sha256()
+    for name, table in tables.items():
+        pq.write_table(table, directory / f"{name}.parquet")
+        digest.update(repr(table.to_pydict()).encode())
+    return digest.hexdigest()
+
+
+def _sql_tokenizer(definition: Definition) -> dict[str, Any]:
+    """The settings of the macro `tokenize`, or why there are none."""
+    try:
+        return tokenizer_settings(definition)
+    except UnsupportedError as error:
+        return {"unsupported": str(error)}
+
+
+def _token_text(tokenizer: ProjectTokenizer, token_id: int) -> str:
+    """The text of a token; rows of the embedding that are of no token have none."""
+    try:
+        return tokenizer.token(token_id)
+    except InputError:
+        return ""
+
+
+def _write_settings(
+    graph: Graph,
+    directory: Path,
+    checkpoint: Checkpoint,
+    name: str,
+    trace: bool,
+    storage: str,
+    prompt_token_ids: list[int],
+    digest: str,
+    written: str,
+) -> None:
+    values = {
+        "project": name,
+        "config": graph.config,
+        "trace": trace,
+        "storage": storage,
+        "prompt_token_ids": prompt_token_ids,
+        "checkpoint": digest,
+        "written": written,
+        "disabled_optimizers": DISABLED_OPTIMIZERS,
+        "source_name": re.sub(r"[^\w.\- ]", "_", checkpoint.path.name),
+    }
+    for file in ("dbt_project.yml", "profiles.yml", "README.md"):
+        write(directory / file, render(file, **values))
+    write(directory / ".gitignore", "target/\nlogs/\n*.duckdb\n*.duckdb.wal\n.user.yml\n")
+    write(directory / "seeds" / "sampling.csv", sampling_csv(checkpoint.generation_config))
+    write(directory / "seeds" / "_seeds.yml", render("seeds.yml", project=name))
+    (directory / "tests").mkdir()
+    (directory / "tests" / ".gitkeep").touch()
+    # While dbt parses, this is what tells language models from other packages.
+    marker = "{% macro relama_language_model() -%}{{ return(true) }}{%- endmacro %}\n"
+    write(directory / "macros" / "relama_language_model.sql", marker)
+
+
+def _write_package(directory: Path) -> None:
+    """The macros, and where dbt looks for them.
+
+    `dbt deps` removes everything in `packages/` and installs what `package-lock.yml` says:
+    the folder `relama` once more. There is no `packages.yml`, since dbt would look for what it
+    names below the project that is run: another project that has this one as a package names
+    `packages/relama` itself.
+    """
+    package = directory / LIBRARY
+    shutil.copytree(macros_directory(), package / "macros")
+    settings = (
+        f'name: relama\nversion: "{__version__}"\nconfig-version: 2\nmacro-paths: ["macros"]\n'
+    )
+    write(package / "dbt_project.yml", settings)
+    write(directory / "package-lock.yml", render("package-lock.yml", digest=_NO_PACKAGES))
+    install_macros(directory)

@@ -1,0 +1,216 @@
+"""The project's DuckDB file: opening it, and the state tables in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import duckdb
+
+from relama.errors import InputError, ProjectError
+from relama.project.describe import kv_cache_name, kv_pages_name
+from relama.project.manifest import DISABLED_OPTIMIZERS, PAGE_SIZE, Project
+from relama.runtime.profile import Database, database_of
+from relama.runtime.stack import deepen_stack
+
+SEQUENCE = 0
+
+
+@contextmanager
+def open_database(project: Project) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to the project's database, set up as `profiles.yml` does for dbt.
+
+    Raises:
+        ProjectError: the project has not been built, or another process holds the file.
+    """
+    opened = database_of(project)
+    if not opened.path.is_file():
+        raise ProjectError(
+            f"{project.directory} has not been built; run: relama build {project.directory}"
+        )
+    deepen_stack()
+    connection = duckdb.connect()
+    try:
+        _attach(connection, opened)
+        connection.execute(f"set disabled_optimizers = '{DISABLED_OPTIMIZERS}'")
+        connection.execute("set force_compression = 'uncompressed'")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, opened: Database) -> None:
+    path = opened.path
+    quoted = str(path).replace("'", "''")
+    try:
+        connection.execute(f"attach '{quoted}' as {opened.quoted_catalog} (row_group_size 2048)")
+        connection.execute(f"use {opened.quoted}")
+    except duckdb.IOException as error:
+        if "lock" not in str(error).lower():
+            raise ProjectError(f"{path} cannot be opened: {_one_line(error)}") from None
+        pid = re.search(r"PID (\d+)", str(error))
+        holder = f"process {pid.group(1)}" if pid else "another process"
+        raise ProjectError(
+            f"{path} is in use by {holder}; close it (a dbt run, a DuckDB shell "
+            "or another relama) and try again."
+        ) from None
+    except duckdb.Error as error:
+        raise ProjectError(f"{path} cannot be opened: {_one_line(error)}") from None
+
+
+def reattach(connection: duckdb.DuckDBPyConnection, project: Project) -> None:
+    """Opens the file again: DuckDB forgets where the blocks of tables lie that it has read."""
+    opened = database_of(project)
+    connection.execute("use memory")
+    connection.execute(f"detach {opened.quoted_catalog}")
+    _attach(connection, opened)
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+class State:
+    """The tokens and KV caches of a project, all of one sequence.
+
+    The state holds whole tokens only: every method that changes it is one
+    transaction, or part of the caller's.
+    """
+
+    def __init__(self, project: Project, connection: duckdb.DuckDBPyConnection) -> None:
+        self.project = project
+        self.connection = connection
+        layers = range(project.config.num_hidden_layers)
+        self._caches = [kv_cache_name(layer) for layer in layers]
+        self._pages = [kv_pages_name(layer) for layer in layers]
+        self._require_tables()
+
+    def _require_tables(self) -> None:
+        found = {
+            name
+            for (name,) in self.connection.execute(
+                "select table_name from duckdb_tables() "
+                "where database_name = current_database() and schema_name = current_schema()"
+            ).fetchall()
+        }
+        missing = {"tokens", "step", "sampling", *self._caches, *self._pages} - found
+        if missing:
+            raise ProjectError(
+                f"{self.project.directory} has not been built completely (there is no table "
+                f"'{min(missing)}'); run: relama build {self.project.directory}"
+            )
+
+    @contextmanager
+    def transaction(self, keep: bool = True) -> Iterator[None]:
+        """Runs its body as one transaction, which is undone on an error or unless `keep`."""
+        self.connection.execute("begin")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("rollback")
+            raise
+        self.connection.execute("commit" if keep else "rollback")
+
+    def token_ids(self) -> list[int]:
+        """All tokens of the sequence, prompt and generated, in order."""
+        rows = self.connection.execute(
+            "select token_id from tokens where sequence_id = ? order by position", [SEQUENCE]
+        ).fetchall()
+        return [token_id for (token_id,) in rows]
+
+    def set_tokens(self, token_ids: Sequence[int]) -> int:
+        """Makes `token_ids` the sequence, keeping the cache of what it begins with.
+
+        What the state holds already and the new tokens share stays; the rest is
+        forgotten, and the new tokens wait for the next step as a prompt.
+
+        Returns:
+            How many tokens the next step need not read again.
+
+        Raises:
+            InputError: no tokens, more than the context holds, or one out of range.
+        """
+        self.check_tokens(token_ids)
+        held = self.token_ids()
+        shared = 0
+        while shared < min(len(held), len(token_ids) - 1) and held[shared] == token_ids[shared]:
+            shared += 1
+        execute = self.connection.execute
+        ((predicted,),) = execute(
+            "select coalesce(max(position), 0) from tokens "
+            "where sequence_id = ? and logprob is not null",
+            [SEQUENCE],
+        ).fetchall()
+        read = min(int(predicted), shared)
+        execute("delete from tokens where sequence_id <> ? or position >= ?", [SEQUENCE, shared])
+        for cache in self._caches:
+            execute(
+                f"delete from {cache} where sequence_id <> ? or position >= ?", [SEQUENCE, read]
+            )
+        for pages in self._pages:
+            execute(
+                f"delete from {pages} where sequence_id <> ? or first_position + ? > ?",
+                [SEQUENCE, PAGE_SIZE, read],
+            )
+        self.append_tokens(token_ids[shared:], first_position=shared)
+        self._has_read(read)
+        return read
+
+    def cut_tokens(self, length: int) -> None:
+        """Forgets the tokens after the first `length`, which no step has read."""
+        self.connection.execute("delete from tokens where position >= ?", [length])
+
+    def continue_prompt(self, token_ids: Sequence[int], first_position: int) -> None:
+        """Adds tokens of a prompt to the sequence, all of which has been read."""
+        self.append_tokens(token_ids, first_position)
+        self._has_read(first_position)
+
+    def _has_read(self, position: int) -> None:
+        """Marks that everything before a token has been read.
+
+        How likely the token is, no step has kept.
+        """
+        self.connection.execute(
+            "update tokens set logprob = 'nan' where position = ? and position > 0 "
+            "and logprob is null",
+            [position],
+        )
+
+    def append_tokens(self, token_ids: Sequence[int], first_position: int) -> None:
+        """Adds tokens to the sequence that the next step will read."""
+        self.connection.execute(
+            "insert into tokens select ?, ? + i - 1, ids[i], true, null "
+            "from (select ?::integer[] as ids), range(1, ? + 1) as r (i)",
+            [SEQUENCE, first_position, list(token_ids), len(token_ids)],
+        )
+
+    def clear(self) -> None:
+        """Forgets all sequences."""
+        for table in ("tokens", *self._caches, *self._pages):
+            self.connection.execute(f"delete from {table}")
+
+    def check_tokens(self, token_ids: Sequence[int]) -> None:
+        """Raises `InputError` for no tokens, more than the context holds, or one out of range."""
+        config = self.project.config
+        if not token_ids:
+            raise InputError("The prompt is empty; give at least one token.")
+        if len(token_ids) > config.max_position_embeddings:
+            raise InputError(
+                f"The prompt has {len(token_ids)} tokens, more than the context of "
+                f"{config.max_position_embeddings}."
+            )
+        for token_id in token_ids:
+            if not 0 <= token_id < config.vocab_size:
+                raise InputError(
+                    f"The token id {token_id} is outside the vocabulary of {config.vocab_size}."
+                )
+
+
+@contextmanager
+def scratch(project: Project, connection: duckdb.DuckDBPyConnection) -> Iterator[State]:
+    """An empty state to work on, whose changes are rolled back in the end."""
+    state = State(project, connection)
+    with state.transaction(keep=False):
+        state.clear()
+        yield state

@@ -1,0 +1,179 @@
+"""What advances a sequence by one token: a prepared statement, or dbt itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Protocol
+
+import duckdb
+
+from relama.errors import ProjectError
+from relama.project.describe import kv_cache_name, kv_pages_name
+from relama.project.manifest import PAGE_SIZE, Project
+from relama.runtime import dbt
+from relama.runtime.database import SEQUENCE, State, open_database
+from relama.runtime.limit import Weights, limited
+from relama.runtime.resident import with_own_sampling
+from relama.runtime.statements import compiled, decode_statements, session_statements
+from relama.sampling import check_sampling
+
+#: Tokens of a prompt that a step reads at most within a memory limit: bounds its rows.
+CHUNK = 8
+#: How a session chooses tokens: plain dbt reads the seed, which no session changes.
+_SAMPLING = "temp.main.session_sampling"
+
+
+class Engine(Protocol):
+    """Both engines give identical results; they differ in speed and in what they need."""
+
+    def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
+        """Makes `token_ids` the sequence and sets temperature, top_k, top_p and seed."""
+
+    def step(self) -> int:
+        """Reads the tokens that are waiting, appends the next one, and returns its id."""
+
+
+class Session:
+    """Runs the compiled step as a prepared statement on one connection.
+
+    Everything that a step changes is one transaction. There are two texts of the
+    step: one for any number of tokens, and `decode` for one token of the sequence.
+    Within a memory limit a long prompt is read by several steps.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        connection: duckdb.DuckDBPyConnection,
+        sql: Mapping[str, str],
+        decode: Mapping[str, str],
+        weights: Weights | None = None,
+    ) -> None:
+        self.connection = connection
+        self.state = State(project, connection)
+        self._weights = weights or Weights()
+        layers = range(project.config.num_hidden_layers)
+        caches = [kv_cache_name(layer) for layer in layers]
+        pages = [kv_pages_name(layer) for layer in layers]
+        self._cached, self._waiting = 0, 0
+        self._later: Sequence[int] = ()
+        connection.execute(
+            f"create or replace temporary table {_SAMPLING} "
+            "(temperature double, top_k integer, top_p double, seed bigint)"
+        )
+        general, single = (with_own_sampling(text["step"], _SAMPLING) for text in (sql, decode))
+        try:
+            self._step = self._weights.prepared(connection, "step", general)
+            self._decode = self._weights.prepared(connection, "decode", single)
+            for table in (*caches, "tokens"):
+                connection.execute(f"prepare append_{table} as insert into {table} {sql[table]}")
+        except duckdb.Error as error:
+            raise ProjectError(
+                f"The compiled step of {project.directory} does not fit its tables "
+                f"({str(error).splitlines()[0]}); run: relama build {project.directory}"
+            ) from None
+        self._appends = [f"execute append_{table}" for table in (*caches, "tokens")]
+        # Not prepared: a prepared statement keeps its rows in memory, here for 64 tokens.
+        self._packs = [f"insert into {table} {decode[table]}" for table in pages]
+
+    def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
+        check_sampling(*sampling)
+        with self.state.transaction():
+            self._cached = self.state.set_tokens(token_ids)
+            end = len(token_ids)
+            if self._weights.plan:
+                end = min(end, self._cached + CHUNK)
+                self.state.cut_tokens(end)
+            self._waiting, self._later = end - self._cached, token_ids[end:]
+            self.connection.execute(f"delete from {_SAMPLING}")
+            self.connection.execute(f"insert into {_SAMPLING} values (?, ?, ?, ?)", [*sampling])
+
+    def step(self) -> int:
+        while self._later:
+            chunk, later = self._later[:CHUNK], self._later[CHUNK:]
+            end = self._cached + self._waiting
+            self._read(self._appends[:-1], partial(self.state.continue_prompt, chunk, end))
+            self._waiting, self._later = len(chunk), later
+        self._read(self._appends)
+        self._waiting = 1
+        return _chosen(self.connection)
+
+    def _read(self, appends: Sequence[str], then: Callable[[], None] = lambda: None) -> None:
+        """Reads the tokens that are waiting; `then` is part of the transaction."""
+        execute = self.connection.execute
+        cached = self._cached + self._waiting
+        *models, insert = self._decode if self._waiting == 1 else self._step
+        self._weights.rewind()
+        for piece in models:
+            with self._weights.reading(piece):
+                execute(piece.sql)
+        with self.state.transaction():
+            execute("delete from step")
+            with self._weights.reading(insert):
+                execute(insert.sql)
+            for statement in appends:
+                execute(statement)
+            if cached // PAGE_SIZE > self._cached // PAGE_SIZE:
+                for statement in self._packs:
+                    execute(statement)
+            then()
+        self._cached = cached
+
+
+class DbtEngine:
+    """Runs `dbt run` for each token and needs nothing but dbt; seconds a token."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._sampling: dict[str, float] = {}
+
+    def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
+        check_sampling(*sampling)
+        names = ("temperature", "top_k", "top_p", "seed")
+        self._sampling = dict(zip(names, sampling, strict=True))
+        with open_database(self.project) as connection:
+            state = State(self.project, connection)
+            with state.transaction():
+                state.set_tokens(token_ids)
+
+    def step(self) -> int:
+        variables = json.dumps({"relama_sampling": self._sampling})
+        arguments = ["run", "--select", "tag:step", "--vars", variables]
+        dbt.invoke(self.project.directory, arguments)
+        with open_database(self.project) as connection:
+            return _chosen(connection)
+
+
+def _chosen(connection: duckdb.DuckDBPyConnection) -> int:
+    """The token that the last step has appended."""
+    rows = connection.execute(
+        "select token_id from tokens where sequence_id = ? order by position desc limit 1",
+        [SEQUENCE],
+    ).fetchall()
+    return int(rows[0][0])
+
+
+@contextmanager
+def open_engine(project: Project, name: str, memory_limit: int | None = None) -> Iterator[Engine]:
+    """The engine `session` or `dbt`, ready to start.
+
+    Args:
+        memory_limit: bytes that this process may have in memory, engine `session`.
+
+    Raises:
+        ProjectError: the project is not built.
+        InputError: the limit is too small for the model.
+    """
+    if name == "dbt":
+        yield DbtEngine(project)
+    else:
+        sql = compiled(project, session_statements(project))
+        decode = compiled(project, decode_statements(project), decode=True)
+        with (
+            open_database(project) as connection,
+            limited(project, connection, decode["step"], memory_limit) as weights,
+        ):
+            yield Session(project, connection, sql, decode, weights)

@@ -1,0 +1,100 @@
+"""What `relama plan` says: where the weights would be, and what a token would take."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from relama.project.manifest import Project
+from relama.runtime.database import open_database
+from relama.runtime.limit import plan_session
+from relama.runtime.process_memory import available, resident_set
+from relama.runtime.profile import database_of
+from relama.runtime.residency import Plan, Table, kind
+from relama.runtime.speed import compute_speed, disk_speed
+from relama.runtime.statements import compiled, decode_statements
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A plan and what it would cost.
+
+    Attributes:
+        plan: what is resident and what is streamed.
+        disk: bytes a second from the disk.
+        compute: multiply-adds a second.
+    """
+
+    plan: Plan
+    disk: float
+    compute: float
+
+    @property
+    def seconds_a_token(self) -> float:
+        return self.plan.seconds_a_token(self.disk, self.compute)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `relama plan --json` prints; sizes are bytes."""
+        plan, overhead = self.plan, self.plan.overhead
+        return {
+            "memory_limit": plan.limit,
+            "resident_bytes": plan.resident_bytes,
+            "streamed_bytes_a_token": plan.streamed_bytes,
+            "overhead": {
+                "process": overhead.process,
+                "statement": overhead.statement,
+                "working": overhead.working,
+                "streaming": overhead.streaming if plan.streamed else 0,
+            },
+            "disk_bytes_s": round(self.disk),
+            "multiply_adds_a_token": plan.multiply_adds,
+            "multiply_adds_s": round(self.compute),
+            "seconds_a_token": round(self.seconds_a_token, 3),
+            "resident": [table.name for table in plan.resident],
+            "streamed": [table.name for table in plan.streamed],
+        }
+
+    def groups(self) -> list[tuple[str, list[Table], list[Table]]]:
+        """(kind, resident, streamed) of each kind of weight, in order of use.
+
+        The kind of `layer_07__gate_up_proj_weight` is `gate_up_proj`.
+        """
+        kinds: dict[str, tuple[list[Table], list[Table]]] = {}
+        names = {table.name for table in self.plan.resident}
+        for table in self.plan.tables:
+            resident, streamed = kinds.setdefault(kind(table.name), ([], []))
+            (resident if table.name in names else streamed).append(table)
+        return [(name, *tables) for name, tables in kinds.items()]
+
+
+def layer_numbers(tables: list[Table]) -> str:
+    """The layers of tables, as `0-3, 5`; empty for tables outside of layers."""
+    found = (re.match(r"layer_(\d+)__", table.name) for table in tables)
+    ranges: list[list[int]] = []
+    for layer in (int(match[1]) for match in found if match):
+        if ranges and layer == ranges[-1][1] + 1:
+            ranges[-1][1] = layer
+        else:
+            ranges.append([layer, layer])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+
+
+def forecast(project: Project, limit: int | None, disk: float | None) -> Forecast:
+    """Plans a session and measures this machine.
+
+    Args:
+        limit: bytes of memory; None is all that the machine has available.
+        disk: bytes a second; None is to be measured.
+
+    Raises:
+        ProjectError: the project is not built.
+        InputError: the limit is too small.
+    """
+    statement = compiled(project, decode_statements(project), decode=True)["step"]
+    if limit is None:
+        limit = (available() or 1 << 40) + (resident_set() or 0)
+    with open_database(project) as connection:
+        plan, _ = plan_session(project, connection, statement, limit)
+        compute = compute_speed(connection)
+    return Forecast(plan, disk or disk_speed(database_of(project).path), compute)

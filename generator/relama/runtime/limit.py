@@ -1,0 +1,205 @@
+"""A memory limit for a session: plans residency, and prepares the connection for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import duckdb
+
+from relama.config import ModelConfig
+from relama.project.manifest import Project
+from relama.runtime.database import reattach
+from relama.runtime.pieces import split
+from relama.runtime.prefetch import SUPPORTED, BlockFile, Prefetcher, read_block_by_block
+from relama.runtime.process_memory import trimmed_resident_set
+from relama.runtime.profile import database_of
+from relama.runtime.residency import Overhead, Plan, Table, plan_residency
+from relama.runtime.resident import (
+    Stored,
+    block_size,
+    hold,
+    redirected,
+    stored_weights,
+    tables_read,
+)
+
+# Measured, see docs/decisions/0011-residency.md.
+# Plans, DuckDB's record of its blocks, and what its allocator keeps of freed memory.
+_GROWTH = 60_000_000
+# The columns of a layer's cache and pages grow by a block each, and by what a step appends.
+_STATE_BLOCKS_A_LAYER = 26
+_STATEMENT = 90_000_000
+# Joining the products of a block, for the tokens of a prompt that a step reads at once.
+_JOIN = 1_500_000
+_WHOLE_A_LAYER = 8_000_000
+_VECTORS_A_LAYER = 16
+# Where the system does not say how large a process is.
+_UNKNOWN = 100_000_000
+_AHEAD = 20_000_000
+_BEHIND = 4_000_000
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A statement to execute, and how many streamed blocks it reads."""
+
+    sql: str
+    blocks: int = 0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a session: where a statement finds them, and how it reads them.
+
+    Attributes:
+        plan: what is where; None without a limit.
+        prefetcher: reads the streamed ones ahead; None where none are streamed.
+        blocks: how many blocks each streamed table has, by its name.
+    """
+
+    plan: Plan | None = None
+    prefetcher: Prefetcher | None = None
+    blocks: Mapping[str, int] = field(default_factory=dict)
+
+    def whole(self, select: str) -> Piece:
+        """A select that reads every weight, to be run in one piece."""
+        redirected = self._redirected(select)
+        return self._piece(redirected, tables_read(redirected))
+
+    def prepared(
+        self, connection: duckdb.DuckDBPyConnection, name: str, select: str
+    ) -> list[Piece]:
+        """Prepares to insert a select that reads every weight into the table `step`.
+
+        Returns:
+            What to execute for that: statements of their own, and last the insert.
+        """
+        if self.plan is None:
+            connection.execute(f"prepare {name} as insert into step {select}")
+            return [Piece(f"execute {name}")]
+        # A prepared statement would hold its intermediate rows until it runs again.
+        pieces = split(self._redirected(select), "insert into step")
+        last_use = {name: sql for sql in pieces for name in tables_read(sql)}
+        return [
+            self._piece(sql, [name for name in tables_read(sql) if last_use[name] is sql])
+            for sql in pieces
+        ]
+
+    def rewind(self) -> None:
+        """Says that the next piece is the first of a token."""
+        if self.prefetcher:
+            self.prefetcher.rewind()
+
+    def reading(self, piece: Piece) -> AbstractContextManager[None]:
+        """Surrounds the execution of a piece."""
+        return self.prefetcher.reading(piece.blocks) if self.prefetcher else nullcontext()
+
+    def _redirected(self, select: str) -> str:
+        if self.plan is None:
+            return select
+        return redirected(select, {table.name for table in self.plan.resident})
+
+    def _piece(self, sql: str, names: Sequence[str]) -> Piece:
+        return Piece(sql, sum(self.blocks.get(name, 0) for name in names))
+
+
+def overhead(
+    tables: Sequence[Table],
+    config: ModelConfig,
+    process: int,
+    threads: int,
+    block: int,
+    whole: int = 0,
+) -> Overhead:
+    """What a session needs beside the weights.
+
+    Args:
+        tables: the weights.
+        process: bytes of the process before anything is computed.
+        config: of the model.
+        threads: DuckDB's.
+        block: bytes of a block of the database file.
+        whole: positions of a statement that is run in one piece; 0 where none is.
+    """
+    piece = max((table.piece for table in tables), default=0)
+    vectors = max((table.vectors for table in tables), default=0)
+    statement = _STATEMENT + config.num_hidden_layers * _STATE_BLOCKS_A_LAYER * block
+    statement += _JOIN * max((table.pieces for table in tables), default=0)
+    if whole:
+        position = _VECTORS_A_LAYER * 4 * (config.hidden_size + config.intermediate_size)
+        statement += config.num_hidden_layers * (_WHOLE_A_LAYER + whole * position)
+    return Overhead(
+        process=process + _GROWTH,
+        statement=statement,
+        working=threads * vectors,
+        # DuckDB holds all blocks of a piece until it has read the piece.
+        buffers=threads * piece,
+        ahead=_AHEAD + _BEHIND,
+    )
+
+
+def plan_session(
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    limit: int,
+    whole: int = 0,
+) -> tuple[Plan, list[Stored]]:
+    """The plan of a session that runs `statement`, and how its weights are stored.
+
+    Raises:
+        InputError: the limit is too small.
+    """
+    ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
+    process = trimmed_resident_set() or _UNKNOWN
+    stored = stored_weights(connection, statement, threads)
+    tables = [weight.table for weight in stored]
+    needed = overhead(tables, project.config, process, threads, block_size(connection), whole)
+    return plan_residency(tables, limit, needed), stored
+
+
+@contextmanager
+def limited(
+    project: Project,
+    connection: duckdb.DuckDBPyConnection,
+    statement: str,
+    limit: int | None,
+    whole: int = 0,
+) -> Iterator[Weights]:
+    """Sets a connection up to run `statement` within `limit` bytes; None is no limit.
+
+    Args:
+        whole: positions that it reads at once if it is run in one piece, or 0.
+
+    Raises:
+        InputError: the limit is too small.
+    """
+    if limit is None:
+        yield Weights()
+        return
+    plan, stored = plan_session(project, connection, statement, limit, whole)
+    connection.execute("set temp_directory = ''")
+    connection.execute("set allocator_flush_threshold = '16MB'")
+    path = database_of(project).path
+    names = {table.name for table in plan.resident}
+    with closing(BlockFile(path, block_size(connection))) as file:
+        held = [weight for weight in stored if weight.table.name in names]
+        hold(connection, held, file, limit - plan.overhead.process)
+        reattach(connection, project)
+        database = limit - plan.overhead.process - plan.overhead.working
+        if plan.streamed:
+            database -= plan.overhead.ahead
+        connection.execute(f"set memory_limit = '{database}B'")
+        streamed = [w for w in stored if w.table.name not in names and not w.table.looked_up]
+        if not streamed or not SUPPORTED:
+            yield Weights(plan)
+            return
+        read_block_by_block(path)
+        tables = [weight.blocks for weight in streamed]
+        counts = {weight.table.name: len(weight.blocks.numbers) for weight in streamed}
+        prefetcher = Prefetcher(file, tables, window=_AHEAD, behind=_BEHIND)
+        with closing(prefetcher):
+            prefetcher.start()
+            yield Weights(plan, prefetcher, counts)
