@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from generator.cli import main
 from generator.project.manifest import Project
-from tests.conftest import TINY_LLAMA
+from tests.conftest import ROOT, TINY_LLAMA
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.unit.broken_checkpoints import put, write_gguf
 
@@ -386,19 +386,14 @@ def test_docs(tiny_project: Project) -> None:
     assert b"layer_00__attention_weights" in page.read_bytes()
 
 
-def test_help_names_every_command() -> None:
-    text = relama("--help").stdout
-    for command in (
-        "new",
-        "build",
-        "generate",
-        "chat",
-        "logits",
-        "perplexity",
-        "compare",
-        "docs",
-    ):
-        assert command in text
+@pytest.mark.parametrize("name", main.commands)
+def test_every_command_and_option_is_documented(name: str) -> None:
+    text = (ROOT / "docs" / "commands.md").read_text()
+    sections = [part for part in text.split("\n## ") if part.startswith(f"relama {name} DIR")]
+    assert len(sections) == 1
+    options = {option for parameter in main.commands[name].params for option in parameter.opts}
+    options -= {"directory", "prompt", "file", "--json"}
+    assert [option for option in sorted(options) if f"`{option}" not in sections[0]] == []
 
 
 def test_logits_that_are_no_numbers_are_an_error(tiny_project: Project, tmp_path: Path) -> None:
