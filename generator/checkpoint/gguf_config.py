@@ -164,7 +164,7 @@ def ignored_settings(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _is_neutral(value: object, neutral: tuple[object, ...]) -> bool:
-    """Whether a setting, or each of an array of one a layer, leaves everything as it is."""
+    """Whether a setting, or each of an array of one per layer, leaves everything as it is."""
     return all(element in neutral for element in (value if isinstance(value, list) else [value]))
 
 
@@ -278,7 +278,7 @@ def llama3_divisors(
 
 
 def _integer(metadata: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    """A whole number; an array with one value a layer must hold equal ones."""
+    """A whole number; an array with one value per layer must hold equal ones."""
     value: Any = metadata.get(key, default)
     if isinstance(value, list) and value:
         if any(element != value[0] for element in value):

@@ -22,7 +22,7 @@ class Forecast:
 
     Attributes:
         plan: what is resident and what is streamed.
-        disk: bytes a second from the disk.
+        disk: bytes per second from the disk.
         compute: multiply-adds a second.
     """
 
@@ -85,7 +85,7 @@ def forecast(project: Project, limit: int | None, disk: float | None) -> Forecas
 
     Args:
         limit: bytes of memory; None is all that the machine has available.
-        disk: bytes a second; None is to be measured.
+        disk: bytes per second; None is to be measured.
 
     Raises:
         ProjectError: the project is not built.

@@ -143,7 +143,7 @@ class Plan:
         """Reading and computing overlap, so the slower one counts.
 
         Args:
-            disk: bytes a second.
+            disk: bytes per second.
             compute: multiply-adds a second, of all threads.
         """
         return max(self.streamed_bytes / disk, self.multiply_adds / compute)
