@@ -759,12 +759,6 @@ def gguf_tensor_of_an_unknown_type(directory: Path) -> Path:
     return write_header(directory, tensor("norm", 4, kind=999), tensors=1)
 
 
-@broken(CheckpointError, "model.gguf", "llama.block_count", str(2**31), "tensors")
-def gguf_has_more_layers_than_tensors(directory: Path) -> Path:
-    layers = {"llama.block_count": 2**31}
-    return write_gguf(directory / "model.gguf", change=lambda writer: put(writer, layers))
-
-
 @broken(CheckpointError, "model.gguf", "9 tokens", "8 rows")
 def gguf_token_has_no_row_in_the_embedding(directory: Path) -> Path:
     tokens = {"tokenizer.ggml.tokens": [*TOKENS, "d"], "tokenizer.ggml.token_type": [*TYPES, 1]}
