@@ -54,7 +54,7 @@ def markdown(results: Results) -> str:
 def inmemory_table(result: dict[str, Any]) -> str:
     """Tokens a second of every system, prefill and decode."""
     names = list(result["systems"][0]["measures"])
-    header = ["tokens a second", *(_measure(name) for name in names), "check"]
+    header = ["tokens per second", *(_measure(name) for name in names), "check"]
     rows = [
         [
             system["name"],
@@ -67,7 +67,7 @@ def inmemory_table(result: dict[str, Any]) -> str:
 
 
 def memory_table(result: dict[str, Any]) -> str:
-    """Seconds a token by limit, a column a system and disk."""
+    """Seconds per token by limit, one column per system and disk."""
     columns = [
         (system, rate)
         for rate in _read_rates(result)
@@ -84,11 +84,11 @@ def memory_table(result: dict[str, Any]) -> str:
         limit = f"{fraction:g} x ({fraction * result['model_bytes'] / 1e9:.2f} GB)"
         rows.append([limit, *(_point(system, rate, fraction) for system, rate in columns)])
     checks = "; ".join(f"{s['name']}: {_checked(s['checked'])}" for s in result["systems"])
-    return f"{_table(header, rows)}\n\nSeconds a token, and what is read for it. {checks}."
+    return f"{_table(header, rows)}\n\nSeconds per token, and the bytes read for it. {checks}."
 
 
 def scale_table(result: dict[str, Any]) -> str:
-    """Seconds a token and build time by size, beside the two bounds."""
+    """Seconds per token and build time by size, beside the two bounds."""
     names = [system["name"] for system in result["models"][0]["systems"]]
     header = ["parameters", "stored", "build", *names, "bytes / bandwidth", "products / ceiling"]
     rows = [
@@ -110,7 +110,7 @@ def scale_table(result: dict[str, Any]) -> str:
 
 
 def rows_table(result: dict[str, Any]) -> str:
-    """Seconds a row of each way to answer a table of prompts."""
+    """Seconds per row of each way to answer a table of prompts."""
     rows = [
         [
             name.replace("_", " "),

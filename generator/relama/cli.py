@@ -226,7 +226,7 @@ def generate(
         speed = timings["decode_s_per_token"]
         notes.print(
             f"[dim]{len(generation.ids)} tokens, prefill {timings['prefill_s']:.2f} s"
-            + (f", {speed:.2f} s a token" if speed else "")
+            + (f", {speed:.2f} s per token" if speed else "")
             + f" ({generation.finish_reason})[/dim]"
         )
 
@@ -239,7 +239,7 @@ def generate(
     help="Memory of the process, e.g. 1500MB; by default what the machine has available.",
 )
 @click.option(
-    "--disk-speed", type=float, metavar="MB/S", help="Megabytes a second; measured by default."
+    "--disk-speed", type=float, metavar="MB/S", help="Megabytes per second; measured by default."
 )
 @_JSON
 @report_errors
@@ -248,7 +248,7 @@ def plan(
 ) -> None:
     """Show which weights a memory limit keeps in memory and which it streams from disk.
 
-    Nothing is generated. The seconds a token are a lower bound: the slower one of reading
+    Nothing is generated. The seconds per token are a lower bound: the slower one of reading
     the streamed weights and multiplying all of them, at speeds measured on this machine.
     """
     from relama.project.manifest import load_project
@@ -287,8 +287,8 @@ def plan(
     click.echo(
         f"A token: {megabytes(found.streamed_bytes)} from disk at {result.disk / 1e6:,.0f} MB/s "
         f"({given}), {found.multiply_adds / 1e6:,.0f} million multiply-adds at "
-        f"{result.compute / 1e9:.2f} billion a second (measured): at least "
-        f"{result.seconds_a_token:.2f} s."
+        f"{result.compute / 1e9:.2f} billion per second (measured): at least "
+        f"{result.seconds_per_token:.2f} s."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,10 +31,13 @@ notes = Console(stderr=True)
 
 
 def report_errors(command: Command) -> Command:
-    """Prints an error as one sentence and exits with 1; Ctrl-C exits with 130."""
+    """Prints an error as one sentence and exits with 1; Ctrl-C or SIGTERM exits with 130."""
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
+                signal.signal(number, signal.default_int_handler)
         try:
             command(*args, **kwargs)
         except RelamaError as error:
@@ -48,8 +52,20 @@ def report_errors(command: Command) -> Command:
         except duckdb.Error as error:
             click.echo(f"Error: DuckDB: {str(error).splitlines()[0]}", err=True)
             sys.exit(1)
+        except BrokenPipeError:  # `relama ... | head`: click ends quietly
+            raise
+        except OSError as error:
+            click.echo(f"Error: {_reason(error)}.", err=True)
+            sys.exit(1)
 
     return wrapped
+
+
+def _reason(error: OSError) -> str:
+    """The operating system's reason, after the name of the file if it has one."""
+    if error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 @contextmanager

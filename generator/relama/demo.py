@@ -51,7 +51,7 @@ def run(checkpoint: Path, directory: Path) -> None:
     for phase, value in seconds.items():
         table.add_row(phase, f"{value:.2f} s")
     if answer.decode_s:
-        table.add_row("a token", f"{sum(answer.decode_s) / len(answer.decode_s):.2f} s")
+        table.add_row("per token", f"{sum(answer.decode_s) / len(answer.decode_s):.2f} s")
     table.add_row("stored", f"{built['rows']:,} rows, {built['bytes'] / 1e6:,.0f} MB")
     console.print(table)
     console.print(

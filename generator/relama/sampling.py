@@ -56,6 +56,9 @@ FIELDS = (
 
 GREEDY = (0.0, 0, 1.0)
 
+#: `GenerationConfig._get_default_generation_params`, which `generate` fills in for None.
+DEFAULT_TOP_K = 50
+
 
 def sampling_csv(generation_config: Mapping[str, Any]) -> str:
     """The checkpoint's own sampling settings where it asks for sampling, else greedy."""
@@ -78,7 +81,8 @@ def sampling_warnings(generation_config: Mapping[str, Any]) -> list[str]:
     not_done = NOT_DONE | (NOT_DONE_IN_SAMPLING if sampled else {})
     names = [key for key, neutral in not_done.items() if config.get(key) not in neutral]
     # `GenerationConfig.get_generation_mode`: both together are contrastive search.
-    if not sampled and _number(config, "penalty_alpha") > 0 and _number(config, "top_k") > 1:
+    top_k = _number(config, "top_k", DEFAULT_TOP_K)
+    if not sampled and _number(config, "penalty_alpha", 0) > 0 and top_k > 1:
         names.append("penalty_alpha")
     if names:
         values = ", ".join(f"{key} {config[key]!r}" for key in sorted(names))
@@ -108,7 +112,7 @@ def _own_settings(generation_config: Mapping[str, Any]) -> tuple[float, int, flo
     given = {key: value for key, value in generation_config.items() if value is not None}
     try:
         temperature = float(given.get("temperature", 1.0))
-        top_k = int(given.get("top_k", 0))
+        top_k = int(given.get("top_k", DEFAULT_TOP_K))
         top_p = float(given.get("top_p", 1.0))
         if temperature == 0 or top_p == 0:  # Only the best token is left.
             return GREEDY
@@ -118,6 +122,8 @@ def _own_settings(generation_config: Mapping[str, Any]) -> tuple[float, int, flo
     return temperature, top_k, top_p
 
 
-def _number(generation_config: Mapping[str, Any], key: str) -> float:
+def _number(generation_config: Mapping[str, Any], key: str, default: float) -> float:
     value = generation_config.get(key)
+    if value is None:
+        return default
     return value if isinstance(value, int | float) else 0

@@ -1,4 +1,4 @@
-{# The state of a project: its tokens, and a cache of keys and values a layer. #}
+{# The state of a project: its tokens, and a cache of keys and values per layer. #}
 
 {% macro state_relation(name) -%}
     {{ return(api.Relation.create(

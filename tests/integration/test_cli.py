@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from relama.cli import main
 from relama.project.manifest import Project
-from tests.conftest import TINY_LLAMA
+from tests.conftest import ROOT, TINY_LLAMA
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.unit.broken_checkpoints import put, write_gguf
 
@@ -261,6 +261,32 @@ def test_bad_directories(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "p"]
 
 
+def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    fails("new", tmp_path / "file/a/p", "--model", TINY_LLAMA, match=f"{tmp_path / 'file'} is a")
+    long = tmp_path / ("x" * 300)
+    fails("new", long, "--model", TINY_LLAMA, match=f"{long}: File name too long.")
+    fails("new", "/proc/relama/p", "--model", TINY_LLAMA, match="/proc/relama: No such file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_operating_systems_error_is_one_sentence(
+    tiny_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = tiny_project.directory / "tokenizer" / "chat_template.jinja"
+    template.unlink()
+    template.mkdir()
+    fails("chat", tiny_project.directory, match=f"Error: {template}: Is a directory.")
+
+    def full(*arguments: object) -> None:
+        raise OSError("No space left on device\nat byte 7")
+
+    monkeypatch.setattr("relama.project.writer.stage", full)
+    target = tmp_path / "a" / "b" / "p"
+    fails("new", target, "--model", TINY_LLAMA, match="Error: No space left on device.")
+    assert not (tmp_path / "a").exists()
+
+
 @pytest.mark.parametrize(
     ("overrides", "match"),
     [
@@ -331,24 +357,43 @@ def test_ctrl_c(tiny_project: Project) -> None:
         assert b"Traceback" not in process.stderr.read()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_new_that_is_ended_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    program = (
+        "import time\n"
+        "from relama.cli import main\n"
+        "from relama.project import writer\n"
+        "writer.stage = lambda *_: print(1, flush=True) or time.sleep(60)\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", program, "new", tmp_path / "a" / "p", "--model", TINY_LLAMA]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        assert process.wait(20) == 130
+        assert b"Traceback" not in process.stderr.read()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_docs(tiny_project: Project) -> None:
     page = Path(succeeds("docs", tiny_project.directory)["file"])
     assert b"layer_00__attention_weights" in page.read_bytes()
 
 
-def test_help_names_every_command() -> None:
-    text = relama("--help").stdout
-    for command in (
-        "new",
-        "build",
-        "generate",
-        "chat",
-        "logits",
-        "perplexity",
-        "compare",
-        "docs",
-    ):
-        assert command in text
+@pytest.mark.parametrize("name", main.commands)
+def test_every_command_and_option_is_documented(name: str) -> None:
+    text = (ROOT / "docs" / "commands.md").read_text()
+    sections = [part for part in text.split("\n## ") if part.startswith(f"relama {name} DIR")]
+    assert len(sections) == 1
+    options = {option for parameter in main.commands[name].params for option in parameter.opts}
+    options -= {"directory", "prompt", "file", "--json"}
+    assert [option for option in sorted(options) if f"`{option}" not in sections[0]] == []
 
 
 def test_logits_that_are_no_numbers_are_an_error(tiny_project: Project, tmp_path: Path) -> None:

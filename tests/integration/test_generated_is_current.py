@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -95,3 +96,13 @@ def test_settings_written_by_hand_agree_with_the_templates() -> None:
         small=False,
     )
     assert yaml.safe_load(rendered)["relama"]["outputs"]["dev"] == hand_written
+
+
+def test_every_column_is_described_in_words() -> None:
+    described = [
+        f"{path.name}: {line.strip()}"
+        for path in sorted((ROOT / "models").rglob("*.yml"))
+        for line in path.read_text().splitlines()
+        if re.search(r"description: [\'\"]?\[[\d, ]*\]\.", line)
+    ]
+    assert described == []

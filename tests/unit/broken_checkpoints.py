@@ -234,6 +234,69 @@ def a_text_file(directory: Path) -> Path:
     return path
 
 
+LFS_POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 17078272\n"
+
+
+def lfs_pointer(path: Path) -> None:
+    path.write_text(LFS_POINTER)
+
+
+@broken(CheckpointError, "model.gguf", "git LFS pointer", "has not been downloaded")
+def gguf_is_not_downloaded(directory: Path) -> Path:
+    lfs_pointer(directory / "model.gguf")
+    return directory / "model.gguf"
+
+
+@broken(CheckpointError, "model.gguf", "is a web page")
+def gguf_is_a_web_page(directory: Path) -> Path:
+    (directory / "model.gguf").write_text("\n<!doctype html>\n<html><head>" + "x" * 1000)
+    return directory / "model.gguf"
+
+
+@broken(CheckpointError, "model.safetensors", "git LFS pointer", "has not been downloaded")
+def safetensors_is_not_downloaded(directory: Path) -> Path:
+    lfs_pointer(write_directory(directory) / "model.safetensors")
+    return directory
+
+
+@broken(CheckpointError, "model.safetensors", "is a web page")
+def safetensors_is_a_web_page(directory: Path) -> Path:
+    (write_directory(directory) / "model.safetensors").write_text("<HTML><body>Sign in</body>")
+    return directory
+
+
+@broken(CheckpointError, "model.safetensors", "not a safetensors file")
+def safetensors_is_text(directory: Path) -> Path:
+    (write_directory(directory) / "model.safetensors").write_text("Entry not found")
+    return directory
+
+
+@broken(CheckpointError, "tokenizer.json", "git LFS pointer", "has not been downloaded")
+def tokenizer_is_not_downloaded(directory: Path) -> Path:
+    lfs_pointer(write_directory(directory) / "tokenizer.json")
+    return directory
+
+
+@broken(CheckpointError, "config.json", "is a web page")
+def config_is_a_web_page(directory: Path) -> Path:
+    (write_directory(directory) / "config.json").write_text("<!DOCTYPE html><html></html>")
+    return directory
+
+
+@broken(CheckpointError, "config.json", "byte order mark", "UTF-8 without it")
+def config_has_a_byte_order_mark(directory: Path) -> Path:
+    path = write_directory(directory) / "config.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    return directory
+
+
+@broken(CheckpointError, "tokenizer.json", "byte order mark", "UTF-8 without it")
+def tokenizer_has_a_byte_order_mark(directory: Path) -> Path:
+    path = write_directory(directory) / "tokenizer.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    return directory
+
+
 @broken(CheckpointError, "config.json")
 def an_empty_directory(directory: Path) -> Path:
     return directory
@@ -694,12 +757,6 @@ def gguf_tensor_is_not_whole_blocks(directory: Path) -> Path:
 @broken(UnsupportedError, "model.gguf", "'norm'", "type 999")
 def gguf_tensor_of_an_unknown_type(directory: Path) -> Path:
     return write_header(directory, tensor("norm", 4, kind=999), tensors=1)
-
-
-@broken(CheckpointError, "model.gguf", "llama.block_count", str(2**31), "tensors")
-def gguf_has_more_layers_than_tensors(directory: Path) -> Path:
-    layers = {"llama.block_count": 2**31}
-    return write_gguf(directory / "model.gguf", change=lambda writer: put(writer, layers))
 
 
 @broken(CheckpointError, "model.gguf", "9 tokens", "8 rows")

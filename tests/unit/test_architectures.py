@@ -14,6 +14,7 @@ from relama.checkpoint.base import Checkpoint, Tensor
 from relama.errors import CheckpointError, UnsupportedError
 from relama.reference import forward
 from tests.fixtures.make_tiny_llama import write_tiny_llama
+from tests.unit.broken_checkpoints import CONFIG, put, write_directory, write_gguf
 
 
 def opened(directory: Path, extra: dict[str, tuple[int, ...]], **overrides: object) -> Checkpoint:
@@ -83,6 +84,17 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     checkpoint.tensors = tensors
     with pytest.raises(CheckpointError, match=r"model.layers.1.mlp.up_proj.weight' is missing"):
         build_graph(checkpoint)
+
+
+def test_more_layers_than_tensors_are_refused_in_either_format(tmp_path: Path) -> None:
+    layers = {"llama.block_count": 2**31}
+    path = write_gguf(tmp_path / "model.gguf", change=lambda writer: put(writer, layers))
+    write_directory(tmp_path / "c")
+    config = json.dumps({**CONFIG, "num_hidden_layers": 2**31})
+    (tmp_path / "c" / "config.json").write_text(config)
+    for checkpoint in (path, tmp_path / "c"):
+        with pytest.raises(CheckpointError, match=f"gives {2**31} layers, but .* 21 tensors in"):
+            build_graph(open_checkpoint(checkpoint))
 
 
 @pytest.mark.parametrize("model_type", ["mamba", None, ["llama"], {"a": 1}])

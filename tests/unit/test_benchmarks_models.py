@@ -62,7 +62,7 @@ def test_a_synthetic_model_loses_nothing_in_eight_bits(synthetic: Path, tmp_path
         values = tensor.read()
         np.testing.assert_array_equal(variant.tensors[name].read(), values)
         if values.ndim > 1:
-            # int8 has a scale a row.
+            # int8 has a scale per row.
             np.testing.assert_array_equal(np.abs(values).max(axis=1), 127 * SCALE)
 
 

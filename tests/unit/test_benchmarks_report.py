@@ -84,7 +84,7 @@ def test_the_table_of_speeds(tmp_path: Path) -> None:
     write(tmp_path, inmemory=inmemory())
     table = markdown(load(tmp_path)).splitlines()
     assert table[:4] == [
-        "| tokens a second | prefill 37 | decode at 1,000 | check |",
+        "| tokens per second | prefill 37 | decode at 1,000 | check |",
         "| --- | ---: | ---: | ---: |",
         "| relama int8 | 1,234 | 12.3 | same token, cosine 1.0000 |",
         "| other | 45.6 | 0.456 | **failed**, cosine 0.9000 |",

@@ -299,6 +299,12 @@ def test_byte_level_tokenizer_of_a_file(tmp_path: Path) -> None:
     assert tokenizer.decode(ids, skip_special_tokens=False) == "ab a<|end|>c<tool>b"
 
 
+def test_the_vocabulary_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = GgufCheckpoint(write_gguf(tmp_path / "model.gguf"))
+    monkeypatch.delattr("relama.checkpoint.gguf_tokenizer.read_vocabulary")
+    assert checkpoint.tokenizer().encode("ab").ids == [5]
+
+
 @pytest.mark.parametrize(
     ("pre", "words"),
     [

@@ -124,8 +124,8 @@ def test_reading_and_computing_overlap() -> None:
     tables = [Table(name, 100, elements=400) for name in ("a", "b")]
     plan = planned(tables, OVERHEAD.total + 100)
     assert plan.streamed_bytes == 100
-    assert plan.seconds_a_token(disk=10, compute=1000) == 10
-    assert plan.seconds_a_token(disk=1000, compute=100) == 8
+    assert plan.seconds_per_token(disk=10, compute=1000) == 10
+    assert plan.seconds_per_token(disk=1000, compute=100) == 8
 
 
 def test_the_last_blocks_of_a_matrix_are_read_first() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from relama.checkpoint.base import Checkpoint, Tensor
+from relama.checkpoint.json_object import refuse_stand_in
 from relama.errors import CheckpointError, UnsupportedError
 
 __all__ = ["Checkpoint", "Tensor", "open_checkpoint"]
@@ -35,11 +36,12 @@ def open_checkpoint(path: str | Path, tokenizer_pre: str | None = None) -> Check
         return HuggingFaceCheckpoint(path)
     if path.is_file():
         with path.open("rb") as file:
-            magic = file.read(4)
-        if magic == b"GGUF":
+            begin = file.read(100)
+        if begin.startswith(b"GGUF"):
             from relama.checkpoint.gguf import GgufCheckpoint
 
             return GgufCheckpoint(path, tokenizer_pre)
+        refuse_stand_in(begin, str(path))
         raise CheckpointError(f"{path} is not a GGUF file (it does not begin with 'GGUF').")
     raise CheckpointError(
         f"{path} does not exist; give a Hugging Face directory (with config.json) or a GGUF file."

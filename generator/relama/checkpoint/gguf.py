@@ -81,8 +81,9 @@ class GgufCheckpoint(Checkpoint):
             self.tokenizer_config = {}
             self.generation_config = {}
             notes = ignored_settings(metadata) + pre_tokenizer_notes(self._metadata)
+            self._vocabulary = None
             if "tokenizer.ggml.tokens" in metadata:
-                vocabulary = read_vocabulary(self._metadata)
+                self._vocabulary = vocabulary = read_vocabulary(self._metadata)
                 _check_vocabulary(vocabulary, self.config["vocab_size"])
                 self.tokenizer_config = tokenizer_config(self._metadata, vocabulary)
                 self.generation_config = generation_config(vocabulary)
@@ -99,7 +100,7 @@ class GgufCheckpoint(Checkpoint):
             UnsupportedError: its model or its pre-tokenizer is not supported.
         """
         with self._named_in_errors():
-            return build_tokenizer(self._metadata)
+            return build_tokenizer(self._metadata, self._vocabulary)
 
     @contextmanager
     def _named_in_errors(self) -> Iterator[None]:

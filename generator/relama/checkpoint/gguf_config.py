@@ -124,7 +124,7 @@ def huggingface_config(
     theta = _number(metadata, "llama.rope.freq_base", default=10000.0)
     # As in llama.cpp: the key counts only where nothing else says it.
     vocab_size = shapes.get("token_embd.weight", (None,))[0]
-    config = {
+    return {
         "model_type": architecture,
         "vocab_size": vocab_size or _integer(metadata, "llama.vocab_size"),
         "hidden_size": hidden_size,
@@ -142,12 +142,6 @@ def huggingface_config(
         "attention_bias": _has_bias(shapes, "attn_q", "attn_k", "attn_v", "attn_output"),
         "mlp_bias": _has_bias(shapes, "ffn_gate", "ffn_up", "ffn_down"),
     }
-    if config["num_hidden_layers"] > len(shapes):
-        raise CheckpointError(
-            f"llama.block_count is {config['num_hidden_layers']}, "
-            f"but the file has {len(shapes)} tensors in all."
-        )
-    return config
 
 
 def ignored_settings(metadata: Mapping[str, Any]) -> list[str]:
@@ -164,7 +158,7 @@ def ignored_settings(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _is_neutral(value: object, neutral: tuple[object, ...]) -> bool:
-    """Whether a setting, or each of an array of one a layer, leaves everything as it is."""
+    """Whether a setting, or each of an array of one per layer, leaves everything as it is."""
     return all(element in neutral for element in (value if isinstance(value, list) else [value]))
 
 
@@ -278,7 +272,7 @@ def llama3_divisors(
 
 
 def _integer(metadata: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    """A whole number; an array with one value a layer must hold equal ones."""
+    """A whole number; an array with one value per layer must hold equal ones."""
     value: Any = metadata.get(key, default)
     if isinstance(value, list) and value:
         if any(element != value[0] for element in value):

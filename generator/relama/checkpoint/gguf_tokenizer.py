@@ -402,7 +402,7 @@ def pre_tokenizer_notes(metadata: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def build_tokenizer(metadata: Mapping[str, Any]) -> Tokenizer:
+def build_tokenizer(metadata: Mapping[str, Any], vocabulary: Vocabulary | None = None) -> Tokenizer:
     """The tokenizer that `tokenizer.ggml.*` describes.
 
     Raises:
@@ -416,7 +416,7 @@ def build_tokenizer(metadata: Mapping[str, Any]) -> Tokenizer:
         raise UnsupportedError(
             f"the tokenizer model {_shown(model)} is not supported; supported: {', '.join(MODELS)}."
         )
-    vocabulary = read_vocabulary(metadata)
+    vocabulary = vocabulary or read_vocabulary(metadata)
     try:
         if model == "llama":
             tokenizer = _sentencepiece(metadata, vocabulary)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,12 @@ from tokenizers import Tokenizer
 
 from relama.checkpoint.base import Checkpoint, FloatArray, Tensor, zeros
 from relama.checkpoint.huggingface_tokenizer import read_tokenizer_files
+from relama.checkpoint.json_object import (
+    parse_object,
+    read_object,
+    read_object_if_any,
+    refuse_stand_in,
+)
 from relama.errors import CheckpointError, UnsupportedError
 from relama.sampling import FIELDS as SAMPLING_FIELDS
 
@@ -53,16 +58,16 @@ class HuggingFaceCheckpoint(Checkpoint):
             raise CheckpointError(
                 f"{self.path} has no config.json; give the directory of a Hugging Face model."
             )
-        self.config = _read_object(self.path / "config.json")
+        self.config = read_object(self.path / "config.json")
         tensors = _read_tensors(self.path)
         absent = _absent_biases(tensors, self.config)
         self.tensors = tensors | absent
-        settings = _read_object_if_any(self.path / "tokenizer_config.json")
+        settings = read_object_if_any(self.path / "tokenizer_config.json")
         self._tokenizer_files = read_tokenizer_files(
             self.path,
             settings,
-            _read_object_if_any(self.path / "special_tokens_map.json"),
-            _read_object_if_any(self.path / "added_tokens.json"),
+            read_object_if_any(self.path / "special_tokens_map.json"),
+            read_object_if_any(self.path / "added_tokens.json"),
             self.config,
         )
         named = {key: str(token) for key, token in self._tokenizer_files.named.items()}
@@ -98,7 +103,7 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
     index = directory / INDEX
     if not index.is_file():
         raise CheckpointError(f"{directory} has neither {WEIGHTS} nor {INDEX}.")
-    weight_map = _parse_object(index.read_bytes(), str(index), unique_keys=True).get("weight_map")
+    weight_map = parse_object(index.read_bytes(), str(index), unique_keys=True).get("weight_map")
     if not isinstance(weight_map, dict):
         raise CheckpointError(f"{index}: 'weight_map' must be an object of tensor names and files.")
 
@@ -123,18 +128,21 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     """The tensors of one safetensors file, after checking its header against its size."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        header_size = int.from_bytes(file.read(8), "little")
+        begin = file.read(100)
+        header_size = int.from_bytes(begin[:8], "little")
         if size < 8 or header_size > size - 8:
+            refuse_stand_in(begin, str(path))
             raise CheckpointError(
-                f"{path} is truncated: it should begin with 8 bytes and a header of "
-                f"{header_size}, but has {size} in all."
+                f"{path} is truncated, or not a safetensors file: it should begin with 8 bytes and "
+                f"a header of {header_size}, but has {size} in all."
             )
         if header_size > MAX_HEADER:
             raise CheckpointError(
                 f"{path} claims a header of {header_size} bytes; it may have {MAX_HEADER}."
             )
         where = f"the header of {path}"
-        header = _parse_object(file.read(header_size), where, unique_keys=True)
+        file.seek(8)
+        header = parse_object(file.read(header_size), where, unique_keys=True)
     metadata = header.pop("__metadata__", None)
     if metadata is not None and not (
         isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
@@ -244,7 +252,7 @@ def _generation_config(directory: Path, config: dict[str, Any]) -> dict[str, Any
     """
     path = directory / "generation_config.json"
     if path.is_file():
-        generation = _read_object(path)
+        generation = read_object(path)
     else:
         path = directory / "config.json"
         generation = {
@@ -330,35 +338,3 @@ def _chat_template(directory: Path, tokenizer_config: dict[str, Any]) -> str | N
 def _plain(value: Any) -> Any:
     """A token as a string, where `tokenizer_config.json` gives `{"content": "<s>", ...}`."""
     return value["content"] if isinstance(value, dict) and "content" in value else value
-
-
-def _read_object_if_any(path: Path) -> dict[str, Any]:
-    return _read_object(path) if path.is_file() else {}
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    return _parse_object(path.read_bytes(), str(path))
-
-
-def _parse_object(data: bytes, where: str, unique_keys: bool = False) -> dict[str, Any]:
-    """Parses a JSON object; `where` names its source in errors.
-
-    With `unique_keys`, no object may have a key twice; else the last counts.
-    """
-    try:
-        value = json.loads(data.decode(), object_pairs_hook=_unique if unique_keys else None)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{where} is not valid JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{where} must be a JSON object, not {type(value).__name__}.")
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, no key of which is there twice."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        counts = Counter(key for key, _ in pairs)
-        twice = next(key for key in counts if counts[key] > 1)
-        raise ValueError(f"the key {twice!r} is there twice")
-    return value

@@ -17,6 +17,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from relama.checkpoint.json_object import read_object_if_any
 from relama.errors import CheckpointError, UnsupportedError
 
 #: `SPECIAL_TOKENS_ATTRIBUTES`, in the order in which missing ones are added.
@@ -212,9 +213,8 @@ def read_tokenizer_files(
         CheckpointError: a file is not what it should be.
     """
     path = directory / "tokenizer.json"
-    text = _read_text(path)
-    files = TokenizerFiles(path, _definition(path, text), None, settings)
-    files.tokenizer_class = _class(files, text, model_config)
+    files = TokenizerFiles(path, read_object_if_any(path), None, settings)
+    files.tokenizer_class = _class(files, model_config)
     older = "added_tokens_decoder" not in settings
     where = str(directory / "tokenizer_config.json")
     fields = {key: settings[key] for key in settings if key not in ADDS}
@@ -244,13 +244,13 @@ def read_tokenizer_files(
     return files
 
 
-def _class(files: TokenizerFiles, text: str, model_config: Mapping[str, Any]) -> str | None:
+def _class(files: TokenizerFiles, model_config: Mapping[str, Any]) -> str | None:
     """The class that `AutoTokenizer` takes for a model of type `llama`, without `Fast`."""
     declared = files.settings.get("tokenizer_class") or model_config.get("tokenizer_class")
     if not isinstance(declared, str):
         return None
     name = declared.removesuffix("Fast")
-    if name == "LlamaTokenizer" and '"ByteLevel"' in text:
+    if name == "LlamaTokenizer" and '"ByteLevel"' in json.dumps(files.definition):
         return None  # Llama 3's: `_tokenizer_json_has_byte_level`
     model = files.definition.get("model")
     if name in DEFAULTS and not (isinstance(model, dict) and "merges" in model):
@@ -351,23 +351,3 @@ def _added_token(fields: Mapping[str, Any], where: str = "") -> AddedToken:
     if not isinstance(content, str) or not all(type(value) is bool for value in given.values()):
         raise CheckpointError(f"{where}: {dict(fields)!r} is not a token.")
     return AddedToken(content, **given)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path} is not UTF-8 text: {error}.") from error
-
-
-def _definition(path: Path, text: str) -> dict[str, Any]:
-    """The content of `tokenizer.json`, empty where there is none."""
-    if not text:
-        return {}
-    try:
-        definition = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not a valid tokenizer: {error}.") from error
-    if not isinstance(definition, dict):
-        raise CheckpointError(f"{path} is not a valid tokenizer: it should be an object.")
-    return definition

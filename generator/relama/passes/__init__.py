@@ -1,4 +1,4 @@
-"""Passes: each takes a graph and gives an equivalent one. One file a pass."""
+"""Passes: each takes a graph and gives an equivalent one. One file per pass."""
 
 from __future__ import annotations
 

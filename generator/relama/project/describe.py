@@ -275,10 +275,11 @@ def _operator_columns(graph: Graph, operator: Operator) -> dict[str, str]:
             columns["vector"] = f"The turned head, [{shape[1]}]."
         case Kind.KV_APPEND:
             columns["kv_head"] = "The key-value head."
-            columns["key"] = columns["value"] = f"[{shape[1]}]."
+            columns["key"] = f"The key after rotary embedding, [{shape[1]}]."
+            columns["value"] = f"The value, [{shape[1]}]."
         case Kind.ATTENTION_WEIGHTS:
             columns["head"] = "The query head."
-            columns["vector"] = "One weight a position, in order; they sum to 1."
+            columns["vector"] = "One weight per position, in order; they sum to 1."
         case Kind.LOGITS:
             columns["token_id"] = "The token that might come next."
             columns["logit"] = "Its unnormalised log-probability."

@@ -1,6 +1,6 @@
-"""Stages a checkpoint's tensors as Parquet, one file a tensor, block by block.
+"""Stages a checkpoint's tensors as Parquet, one file per tensor, block by block.
 
-A matrix becomes rows `(row_id INTEGER, vector FLOAT[])`, one a feature of the
+A matrix becomes rows `(row_id INTEGER, vector FLOAT[])`, one per feature of the
 output; a bias becomes rows `(row_id INTEGER, value FLOAT)`.
 """
 

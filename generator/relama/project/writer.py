@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,8 @@ def macros_directory() -> Path:
 
 
 def _check_target(directory: Path, overwrite: bool) -> None:
+    if file := next((parent for parent in directory.parents if parent.is_file()), None):
+        raise ProjectError(f"{directory} cannot be written: {file} is a file.")
     if not directory.exists() and not directory.is_symlink():
         return
     if not directory.is_dir():
@@ -173,16 +175,21 @@ def _check_target(directory: Path, overwrite: bool) -> None:
 @contextmanager
 def _whole_or_nothing(directory: Path) -> Iterator[Path]:
     """A temporary directory beside `directory` that takes its place on success only."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".relama-", dir=directory.parent))
+    absent = [parent for parent in directory.parents if not parent.exists()]
     try:
-        temporary.chmod(0o755)
-        yield temporary
-        if directory.exists():
-            shutil.rmtree(directory)
-        temporary.rename(directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".relama-", dir=directory.parent) as workspace:
+            temporary = Path(workspace, "new")
+            temporary.mkdir()
+            yield temporary
+            if directory.exists():
+                directory.rename(Path(workspace, "old"))
+            temporary.rename(directory)
+    except BaseException:
+        with suppress(OSError):
+            for parent in absent:
+                parent.rmdir()
+        raise
 
 
 def _stage_small_tables(

@@ -124,7 +124,7 @@ class Session:
 
 
 class DbtEngine:
-    """Runs `dbt run` for each token and needs nothing but dbt; seconds a token."""
+    """Runs `dbt run` for each token and needs nothing but dbt; seconds per token."""
 
     def __init__(self, project: Project) -> None:
         self.project = project

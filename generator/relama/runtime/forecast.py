@@ -22,7 +22,7 @@ class Forecast:
 
     Attributes:
         plan: what is resident and what is streamed.
-        disk: bytes a second from the disk.
+        disk: bytes per second from the disk.
         compute: multiply-adds a second.
     """
 
@@ -31,8 +31,8 @@ class Forecast:
     compute: float
 
     @property
-    def seconds_a_token(self) -> float:
-        return self.plan.seconds_a_token(self.disk, self.compute)
+    def seconds_per_token(self) -> float:
+        return self.plan.seconds_per_token(self.disk, self.compute)
 
     def as_json(self) -> dict[str, Any]:
         """The object that `relama plan --json` prints; sizes are bytes."""
@@ -40,17 +40,17 @@ class Forecast:
         return {
             "memory_limit": plan.limit,
             "resident_bytes": plan.resident_bytes,
-            "streamed_bytes_a_token": plan.streamed_bytes,
+            "streamed_bytes_per_token": plan.streamed_bytes,
             "overhead": {
                 "process": overhead.process,
                 "statement": overhead.statement,
                 "working": overhead.working,
                 "streaming": overhead.streaming if plan.streamed else 0,
             },
-            "disk_bytes_s": round(self.disk),
-            "multiply_adds_a_token": plan.multiply_adds,
-            "multiply_adds_s": round(self.compute),
-            "seconds_a_token": round(self.seconds_a_token, 3),
+            "disk_bytes_per_s": round(self.disk),
+            "multiply_adds_per_token": plan.multiply_adds,
+            "multiply_adds_per_s": round(self.compute),
+            "seconds_per_token": round(self.seconds_per_token, 3),
             "resident": [table.name for table in plan.resident],
             "streamed": [table.name for table in plan.streamed],
         }
@@ -85,7 +85,7 @@ def forecast(project: Project, limit: int | None, disk: float | None) -> Forecas
 
     Args:
         limit: bytes of memory; None is all that the machine has available.
-        disk: bytes a second; None is to be measured.
+        disk: bytes per second; None is to be measured.
 
     Raises:
         ProjectError: the project is not built.

@@ -139,11 +139,11 @@ class Plan:
         """Multiply-adds of one token in the weights."""
         return sum(table.elements for table in self.tables if not table.looked_up)
 
-    def seconds_a_token(self, disk: float, compute: float) -> float:
+    def seconds_per_token(self, disk: float, compute: float) -> float:
         """Reading and computing overlap, so the slower one counts.
 
         Args:
-            disk: bytes a second.
+            disk: bytes per second.
             compute: multiply-adds a second, of all threads.
         """
         return max(self.streamed_bytes / disk, self.multiply_adds / compute)

@@ -55,7 +55,7 @@ def negative_log_likelihood(
 ) -> float:
     """The summed -log p of every token after the first, in nats, computed in SQL.
 
-    Reads `CHUNK` tokens a step through the KV cache; calls `on_progress` with
+    Reads `CHUNK` tokens per step through the KV cache; calls `on_progress` with
     the number of tokens scored by each. `memory_limit` is in bytes of this process.
 
     Raises:
