@@ -523,7 +523,7 @@ BAD = {
     "bad_key": (
         "materialized='relama_completions', unique_key=['id', 'nope']",
         "select 1 as id, 'a' as prompt",
-        "the unique_key 'nope' is not a column of its query, which has id, prompt",
+        'the unique_key "nope" is not a column of its query, which has id, prompt',
     ),
     "twice": (
         "materialized='relama_completions'",
@@ -556,6 +556,12 @@ BAD_SETTINGS = {
     "empty_label": ("classify", "labels=['a', ' ']", "a label is empty"),
     "null_label": ("classify", "labels=['a', none]", "a label is empty or no text: null"),
     "one_label": ("classify", "labels=['a', 'a']", "at least two different texts"),
+    "unspelled": ("completions", "allowed=['a', 'né']", "cannot spell 'né' of allowed"),
+    "unspelled_label": ("classify", "labels=['né', 'a']", "cannot spell 'né' of labels"),
+    "token": ("completions", "max_token=5", "no setting 'max_token'; is it max_tokens?"),
+    "temprature": ("classify", "temprature=1", "no setting 'temprature'; is it temperature?"),
+    "new_tokens": ("embed", "max_new_tokens=1", "no setting 'max_new_tokens'; is it max_tokens?"),
+    "top_k": ("completions", "top_k=2147483648", "of at least 0 and at most 2147483647"),
 }
 for case, (kind, setting, sentence) in BAD_SETTINGS.items():
     BAD[case] = (f"materialized='relama_{kind}', {setting}", "select 'a' as prompt", sentence)
@@ -567,6 +573,42 @@ def test_bad_input_gets_one_clear_sentence(desk: UserProject) -> None:
     assert not desk.dbt("build", "--select", "path:models/bad_*")
     for name, (_, _, sentence) in BAD.items():
         assert re.search(f"bad_{name}: .*{re.escape(sentence)}", desk.output), desk.output
+
+
+#: Rows of a grammar, and what is said of them.
+BAD_TRANSITIONS = {
+    "beyond": ("(0, 99999, 1)", "whose token_id is outside the vocabulary of"),
+    "below": ("(0, -1, 1)", "whose token_id is outside the vocabulary of"),
+    "two_ways": ("(0, 5, 1), (0, 5, 2)", "and another next_state for the same state and token_id"),
+    "null_state": ("(null, 5, 1), (0, 5, 1)", "(state NULL, token_id 5, next_state 1), which must"),
+    "null_token": ("(0, null, 1)", "which must be three whole numbers"),
+    "words": ("('begin', 5, 'end')", "(state begin, token_id 5, next_state end), which must"),
+    "halves": ("(0, 5, 1.5)", "which must be three whole numbers"),
+}
+
+
+def test_a_grammar_that_is_none_gets_one_clear_sentence(desk: UserProject) -> None:
+    columns = "t (state, token_id, next_state)"
+    for name, (rows, _) in BAD_TRANSITIONS.items():
+        kind = "materialized='ephemeral'"
+        desk.model(f"rows_{name}", kind, f"select * from (values {rows}) as {columns}")
+        grammar = f"materialized='relama_completions', grammar=relama.ref_to('rows_{name}')"
+        desk.model(f"bad_{name}", grammar, "select 'a' as prompt")
+    assert not desk.dbt("build", "--select", "path:models/bad_*")
+    for name, (_, sentence) in BAD_TRANSITIONS.items():
+        expected = f"bad_{name}: the grammar has the row .*{re.escape(sentence)}"
+        assert re.search(expected, desk.output), desk.output
+
+
+def test_keys_of_dbt_and_of_the_user_are_no_misspelled_settings(desk: UserProject) -> None:
+    keys = "tags=['x'], schema='s', group=none, docs={'show': true}, event_time='id', lookback=1"
+    other = "location='x', indexes=[], owner='me', meta={'max_token': 5}, unique_key='\"id\"'"
+    desk.model(
+        "keyed",
+        f"materialized='relama_completions', max_tokens=1, {keys}, {other}",
+        "select 1 as id, 'a' as prompt",
+    )
+    assert desk.build("keyed") == {"keyed": 1}
 
 
 def test_a_language_model_that_is_not_built_is_named(language_model: Path, tmp_path: Path) -> None:
