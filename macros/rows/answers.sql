@@ -201,9 +201,11 @@ commit;
 
 {# Whether two rows have the same values, NULL too, in columns. A condition. #}
 {% macro equal_rows(left, right, columns) -%}
+    {%- set equal = [] -%}
     {%- for column in columns -%}
-        {{ ' and ' if not loop.first }}{{ left }}.{{ column }} is not distinct from {{ right }}.{{ column }}
+        {%- do equal.append(left ~ '.' ~ column ~ ' is not distinct from ' ~ right ~ '.' ~ column) -%}
     {%- endfor -%}
+    {{ equal | join(' and ') }}
 {%- endmacro %}
 
 {#
