@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,12 +96,12 @@ def sampling_warnings(generation_config: Mapping[str, Any]) -> list[str]:
 
 def check_sampling(temperature: float, top_k: int, top_p: float, seed: int = 0) -> None:
     """Raises `InputError` where a sampling setting is out of range."""
-    if not 0 <= temperature <= 100:
-        raise InputError(f"temperature must be between 0 (greedy) and 100, not {temperature}.")
+    if not 0 <= temperature < math.inf:
+        raise InputError(f"temperature must be a number of at least 0 (greedy), not {temperature}.")
     if not 0 <= top_k < 2**31:
-        raise InputError(f"top_k must be 0 (off) or a positive whole number, not {top_k}.")
-    if not 0 < top_p <= 1:
-        raise InputError(f"top_p must be above 0 and at most 1, not {top_p}.")
+        raise InputError(f"top_k must be a whole number from 0 (off) to 2^31 - 1, not {top_k}.")
+    if not 0 <= top_p <= 1:
+        raise InputError(f"top_p must be at least 0 (greedy) and at most 1, not {top_p}.")
     if not 0 <= seed < 2**63:
         raise InputError(f"seed must be a whole number from 0 to 2^63 - 1, not {seed}.")
 

@@ -61,20 +61,24 @@ limit 0
     Brings the columns of the table up to the query's: adds those that it lacks, and gives
     one that the query has in another type that type, where all that is stored survives.
     Where it does not, the column keeps its type if that can hold what the query has.
-    Nothing is altered before every column is known to fit.
+    Nothing is altered before every column is known to fit. A row that is known by all its columns
+    stays known when there are more.
 
     stored  mapping of the table's columns, in lower case, to their types
 #}
 {% macro alter_columns(job, stored) -%}
-    {%- set alterations = [] -%}
+    {%- set alterations, added, known = [], [], [] -%}
     {%- for column in job['columns'] -%}
         {%- set name, type = column['quoted'], column['type'] -%}
         {%- set before = stored.get(column['name'] | lower) -%}
         {%- if before is none -%}
             {%- do alterations.append('add column ' ~ name ~ ' ' ~ type) -%}
+            {%- do added.append(name) -%}
         {%- elif before != type -%}
             {%- if relama.survives(job['relation'], name, before, type) -%}
+                {%- do relama.check_indexes(job, name, before, type) -%}
                 {%- do alterations.append('alter column ' ~ name ~ ' type ' ~ type) -%}
+                {%- set before = type -%}
             {%- elif not relama.survives('input_row', name, type, before) -%}
                 {%- do exceptions.raise_compiler_error(
                     model.name ~ ": the column '" ~ column['name'] ~ "' is stored as " ~ before
@@ -84,12 +88,45 @@ limit 0
                 ) -%}
             {%- endif -%}
         {%- endif -%}
+        {%- if before is not none -%}
+            {%- do known.append(
+                't.' ~ name ~ ' is not distinct from cast(i.' ~ name ~ ' as ' ~ before ~ ')'
+            ) -%}
+        {%- endif -%}
     {%- endfor -%}
-    {%- for alteration in alterations -%}
+    {%- if alterations -%}
         {%- call relama.run() -%}
-alter table {{ job['relation'] }} {{ alteration }}
+begin;
+            {%- for alteration in alterations %}
+alter table {{ job['relation'] }} {{ alteration }};
+            {%- endfor %}
+            {%- if added %}
+update {{ job['relation'] }} as t
+set {% for column in added %}{{ column }} = i.{{ column }}{{ ', ' if not loop.last }}{% endfor %}
+from input_row as i
+where {{ known | join(' and ') }};
+            {%- endif %}
+commit
         {%- endcall -%}
-    {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{# DuckDB does not alter the type of a column while the table has an index. #}
+{% macro check_indexes(job, column, before, type) -%}
+    {%- set relation = job['relation'] -%}
+    {%- set indexes = relama.rows(
+        'select index_name from duckdb_indexes() where '
+        ~ 'database_name = ' ~ relama.text_literal(relation.database)
+        ~ ' and schema_name = ' ~ relama.text_literal(relation.schema)
+        ~ ' and table_name = ' ~ relama.text_literal(relation.identifier)
+    ) -%}
+    {%- if indexes | length -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ': the column ' ~ column ~ ' is to become ' ~ type ~ ' and is ' ~ before
+            ~ ', which DuckDB does not alter while the table has the index ' ~ indexes[0][0]
+            ~ "; drop it in a pre_hook and create it in a post_hook."
+        ) -%}
+    {%- endif -%}
 {%- endmacro %}
 
 {# Whether all values of a column come back from another type as they were. #}
@@ -110,19 +147,20 @@ where try_cast(try_cast({{ column }} as {{ other }}) as {{ type }}) is distinct 
 {%- endmacro %}
 
 {#
-    The statements that write rows of the query with their answers, as one transaction: a
-    row takes the place of the one with its unique key; a row that is there as it is stays.
-    Without a unique key, a row is known by all its columns: those with another digest go.
+    The statements that write rows of the query with their answers, as one transaction. A row is
+    known by its unique key, or by all its columns where there is none: rows of the query take the
+    place of those of the table that are known by the same, unless these are the same rows.
 
     which  the condition of the rows in `input_row` to write
 #}
 {% macro write_answers(job, which) -%}
-    {%- set key = relama.unique_key() -%}
     {%- set relation = job['relation'] -%}
     {%- set columns = job['columns'] | map(attribute='quoted') | list -%}
+    {%- set written = (columns + ['relama_hash']) | join(', ') -%}
+    {%- set key = relama.unique_key() or columns -%}
 begin;
 delete from written_row;
-insert into written_row ({{ (columns + ['relama_hash']) | join(', ') }})
+insert into written_row ({{ written }})
 select
     {%- for column in columns %}
     i.{{ column }},
@@ -131,23 +169,22 @@ select
 from input_row as i
 where {{ which }};
 delete from written_row as w
-where exists (
-    select 1 from {{ relation }} as t
-    where
-        t.relama_hash is not distinct from w.relama_hash
-        {%- for column in columns %}
-        and t.{{ column }} is not distinct from w.{{ column }}
-        {%- endfor %}
+where not exists (
+    select 1
+    from (
+        select {{ written }}, 1 as relama__more from written_row
+        union all
+        select {{ written }}, -1 as relama__more
+        from {{ relation }} as t
+        where exists (select 1 from written_row as w where {{ relama.equal_rows('t', 'w', key) }})
+    ) as c
+    where {{ relama.equal_rows('c', 'w', key) }}
+    group by {{ written }}
+    having sum(c.relama__more) <> 0
 );
 delete from {{ relation }} as t
 using written_row as w
-where
-    {%- for column in key or columns %}
-    {{ 'and ' if not loop.first }}t.{{ column }} is not distinct from w.{{ column }}
-    {%- endfor %}
-    {%- if not key %}
-    and t.relama_hash is distinct from w.relama_hash
-    {%- endif %};
+where {{ relama.equal_rows('t', 'w', key) }};
 insert into {{ relation }} ({{ (columns + job['answers'] + ['relama_hash']) | join(', ') }})
 select
     {%- for column in columns %}
@@ -162,20 +199,30 @@ left join answer as a on w.relama_hash = a.relama_hash;
 commit;
 {%- endmacro %}
 
+{# Whether two rows have the same values, NULL too, in columns. A condition. #}
+{% macro equal_rows(left, right, columns) -%}
+    {%- set equal = [] -%}
+    {%- for column in columns -%}
+        {%- do equal.append(left ~ '.' ~ column ~ ' is not distinct from ' ~ right ~ '.' ~ column) -%}
+    {%- endfor -%}
+    {{ equal | join(' and ') }}
+{%- endmacro %}
+
 {#
-    Ends the model: warns of rows that ask nothing, and fails with `failure` where there is
+    Ends the model: warns of rows without an answer, and fails with `failure` where there is
     one. All other rows have their answers by then.
 #}
 {% macro close_rows(job, failure=none) -%}
     {%- set counting -%}
 select
     count(*) filter (where i.relama_hash is not null and a.relama_hash is null),
-    count(*) filter (where a.{{ job['answers'][0] }} is null),
+    count(*) filter (where i.relama_hash is null),
+    count(*) filter (where a.relama_hash is not null and a.{{ job['answers'][0] }} is null),
     count(*)
 from input_row as i
 left join answer as a on i.relama_hash = a.relama_hash
     {%- endset -%}
-    {%- set unanswered, unasked, row_count = relama.rows(counting)[0].values() -%}
+    {%- set unanswered, unasked, wordless, row_count = relama.rows(counting)[0].values() -%}
     {%- if failure or unanswered -%}
         {%- do exceptions.raise_compiler_error(
             failure or model.name ~ ': ' ~ unanswered ~ ' of ' ~ row_count
@@ -185,7 +232,15 @@ left join answer as a on i.relama_hash = a.relama_hash
     {%- if unasked -%}
         {%- do exceptions.warn(
             model.name ~ ': ' ~ unasked ~ ' of ' ~ row_count
-            ~ ' rows ask nothing (the prompt is NULL or empty); their answer is NULL.'
+            ~ ' rows ask nothing (the ' ~ job['asks'] | join(' or the ')
+            ~ ' is NULL or empty); their answer is NULL.'
+        ) -%}
+    {%- endif -%}
+    {%- if wordless -%}
+        {%- do exceptions.warn(
+            model.name ~ ': ' ~ wordless ~ ' of ' ~ row_count
+            ~ ' rows have no tokens (what is asked is none, or the chat template leaves it out); '
+            ~ 'their answer is NULL.'
         ) -%}
     {%- endif -%}
     {%- call noop_statement('main', 'ANSWERED ' ~ job['waiting'], 'ANSWERED', job['waiting']) -%}

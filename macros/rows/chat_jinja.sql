@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
@@ -35,6 +36,10 @@ CHUNK = 10_000
 
 class RefusedError(TemplateError):
     """Raised by a template through `raise_exception`."""
+
+
+class MisspelledError(TemplateError):
+    """Raised where a template makes a special token of what a message says, or splits a guard."""
 
 
 class _GenerationBlock(Extension):
@@ -64,20 +69,27 @@ def render(
     special_tokens: Mapping[str, str],
     add_generation_prompt: bool = True,
 ) -> str:
-    """The prompt that a template makes of `messages`, each with `role` and `content`."""
-    return template.render(
+    """The prompt that a template makes of `messages`, each with `role` and `content`.
+
+    Raises `UnicodeEncodeError` where the prompt is no text: half of a surrogate pair is in it.
+    """
+    rendered = template.render(
         messages=messages,
         tools=None,
         documents=None,
         add_generation_prompt=add_generation_prompt,
         **special_tokens,
     )
+    rendered.encode()
+    return rendered
 
 
 def failure(error: Exception) -> str:
     """What went wrong when a template was compiled or rendered, in one sentence without a stop."""
     if isinstance(error, RefusedError):
         return f"the model's chat template refuses these messages: {error}"
+    if isinstance(error, MisspelledError):
+        return "the model's chat template does not keep as text what these messages say"
     if isinstance(error, TemplateSyntaxError):
         return f"the model's chat template is not valid Jinja, line {error.lineno}: {error.message}"
     return (
@@ -92,7 +104,7 @@ def guarded(text: str, tokens: Sequence[str], guard: str | None) -> str:
     So the tokenizer does not recognise them, and what the text says stays text. The macro
     `tokenize` takes the guards out where it has looked for tokens.
     """
-    if not any(first in text for first in {token[0] for token in tokens}):
+    if guard is None or not any(first in text for first in {token[0] for token in tokens}):
         return text
     spelled = "|".join(map(re.escape, tokens))
     return re.sub(f"(?s)(?=(?:{spelled}))(.)", lambda match: f"{match[1]}{guard}", text)
@@ -116,7 +128,10 @@ def render_prompts(connection: Any, settings: Mapping[str, Any]) -> None:
     for first in range(0, len(prompts), CHUNK):
         rendered = _rendered(prompts[first : first + CHUNK], settings, now)
         # As hexadecimal digits: a list of Python's texts takes DuckDB sixty times as long.
-        rows = [",".join(text.encode().hex() for text in row) for row in rendered]
+        rows = [
+            ",".join(text.encode(errors="backslashreplace").hex() for text in row)
+            for row in rendered
+        ]
         connection.execute(
             "insert into chat_text select decode(unhex(row[1])), decode(unhex(row[2])), "
             "row[3] <> '', nullif(decode(unhex(row[4])), '') "
@@ -167,18 +182,37 @@ def _rendered(
         template = compile_template(settings["template"], strftime_now)
     except Exception as error:  # a template is a program of the checkpoint's: anything may fail
         return [(prompt, "", "", failure(error)) for prompt in prompts]
-    system = settings["system"]
+    system, tokens, guard = settings["system"], settings["guarded"], settings["guard"]
+    spelled = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
+    letters = set("".join(tokens))
+    letter = next(chr(code) for code in range(ord("a"), 0xD800) if chr(code) not in letters)
+
+    def guard_tokens(text: str) -> str:
+        return guarded(text, tokens, guard)
+
+    def blank(text: str) -> str:
+        """A text that spells nothing: special tokens around it are the template's own."""
+        return re.sub(r"\S", letter, text)
+
+    def rendered(prompt: str, change: Callable[[str], str]) -> str:
+        contents = [("user", prompt)] if system is None else [("system", system), ("user", prompt)]
+        messages = [{"role": role, "content": change(text)} for role, text in contents]
+        return render(template, messages, settings["special_tokens"])
+
     rows = []
     for prompt in prompts:
         asked.clear()
-        contents = [("user", prompt)] if system is None else [("system", system), ("user", prompt)]
         try:
-            messages = [
-                {"role": role, "content": guarded(text, settings["guarded"], settings["guard"])}
-                for role, text in contents
-            ]
-            body = render(template, messages, settings["special_tokens"])
-            rows.append((prompt, body, "x" if asked else "", ""))
+            body = rendered(prompt, guard_tokens)
+            dated = "x" if asked else ""
+            if tokens and Counter(spelled.findall(body)) - Counter(
+                spelled.findall(rendered(prompt, blank))
+            ):
+                raise MisspelledError
+            is_guarded = any(guard_tokens(text) != text for text in (system or "", prompt))
+            if is_guarded and body.replace(guard, "") != rendered(prompt, str):
+                raise MisspelledError
+            rows.append((prompt, body, dated, ""))
         except Exception as error:
             rows.append((prompt, "", "", failure(error)))
     return rows

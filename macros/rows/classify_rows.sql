@@ -221,6 +221,7 @@ delete from label_score
 
 {# The temporary table `label` (place, label, token_ids). #}
 {% macro tokenize_labels(texts) -%}
+    {%- do relama.check_spelled('labels', texts) -%}
     {%- set rows = [] -%}
     {%- for text in texts -%}
         {%- do rows.append('(' ~ loop.index0 ~ ', ' ~ relama.text_literal(text) ~ ')') -%}

@@ -13,19 +13,22 @@
         ) -%}
     {%- endif -%}
     {%- if settings['allowed'] -%}
+        {%- do relama.check_spelled('allowed', settings['allowed']) -%}
         {%- call relama.run() -%}
 create temporary table transition as
 {{ relama.choice_transitions(settings['allowed'], job['language_model']) }}
         {%- endcall -%}
         {%- do settings.update({'grammar': true}) -%}
     {%- elif settings['grammar'] -%}
+        {%- set relation = relama.grammar_relation(settings['grammar']) -%}
+        {%- do relama.check_transitions(relation, job['language_model']['vocab_size']) -%}
         {%- call relama.run() -%}
 create temporary table transition as
 select
-    state,
-    token_id,
-    next_state
-from {{ relama.grammar_relation(settings['grammar']) }}
+    cast(state as integer) as state,
+    cast(token_id as integer) as token_id,
+    cast(next_state as integer) as next_state
+from {{ relation }}
         {%- endcall -%}
     {%- endif -%}
     {%- if settings['grammar'] -%}
@@ -61,6 +64,49 @@ from {{ relama.grammar_relation(settings['grammar']) }}
         ) -%}
     {%- endfor -%}
     {{ return(relation) }}
+{%- endmacro %}
+
+{# Fails where a row of a grammar is no transition, or one of two for the same token. #}
+{% macro check_transitions(relation, vocab_size) -%}
+    {%- set whole = [] -%}
+    {%- for name in ['state', 'token_id', 'next_state'] -%}
+        {%- do whole.append(
+            "coalesce(regexp_full_match(cast(" ~ name ~ " as varchar), '-?[0-9]+([.]0+)?'), false)"
+            ~ ' and try_cast(' ~ name ~ ' as integer) is not null'
+        ) -%}
+    {%- endfor -%}
+    {%- set wrong -%}
+select
+    concat(
+        'has the row (state ', coalesce(cast(state as varchar), 'NULL'),
+        ', token_id ', coalesce(cast(token_id as varchar), 'NULL'),
+        ', next_state ', coalesce(cast(next_state as varchar), 'NULL'), '), ', fault
+    )
+from (
+    select
+        state,
+        token_id,
+        next_state,
+        case
+            when not ({{ whole | join(' and ') }})
+                then 'which must be three whole numbers'
+            when try_cast(token_id as integer) not between 0 and {{ vocab_size - 1 }}
+                then 'whose token_id is outside the vocabulary of {{ vocab_size }}'
+            when min(next_state) over same_token <> max(next_state) over same_token
+                then 'and another next_state for the same state and token_id'
+        end as fault
+    from {{ relation }}
+    window same_token as (partition by state, token_id)
+)
+where fault is not null
+limit 1
+    {%- endset -%}
+    {%- set found = relama.rows(wrong) -%}
+    {%- if found | length -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ': the grammar ' ~ found[0][0] ~ '.'
+        ) -%}
+    {%- endif -%}
 {%- endmacro %}
 
 {#

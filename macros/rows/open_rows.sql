@@ -10,11 +10,6 @@
     settings mapping of everything else that an answer depends on
 #}
 {% macro ask_rows(asks, answers, settings) -%}
-    {%- if target.type != 'duckdb' -%}
-        {%- do exceptions.raise_compiler_error(
-            'relama: ' ~ model.config.materialized ~ ' does not run on ' ~ target.type ~ ' yet.'
-        ) -%}
-    {%- endif -%}
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
     {%- do adapter.commit() -%}
@@ -214,9 +209,10 @@ create temporary table asked_row as {{ sql }}
             ) -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- for name in relama.texts_setting('unique_key') if name | lower not in names -%}
+    {%- set quoted = columns | map(attribute='quoted') | map('lower') | list -%}
+    {%- for name in relama.unique_key() if name | lower not in quoted -%}
         {%- do exceptions.raise_compiler_error(
-            model.name ~ ": the unique_key '" ~ name ~ "' is not a column of its query, which has "
+            model.name ~ ': the unique_key ' ~ name ~ ' is not a column of its query, which has '
             ~ names | join(', ') ~ '.'
         ) -%}
     {%- endfor -%}
@@ -228,11 +224,13 @@ create temporary table asked_row as {{ sql }}
     {{ return('"' ~ name | replace('"', '""') ~ '"') }}
 {%- endmacro %}
 
-{# The columns of the config `unique_key`, quoted. #}
+{# The columns of the config `unique_key`, which may be quoted there; here they are. #}
 {% macro unique_key() -%}
     {%- set quoted = [] -%}
     {%- for name in relama.texts_setting('unique_key') -%}
-        {%- do quoted.append(relama.quoted(name)) -%}
+        {%- do quoted.append(
+            name if modules.re.match('"([^"]|"")+"$', name) else relama.quoted(name)
+        ) -%}
     {%- endfor -%}
     {{ return(quoted) }}
 {%- endmacro %}

@@ -126,6 +126,24 @@ create temporary table shortened_prompt (relama_hash varchar, token_ids integer[
 {%- endmacro %}
 
 {#
+    Tokens of the longest text of a prompt that is too long, of which `prompted_request` may have
+    the end only: see `shortened`.
+#}
+{% macro whole_length(job, settings, room) -%}
+    {%- set special = settings['parse_special'] -%}
+    {%- set tokens = relama.chat_token_ids(job, 'body') if settings['chat']
+        else relama.tokenize('body', parse_special=special) -%}
+    {{ return(relama.value(
+        'select around + len(' ~ tokens ~ ') from ('
+        ~ 'select len(head) + len(tail) + len(target_ids) as around, '
+        ~ ('c.body' if settings['chat'] else 'p.prompt as body') ~ ' from prompted_request as p '
+        ~ ('inner join chat_text as c on p.prompt = c.prompt ' if settings['chat'] else '')
+        ~ 'where ' ~ relama.prompted_length() ~ ' > ' ~ room
+        ~ ' order by length(body) desc limit 1) as longest'
+    )) }}
+{%- endmacro %}
+
+{#
     What is wrong with prompts, of those that are longer than there is room for: none where
     there are none, or where `on_overflow` is truncate and they have been cut. They are
     taken out of `prompted_request`: the others are answered.
@@ -163,6 +181,7 @@ where {{ length }} > {{ room }}
     {%- if not count -%}
         {{ return(none) }}
     {%- endif -%}
+    {%- set longest = [longest, relama.whole_length(job, settings, room)] | max -%}
     {%- set key = relama.unique_key() -%}
     {%- set too_long -%}
 select {{ key | join(', ') if key else 'left(cast(prompt as varchar), 40)' }}

@@ -8,13 +8,51 @@
     {{ return(value if value is not none else meta.get(name, default)) }}
 {%- endmacro %}
 
+{#
+    Fails where a key of the config is nearly one of ours, and so a mistake. Others are dbt's (none
+    of which is nearly ours), an adapter's or the user's own.
+#}
+{% macro check_names() -%}
+    {%- if target.type != 'duckdb' -%}
+        {%- do exceptions.raise_compiler_error(
+            'relama: ' ~ model.config.materialized ~ ' does not run on ' ~ target.type ~ ' yet.'
+        ) -%}
+    {%- endif -%}
+    {%- set names = [
+        'allowed', 'batch_size', 'chat', 'grammar', 'labels', 'max_batch_tokens', 'max_tokens',
+        'model', 'on_overflow', 'parse_special', 'seed', 'share_prefix', 'stop', 'system',
+        'temperature', 'template_date', 'top_k', 'top_p', 'unique_key',
+    ] -%}
+    {%- set keys = [] -%}
+    {%- for key in model.config if key not in names -%}
+        {%- do keys.append(relama.text_literal(key)) -%}
+    {%- endfor -%}
+    {%- set nearly -%}
+select
+    key,
+    name
+from unnest([{{ keys | join(', ') }}]) as keys (key)
+cross join unnest({{ names }}) as names (name)
+where jaro_winkler_similarity(lower(key), name) >= 0.85
+order by jaro_winkler_similarity(lower(key), name) desc
+limit 1
+    {%- endset -%}
+    {%- set found = relama.rows(nearly) -%}
+    {%- if found | length -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ": there is no setting '" ~ found[0][0] ~ "'; is it " ~ found[0][1]
+            ~ '? A key of your own stands in meta.'
+        ) -%}
+    {%- endif -%}
+{%- endmacro %}
+
 {# A setting that is a number; out of its range, one clear sentence. #}
 {% macro number_setting(name, default, least, most=none, whole=true) -%}
     {%- set value = relama.setting(name, default) -%}
     {%- if
         value is boolean or value is not number
         or (whole and value is not integer)
-        or value < least or (most is not none and value > most)
+        or value | string in ['inf', 'nan'] or value < least or (most is not none and value > most)
     -%}
         {%- do relama.bad_setting(
             name, value,

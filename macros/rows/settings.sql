@@ -4,9 +4,9 @@
     {%- do settings.update({
         'max_tokens': relama.number_setting('max_tokens', 128, 1),
         'temperature': relama.number_setting('temperature', 0, 0, whole=false),
-        'top_k': relama.number_setting('top_k', 0, 0),
+        'top_k': relama.number_setting('top_k', 0, 0, 2147483647),
         'top_p': relama.number_setting('top_p', 1, 0, 1, whole=false),
-        'seed': relama.number_setting('seed', 0, 0),
+        'seed': relama.number_setting('seed', 0, 0, 9223372036854775807),
         'stop': relama.texts_setting('stop'),
         'allowed': relama.texts_setting('allowed'),
         'grammar': relama.setting('grammar', none),
@@ -25,6 +25,7 @@ from {{ relama.grammar_relation(settings['grammar']) }}
 
 {# The settings of how a prompt is put: chat, system, parse_special, on_overflow, template_date. #}
 {% macro prompt_settings(chat) -%}
+    {%- do relama.check_names() -%}
     {%- set system = relama.setting('system', none) -%}
     {%- if system is not none and system is not string -%}
         {%- do relama.bad_setting('system', system, 'a text') -%}

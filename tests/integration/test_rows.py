@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -438,7 +439,8 @@ def test_rows_that_ask_nothing_have_no_answer(desk: UserProject) -> None:
     }
     for model in ("answers", "chatted", "labelled", "vectors"):
         assert f"{model}: 2 of 4 rows ask nothing" in desk.output
-    assert "scored: 3 of 4 rows ask nothing" in desk.output
+    nothing = "scored: 3 of 4 rows ask nothing (the prompt or the target is NULL or empty)"
+    assert nothing in desk.output
     for model, answer in (("chatted", "completion"), ("labelled", "label")):
         assert desk.rows(
             f"select id, relama_hash from {model} where {answer} is null order by id"
@@ -487,6 +489,11 @@ def test_a_prompt_over_the_context_fails_and_loses_no_other(
     assert not desk.dbt("build", "--select", "answers")
     assert f"1 prompts are longer than the {CONTEXT} tokens" in desk.output
     assert desk.rows("select id from answers order by id") == [(1,), (3,)]
+    desk.model("chatted", config, "select 1 as id, repeat('long ', 30000) as prompt")
+    desk.model("plain", f"{config}, chat=false", "select 1 as id, repeat('long ', 30000) as prompt")
+    assert not desk.dbt("build", "--select", "chatted", "plain")
+    for count in (chat_ids(tokenizer, "long " * 30000), text_ids(tokenizer, "long " * 30000)):
+        assert f"the longest has {len(count)};" in desk.output
     desk.model("answers", config + ", on_overflow='truncate'", query)
     assert desk.build("answers")["answers"] == 3
     whole = chat_ids(tokenizer, long)
@@ -523,7 +530,7 @@ BAD = {
     "bad_key": (
         "materialized='relama_completions', unique_key=['id', 'nope']",
         "select 1 as id, 'a' as prompt",
-        "the unique_key 'nope' is not a column of its query, which has id, prompt",
+        'the unique_key "nope" is not a column of its query, which has id, prompt',
     ),
     "twice": (
         "materialized='relama_completions'",
@@ -559,6 +566,12 @@ BAD_SETTINGS = {
     "empty_label": ("classify", "labels=['a', ' ']", "a label is empty"),
     "null_label": ("classify", "labels=['a', none]", "a label is empty or no text: null"),
     "one_label": ("classify", "labels=['a', 'a']", "at least two different texts"),
+    "unspelled": ("completions", "allowed=['a', 'né']", "cannot spell 'né' of allowed"),
+    "unspelled_label": ("classify", "labels=['né', 'a']", "cannot spell 'né' of labels"),
+    "token": ("completions", "max_token=5", "no setting 'max_token'; is it max_tokens?"),
+    "temprature": ("classify", "temprature=1", "no setting 'temprature'; is it temperature?"),
+    "new_tokens": ("embed", "max_new_tokens=1", "no setting 'max_new_tokens'; is it max_tokens?"),
+    "top_k": ("completions", "top_k=2147483648", "of at least 0 and at most 2147483647"),
 }
 for case, (kind, setting, sentence) in BAD_SETTINGS.items():
     BAD[case] = (f"materialized='relama_{kind}', {setting}", "select 'a' as prompt", sentence)
@@ -570,6 +583,72 @@ def test_bad_input_gets_one_clear_sentence(desk: UserProject) -> None:
     assert not desk.dbt("build", "--select", "path:models/bad_*")
     for name, (_, _, sentence) in BAD.items():
         assert re.search(f"bad_{name}: .*{re.escape(sentence)}", desk.output), desk.output
+
+
+#: Rows of a grammar, and what is said of them.
+BAD_TRANSITIONS = {
+    "beyond": ("(0, 99999, 1)", "whose token_id is outside the vocabulary of"),
+    "below": ("(0, -1, 1)", "whose token_id is outside the vocabulary of"),
+    "two_ways": ("(0, 5, 1), (0, 5, 2)", "and another next_state for the same state and token_id"),
+    "null_state": ("(null, 5, 1), (0, 5, 1)", "(state NULL, token_id 5, next_state 1), which must"),
+    "null_token": ("(0, null, 1)", "which must be three whole numbers"),
+    "words": ("('begin', 5, 'end')", "(state begin, token_id 5, next_state end), which must"),
+    "halves": ("(0, 5, 1.5)", "which must be three whole numbers"),
+}
+
+
+def test_a_grammar_that_is_none_gets_one_clear_sentence(desk: UserProject) -> None:
+    columns = "t (state, token_id, next_state)"
+    for name, (rows, _) in BAD_TRANSITIONS.items():
+        kind = "materialized='ephemeral'"
+        desk.model(f"rows_{name}", kind, f"select * from (values {rows}) as {columns}")
+        grammar = f"materialized='relama_completions', grammar=relama.ref_to('rows_{name}')"
+        desk.model(f"bad_{name}", grammar, "select 'a' as prompt")
+    assert not desk.dbt("build", "--select", "path:models/bad_*")
+    for name, (_, sentence) in BAD_TRANSITIONS.items():
+        expected = f"bad_{name}: the grammar has the row .*{re.escape(sentence)}"
+        assert re.search(expected, desk.output), desk.output
+
+
+def test_keys_of_dbt_and_of_the_user_are_no_misspelled_settings(desk: UserProject) -> None:
+    keys = "tags=['x'], schema='s', group=none, docs={'show': true}, event_time='id', lookback=1"
+    other = "location='x', indexes=[], owner='me', meta={'max_token': 5}, unique_key='\"id\"'"
+    desk.model(
+        "keyed",
+        f"materialized='relama_completions', max_tokens=1, {keys}, {other}",
+        "select 1 as id, 'a' as prompt",
+    )
+    assert desk.build("keyed") == {"keyed": 1}
+
+
+def test_the_table_is_what_a_full_refresh_makes_of_the_query(desk: UserProject) -> None:
+    copies = "(1, 'a'), (2, 'b'), (3, 'c'), (3, 'c')"
+    more = "*, 'x' as note, id::double as score"
+    steps = [
+        ("max_tokens=1", "*", "(1, 'a'), (2, 'b'), (2, 'b'), (3, 'c')"),
+        ("max_tokens=1", "*", "(1, 'a'), (2, 'b'), (3, 'c')"),
+        ("max_tokens=1", "*", copies),
+        ("max_tokens=1", more, copies),
+        ("max_tokens=1", f"{more}, unnest([1, 2]) as part", copies),
+        ("max_tokens=2", f"{more}, 3 as three, unnest([1, 2]) as part", copies),
+        ("max_tokens=2, unique_key=['id', 'prompt']", "*", copies[:-10]),
+    ]
+    for step, (settings, columns, rows) in enumerate(steps):
+        config = f"materialized='relama_completions', chat=false, {settings}"
+        for model in ("answers", "fresh"):
+            desk.model(model, config, f"select {columns} from (values {rows}) as t (id, prompt)")
+        desk.build("answers")
+        desk.build("fresh", arguments=["--full-refresh"])
+        names = ", ".join(name for (name,) in desk.rows("select column_name from (describe fresh)"))
+        ordered = f"select {names} from {{}} order by all"
+        assert desk.rows(ordered.format("answers")) == desk.rows(ordered.format("fresh")), step
+
+    # A row was asked anew, and only then has the table a key.
+    for key, prompt in (("", "a"), ("", "z"), (", unique_key='id'", "z")):
+        config = f"materialized='relama_completions', max_tokens=1{key}"
+        desk.model("keyed_later", config, f"select 1 as id, '{prompt}' as prompt")
+        desk.build("keyed_later")
+    assert desk.rows("select id, prompt from keyed_later") == [(1, "z")]
 
 
 def test_a_language_model_that_is_not_built_is_named(language_model: Path, tmp_path: Path) -> None:
@@ -683,6 +762,25 @@ def test_columns_that_change_their_types(desk: UserProject) -> None:
         sentence = f"{name}: the column 'The Value' is stored as {old} and the query has {new}, and"
         assert sentence in output
         assert desk.rows(f'select id, typeof("The Value") from {name}') == [(1, old)]
+
+
+def test_an_index_on_a_column_that_changes_its_type_is_named(desk: UserProject) -> None:
+    config = "materialized='relama_completions', max_tokens=1, unique_key='id'"
+    hook = "post_hook='create index if not exists by_id on {{ this }} (id)'"
+    desk.model("answers", f"{config}, {hook}", "select 1 as id, 'a' as prompt")
+    assert desk.build("answers") == {"answers": 1}
+    query = "select 1 as id, 'a' as prompt, 2 as more"
+    desk.model("answers", f"{config}, {hook}", query)
+    assert desk.build("answers") == {"answers": 0}
+    query = "select 1 as id, 'a' as prompt, 2.5 as more"
+    desk.model("answers", f"{config}, {hook}", query)
+    assert not desk.dbt("build", "--select", "answers")
+    sentence = 'answers: the column "more" is to become DECIMAL(2,1) and is INTEGER, which DuckDB'
+    assert sentence in desk.output and "has the index by_id; drop it" in desk.output
+    hook += ", pre_hook='drop index if exists by_id'"
+    desk.model("answers", f"{config}, {hook}", query)
+    assert desk.build("answers") == {"answers": 0}
+    assert desk.rows("select id, more from answers") == [(1, Decimal("2.5"))]
 
 
 def test_labels_and_grammars_of_any_model(desk: UserProject, tokenizer: ProjectTokenizer) -> None:

@@ -329,11 +329,14 @@ def test_a_pinned_date_is_the_templates(desk: UserProject) -> None:
     assert found(desk, "llama3_pinned") == [expected]
 
 
-#: States the date, refuses and says a token that the embedding has no row for, as it is asked.
+#: States the date, refuses, says a token that the embedding has no row for, changes letters,
+#: says nothing and what is no text, as it is asked.
 MOODY = (
     "{% set c = messages[-1].content %}{% if 'when' in c %}{{ strftime_now('%d %b %Y') }}"
     "{% elif 'forbidden' in c %}{{ raise_exception('not that') }}"
-    "{% elif 'tool' in c %}<tool>{% endif %}{{ c }}"
+    "{% elif 'tool' in c %}<tool>{% endif %}"
+    "{% if 'quiet' in c %}{% elif 'lower' in c %}{{ c | lower | replace('_x_', '_') }}"
+    "{% elif 'half' in c %}{{ '\\ud800' }}{% else %}{{ c }}{% endif %}"
 )
 
 
@@ -386,8 +389,15 @@ def test_answers_hold_while_their_texts_do(tmp_path: Path) -> None:
     for word, sentence in (
         ("forbidden", "chat template refuses these messages: not that"),
         ("tool", f"the token id {size} is outside the vocabulary of {size}"),
+        ("lower <|IM_END|>", "chat template does not keep as text what these messages say"),
+        ("lower <|im_x_end|>", "chat template does not keep as text what these messages say"),
+        ("half", "chat template fails on these messages: UnicodeEncodeError"),
     ):
         desk.model("answers", settings, f"select 4 as id, 'the {word}' as prompt")
         assert not desk.dbt("build", "--select", "answers")
         assert sentence in desk.output
     assert desk.rows("select id from answers order by id") == [(1,), (2,), (3,)]
+    query = "select 5 as id, 'be quiet' as prompt union all select 6, 'a lower <|im_end|>'"
+    desk.model("answers", settings, query)
+    assert desk.build("answers") == {"answers": 1}
+    assert "1 of 2 rows have no tokens (what is asked" in desk.output

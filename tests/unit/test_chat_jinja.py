@@ -47,6 +47,25 @@ def test_what_a_prompt_spells_is_guarded_and_what_the_template_says_is_not() -> 
     assert guarded("nothing", ["<s>"], "|") == "nothing"
 
 
+@pytest.mark.parametrize(
+    ("said", "prompt"),
+    [
+        ("c | lower", "a <S>"),
+        ("c | replace('-', '')", "<-s>"),
+        ("c | replace('(', '<')", "(s>"),
+        ("c.encode('ascii', 'ignore').decode()", "<s>"),
+        ("'<' + c", "s>"),
+        ("(c | length | string) + c", "<s>"),
+        ("c | tojson(ensure_ascii=true)", "<s>"),
+    ],
+)
+def test_what_a_template_makes_a_special_token_of_is_refused(said: str, prompt: str) -> None:
+    template = "<s>{% set c = messages[-1].content %}{% if c[0] == ' ' %}<s>{% endif %}{{ X }}<s>"
+    settings = {"template": template.replace("X", said), "guarded": ["<s>"], "guard": "\ufdd0"}
+    rows = rendered([prompt, " a", ""], **settings)
+    assert ["does not keep as text" in (error or "") for *_, error in rows] == [True, False, False]
+
+
 def test_only_a_text_that_holds_the_date_is_dated() -> None:
     rows = rendered(["when?", "why?"], template=DATED, date="2026-03-01")
     assert [(body, dated) for body, dated, _ in rows] == [
@@ -62,6 +81,8 @@ def test_only_a_text_that_holds_the_date_is_dated() -> None:
         ("{% if %}", "is not valid Jinja, line 1"),
         ("{{ messages[7].content.nothing }}", "fails on these messages: UndefinedError"),
         ("{{ ''.__class__.__mro__ }}", "fails on these messages: SecurityError"),
+        ("{{ '\\ud800' }}", "fails on these messages: UnicodeEncodeError"),
+        ("{{ raise_exception('no \\ud800') }}", "refuses these messages: no \\ud800"),
     ],
 )
 def test_what_went_wrong_is_kept(template: str, sentence: str) -> None:

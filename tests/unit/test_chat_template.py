@@ -93,6 +93,7 @@ def test_a_syntax_error_names_its_line() -> None:
         "{{ 1 + messages[0].content }}",
         "{{ messages.append(1) }}",
         "{{ ''.__class__.__mro__ }}",
+        "{{ '\\ud800' }}",
     ],
 )
 def test_a_template_that_fails_or_leaves_the_sandbox(template: str) -> None:

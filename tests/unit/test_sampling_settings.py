@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from relama.sampling import sampling_csv, sampling_warnings
+from generator.errors import InputError
+from generator.sampling import check_sampling, sampling_csv, sampling_warnings
 
 GREEDY = "0.0,0,1.0"
 
@@ -100,3 +101,16 @@ def test_one_sentence_names_all() -> None:
 )
 def test_what_changes_nothing_is_not(settings: dict[str, Any]) -> None:
     assert sampling_warnings(settings) == []
+
+
+def test_ranges_are_those_of_transformers() -> None:
+    for settings in ((0, 0, 1), (0.5, 2**31 - 1, 0), (1000, 1, 0.5)):
+        check_sampling(*settings)
+    for temperature in (-0.1, float("inf"), float("nan")):
+        with pytest.raises(InputError, match="temperature must be a number of at least 0"):
+            check_sampling(temperature, 0, 1)
+    for top_p in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="top_p must be at least 0"):
+            check_sampling(0, 0, top_p)
+    with pytest.raises(InputError, match="top_k must be a whole number"):
+        check_sampling(0, 2**31, 1)
