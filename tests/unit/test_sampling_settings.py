@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from generator.errors import InputError
-from generator.sampling import check_sampling, sampling_csv, sampling_warnings
+from relama.errors import InputError
+from relama.sampling import check_sampling, sampling_csv, sampling_warnings
 
 GREEDY = "0.0,0,1.0"
 
