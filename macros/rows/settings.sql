@@ -52,10 +52,15 @@ from {{ relama.grammar_relation(settings['grammar']) }}
 {# The day that a chat template takes for today, YYYY-MM-DD; none is today. #}
 {% macro template_date() -%}
     {%- set date = relama.setting('template_date', none) -%}
-    {%- if date is not none and not modules.re.match('^[0-9]{4}-[0-9]{2}-[0-9]{2}$', date | string) -%}
-        {%- do relama.bad_setting('template_date', date | string, "a day as '2026-11-26'") -%}
+    {%- if date is none -%}{{ return(none) }}{%- endif -%}
+    {%- set date = date | string -%}
+    {%- if
+        not modules.re.fullmatch('(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}', date)
+        or relama.value("select try_cast('" ~ date ~ "' as date) is null")
+    -%}
+        {%- do relama.bad_setting('template_date', date, "a day as '2026-11-26'") -%}
     {%- endif -%}
-    {{ return(date | string if date is not none else none) }}
+    {{ return(date) }}
 {%- endmacro %}
 
 {% macro has_chat() -%}
