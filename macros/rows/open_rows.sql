@@ -15,10 +15,14 @@
     {%- do adapter.commit() -%}
     {%- set language_model = relama.language_model() -%}
     {%- if load_cached_relation(language_model['head']) is none -%}
+        {%- set needed = relama.package_node(language_model['package'], 'forward_pass').unique_id -%}
         {%- do exceptions.raise_compiler_error(
-            model.name ~ ': the language model ' ~ language_model['package'] ~ ' is not built. '
-            ~ "Let dbt know that this model needs it, with the line -- depends_on: {{ ref('"
-            ~ language_model['package'] ~ "', 'forward_pass') }}"
+            model.name ~ ': the language model ' ~ language_model['package'] ~ ' is not built. ' ~ (
+                'Build it with: dbt build --select package:' ~ language_model['package']
+                if needed in model.depends_on.nodes
+                else "Let dbt know that this model needs it, with the line -- depends_on: {{ ref('"
+                ~ language_model['package'] ~ "', 'forward_pass') }}"
+            )
         ) -%}
     {%- endif -%}
     {%- do relama.check_built(language_model) -%}

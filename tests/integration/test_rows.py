@@ -554,6 +554,9 @@ BAD_SETTINGS = {
     "top_p": ("completions", "top_p=1.5", "top_p must be a number of at least 0 and at most 1"),
     "stops": ("completions", "stop=['']", "stop must be a list of texts, none of them empty"),
     "overflow": ("completions", "on_overflow='cut'", "on_overflow must be 'error' or 'truncate'"),
+    "leap_day": ("completions", "template_date='2026-02-29'", "template_date must be a day"),
+    "year_zero": ("score", "template_date='0000-01-01'", "template_date must be a day"),
+    "day_line": ("embed", "template_date='2026-02-28\\n'", "template_date must be a day"),
     "short": (
         "completions",
         "allowed=['maybe', 'perhaps'], max_tokens=3",
@@ -656,7 +659,13 @@ def test_a_language_model_that_is_not_built_is_named(language_model: Path, tmp_p
     desk = UserProject(tmp_path / "desk", load_project(language_model))
     desk.model("answers", "materialized='relama_completions'", "select 'a' as prompt")
     assert not desk.dbt("build", "--select", "answers")
-    assert "the language model tiny is not built" in desk.output
+    built = "the language model tiny is not built. "
+    assert f"{built}Build it with: dbt build --select package:tiny" in desk.output
+    # The hook by which dbt knows that the model needs it.
+    project = (desk.directory / "dbt_project.yml").read_text()
+    desk.write("dbt_project.yml", re.sub("(?m)^.*pre-hook.*$", "", project))
+    assert not desk.dbt("build", "--select", "answers")
+    assert f"{built}Let dbt know" in desk.output
 
 
 def test_an_unchanged_build_computes_nothing(desk: UserProject) -> None:
