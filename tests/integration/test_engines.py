@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from relama.project.describe import kv_cache_name, kv_pages_name
+from relama.names import kv_cache, kv_pages
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.runtime import dbt
 from relama.runtime.database import State, open_database
@@ -42,12 +42,12 @@ def assert_whole_tokens(project: Project) -> int:
         ).fetchall()
         for layer in range(project.config.num_hidden_layers):
             rows = connection.execute(
-                f"select position, kv_head from {kv_cache_name(layer)} order by all"
+                f"select position, kv_head from {kv_cache(layer)} order by all"
             ).fetchall()
             heads = project.config.num_key_value_heads
             assert rows == [(p, h) for p in range(read) for h in range(heads)]
             ((paged,),) = connection.execute(
-                f"select coalesce(max(first_position), -{PAGE_SIZE}) from {kv_pages_name(layer)}"
+                f"select coalesce(max(first_position), -{PAGE_SIZE}) from {kv_pages(layer)}"
             ).fetchall()
             assert paged + PAGE_SIZE <= read
     return int(read)

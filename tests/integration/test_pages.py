@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from relama.checkpoint import open_checkpoint
-from relama.project.describe import kv_cache_name, kv_pages_name
+from relama.names import kv_cache, kv_pages
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.reference import forward, greedy
 from relama.runtime import dbt
@@ -35,12 +35,11 @@ def assert_pages_repeat_the_cache(
         cache = {
             (position, head): (key, value)
             for position, head, key, value in connection.execute(
-                f"select position, kv_head, key, value from {kv_cache_name(layer)}"
+                f"select position, kv_head, key, value from {kv_cache(layer)}"
             ).fetchall()
         }
         pages = connection.execute(
-            "select kv_head, first_position, keys, dimensions "
-            f"from {kv_pages_name(layer)} order by all"
+            f"select kv_head, first_position, keys, dimensions from {kv_pages(layer)} order by all"
         ).fetchall()
         for head, first, keys, dimensions in pages:
             rows = [cache[position, head] for position in range(first, first + PAGE_SIZE)]

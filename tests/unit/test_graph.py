@@ -61,6 +61,44 @@ def test_fused_graph() -> None:
     assert {weight.storage for weight in graph.weights.values()} == {"float32"}
 
 
+def test_what_stands_behind_a_projection_keeps_it_apart() -> None:
+    """As the norms of queries and keys do that some models have; the rest is fused."""
+    plain = llama.build(CONFIG)
+    between = Part("model.layers.0.self_attn.q_norm.weight", rows=1)
+    weight = Weight("layer_00__q_norm_weight", 0, (between,), 48)
+    graph = plain.rebuilt({**plain.weights, weight.name: weight})
+    operators = {}
+    for operator in graph.operators.values():
+        if operator.name == "layer_00__rotary_embedding":
+            norm = Operator(
+                "layer_00__q_norm",
+                Kind.RMS_NORM,
+                0,
+                ("layer_00__q_proj",),
+                weight.name,
+                {"eps": 1e-5},
+            )
+            operators[norm.name] = norm
+            operator = replace(operator, inputs=(norm.name, operator.inputs[1]))
+        operators[operator.name] = operator
+    fused = run_passes(graph.rebuilt(graph.weights, operators))
+    assert {"layer_00__q_proj", "layer_00__gate_up_proj", "layer_01__qkv_proj"} <= set(
+        fused.operators
+    )
+    assert fused.operators["layer_00__rotary_embedding"].inputs == (
+        "layer_00__q_norm",
+        "layer_00__k_proj",
+    )
+
+
+def test_a_projection_that_is_read_twice_is_kept() -> None:
+    graph = llama.build(CONFIG)
+    graph.add(Operator("twice", Kind.SWIGLU, 1, ("layer_01__gate_proj", "layer_01__up_proj")))
+    fused = run_passes(graph)
+    assert "layer_00__gate_up_proj" in fused.operators
+    assert "layer_01__gate_up_proj" not in fused.operators
+
+
 @pytest.mark.parametrize("disabled", [[], *([name] for name in PASSES), list(PASSES)])
 def test_passes_keep_every_tensor_exactly_once(disabled: list[str]) -> None:
     graph = run_passes(llama.build(CONFIG), disabled=disabled)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relama.errors import InputError
-from relama.runtime.residency import Overhead, Plan, Table, kind, parse_size, plan_residency
+from relama.names import parsed
+from relama.runtime.residency import Overhead, Plan, Table, parse_size, plan_residency
 from relama.runtime.resident import reading_order
 
 OVERHEAD = Overhead(process=100, statement=20, working=30, buffers=8, ahead=2)
@@ -102,7 +103,7 @@ def test_the_smallest_kinds_are_streamed_first() -> None:
         for name, size in sizes.items()
     ]
     plan = planned(tables, OVERHEAD.total + 1300 - 500)
-    kinds = [kind(table.name) for table in plan.streamed]
+    kinds = [parsed(table.name).base for table in plan.streamed]
     assert (kinds.count("qkv_proj"), kinds.count("down_proj")) == (10, 2)
 
 

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from dbt.contracts.project import BANNED_PROJECT_NAMES
 
+from relama import names
 from relama.architectures import build_graph
 from relama.checkpoint import open_checkpoint
 from relama.checkpoint.base import BLOCK_ELEMENTS, Tensor
 from relama.errors import CheckpointError, GraphError, InputError
 from relama.graph import Graph, Part, Weight
 from relama.passes import run_passes
-from relama.project.describe import staged_name
 from relama.project.manifest import checked_name, is_reserved, own_name
 from relama.project.staging import stage, staged_tensors
 from tests.conftest import TINY_LLAMA
@@ -74,10 +74,10 @@ def test_staged_rows_equal_the_tensors(tmp_path: Path) -> None:
 
 
 def test_names() -> None:
-    assert staged_name("model.layers.7.self_attn.q_proj.bias") == "layer_07__q_proj_bias"
-    assert staged_name("model.layers.107.mlp.up_proj.weight") == "layer_107__up_proj"
-    assert staged_name("model.embed_tokens.weight") == "embed_tokens"
-    assert staged_name("lm_head.weight") == "lm_head"
+    assert names.staged("model.layers.7.self_attn.q_proj.bias") == "layer_07__q_proj_bias"
+    assert names.staged("model.layers.107.mlp.up_proj.weight") == "layer_107__up_proj"
+    assert names.staged("model.embed_tokens.weight") == "embed_tokens"
+    assert names.staged("lm_head.weight") == "lm_head"
     assert own_name(Path("/x/Smol LM2; drop")) == "smol_lm2_drop"
     assert own_name(Path("/x/7b")) == "model_7b"
     with pytest.raises(InputError, match="--name language_model"):

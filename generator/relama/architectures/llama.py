@@ -6,7 +6,9 @@ Tensor names and the order of operators are those of `modeling_llama.py`.
 from __future__ import annotations
 
 import re
+from functools import partial
 
+from relama import names
 from relama.config import ModelConfig
 from relama.graph import Graph, Kind, Operator, Part, Weight
 
@@ -26,18 +28,18 @@ def build(config: ModelConfig) -> Graph:
     kv_width = config.num_key_value_heads * config.head_dim
 
     def norm_weight(name: str, layer: int | None, tensor: str) -> str:
-        return graph.add_weight(Weight(name, layer, (Part(tensor, rows=1),), config.hidden_size))
+        table = names.weight(names.operator(name, layer))
+        return graph.add_weight(Weight(table, layer, (Part(tensor, rows=1),), config.hidden_size))
 
     def matrix(layer: int, name: str, module: str, rows: int, columns: int, bias: bool) -> str:
         tensor = f"model.layers.{layer}.{module}.{name}"
         part = Part(f"{tensor}.weight", rows, f"{tensor}.bias" if bias else None)
-        return graph.add_weight(
-            Weight(f"layer_{layer:02d}__{name}_weight", layer, (part,), columns)
-        )
+        table = names.weight(names.operator(name, layer))
+        return graph.add_weight(Weight(table, layer, (part,), columns))
 
     embedding = graph.add_weight(
         Weight(
-            "embedding_weight",
+            names.EMBEDDING_WEIGHT,
             None,
             (Part("model.embed_tokens.weight", config.vocab_size),),
             config.hidden_size,
@@ -46,13 +48,12 @@ def build(config: ModelConfig) -> Graph:
     hidden = graph.add(Operator("embedding", Kind.EMBEDDING, None, weight=embedding))
 
     for layer in range(config.num_hidden_layers):
-        prefix, tensors = f"layer_{layer:02d}__", f"model.layers.{layer}."
+        tensors = f"model.layers.{layer}."
+        of_layer = partial(names.operator, layer=layer)
 
-        weight = norm_weight(
-            prefix + "attention_norm_weight", layer, tensors + "input_layernorm.weight"
-        )
+        weight = norm_weight("attention_norm", layer, tensors + "input_layernorm.weight")
         normed = graph.add(
-            Operator(prefix + "attention_norm", Kind.RMS_NORM, layer, (hidden,), weight, eps)
+            Operator(of_layer("attention_norm"), Kind.RMS_NORM, layer, (hidden,), weight, eps)
         )
         projected = {}
         for name, rows in (("q_proj", query_width), ("k_proj", kv_width), ("v_proj", kv_width)):
@@ -60,11 +61,11 @@ def build(config: ModelConfig) -> Graph:
                 layer, name, "self_attn", rows, config.hidden_size, config.attention_bias
             )
             projected[name] = graph.add(
-                Operator(prefix + name, Kind.MATMUL, layer, (normed,), weight)
+                Operator(of_layer(name), Kind.MATMUL, layer, (normed,), weight)
             )
         rotated = graph.add(
             Operator(
-                prefix + "rotary_embedding",
+                of_layer("rotary_embedding"),
                 Kind.ROTARY_EMBEDDING,
                 layer,
                 (projected["q_proj"], projected["k_proj"]),
@@ -73,7 +74,7 @@ def build(config: ModelConfig) -> Graph:
         )
         appended = graph.add(
             Operator(
-                prefix + "kv_append",
+                of_layer("kv_append"),
                 Kind.KV_APPEND,
                 layer,
                 (rotated, projected["v_proj"]),
@@ -83,32 +84,30 @@ def build(config: ModelConfig) -> Graph:
         # Read by people only: `attention` computes the weights for itself, page by page.
         graph.add(
             Operator(
-                prefix + "attention_weights", Kind.ATTENTION_WEIGHTS, layer, (rotated, appended)
+                of_layer("attention_weights"), Kind.ATTENTION_WEIGHTS, layer, (rotated, appended)
             )
         )
         attended = graph.add(
-            Operator(prefix + "attention", Kind.ATTENTION, layer, (rotated, appended))
+            Operator(of_layer("attention"), Kind.ATTENTION, layer, (rotated, appended))
         )
         weight = matrix(
             layer, "o_proj", "self_attn", config.hidden_size, query_width, config.attention_bias
         )
         hidden = graph.add(
-            Operator(prefix + "o_proj", Kind.MATMUL, layer, (attended, hidden), weight)
+            Operator(of_layer("o_proj"), Kind.MATMUL, layer, (attended, hidden), weight)
         )
 
-        weight = norm_weight(
-            prefix + "mlp_norm_weight", layer, tensors + "post_attention_layernorm.weight"
-        )
+        weight = norm_weight("mlp_norm", layer, tensors + "post_attention_layernorm.weight")
         normed = graph.add(
-            Operator(prefix + "mlp_norm", Kind.RMS_NORM, layer, (hidden,), weight, eps)
+            Operator(of_layer("mlp_norm"), Kind.RMS_NORM, layer, (hidden,), weight, eps)
         )
         gated = []
         for name in ("gate_proj", "up_proj"):
             weight = matrix(
                 layer, name, "mlp", config.intermediate_size, config.hidden_size, config.mlp_bias
             )
-            gated.append(graph.add(Operator(prefix + name, Kind.MATMUL, layer, (normed,), weight)))
-        activated = graph.add(Operator(prefix + "swiglu", Kind.SWIGLU, layer, tuple(gated)))
+            gated.append(graph.add(Operator(of_layer(name), Kind.MATMUL, layer, (normed,), weight)))
+        activated = graph.add(Operator(of_layer("swiglu"), Kind.SWIGLU, layer, tuple(gated)))
         weight = matrix(
             layer,
             "down_proj",
@@ -118,14 +117,14 @@ def build(config: ModelConfig) -> Graph:
             config.mlp_bias,
         )
         hidden = graph.add(
-            Operator(prefix + "down_proj", Kind.MATMUL, layer, (activated, hidden), weight)
+            Operator(of_layer("down_proj"), Kind.MATMUL, layer, (activated, hidden), weight)
         )
 
-    weight = norm_weight("final_norm_weight", None, "model.norm.weight")
+    weight = norm_weight("final_norm", None, "model.norm.weight")
     hidden = graph.add(Operator("final_norm", Kind.RMS_NORM, None, (hidden,), weight, eps))
     head = embedding
     if not config.tie_word_embeddings:
         part = Part("lm_head.weight", config.vocab_size)
-        head = graph.add_weight(Weight("lm_head_weight", None, (part,), config.hidden_size))
+        head = graph.add_weight(Weight(names.HEAD_WEIGHT, None, (part,), config.hidden_size))
     graph.add(Operator("logits", Kind.LOGITS, None, (hidden,), head))
     return graph

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from relama.graph import Graph, Kind, Operator
-from relama.passes.rewrite import stack_matmuls
+from relama import names
+from relama.graph import Graph, Kind
+from relama.passes.rewrite import Stack, can_stack, readers, stack_matmuls
 
 
 def fuse_gate_up(graph: Graph) -> Graph:
-    """Replaces `gate_proj` and `up_proj` by `gate_up_proj` in every layer."""
-
-    def reread(operator: Operator, fused: str) -> Operator:
-        if operator.kind is Kind.SWIGLU:
-            return replace(operator, inputs=(fused,))
-        return operator
-
-    return stack_matmuls(graph, ("gate_proj", "up_proj"), "gate_up_proj", reread)
+    """Replaces the two matmuls that a SwiGLU alone reads by `gate_up_proj`."""
+    read_by = readers(graph)
+    stacks = []
+    for swiglu in graph.operators.values():
+        if (
+            swiglu.kind is Kind.SWIGLU
+            and len(swiglu.inputs) == 2
+            and can_stack(graph, swiglu.inputs)
+            and all(read_by[name] == [swiglu.name] for name in swiglu.inputs)
+        ):
+            fused = names.operator("gate_up_proj", swiglu.layer)
+            reading = {swiglu.name: replace(swiglu, inputs=(fused,))}
+            stacks.append(Stack(swiglu.inputs, "gate_up_proj", reading))
+    return stack_matmuls(graph, stacks)

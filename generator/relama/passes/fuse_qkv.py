@@ -8,26 +8,47 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from relama import names
 from relama.graph import Graph, Kind, Operator
-from relama.passes.rewrite import stack_matmuls
+from relama.passes.rewrite import Stack, can_stack, readers, stack_matmuls
 
 
 def fuse_qkv(graph: Graph) -> Graph:
-    """Replaces `q_proj`, `k_proj`, `v_proj` by `qkv_proj` in every layer.
+    """Replaces the three matmuls by `qkv_proj` where nothing stands behind them.
 
     The rotary embedding then reads its heads from the front of the fused
     vector, where queries and keys stand side by side; the values follow.
     """
-    config = graph.config
-    names = ("q_proj", "k_proj", "v_proj")
-    heads = config.num_attention_heads + config.num_key_value_heads
+    read_by = readers(graph)
+    stacks = []
+    for rotary in graph.operators.values():
+        if rotary.kind is Kind.ROTARY_EMBEDDING and len(rotary.inputs) == 2:
+            for name in read_by[rotary.name]:
+                append = graph.operators[name]
+                if append.kind is Kind.KV_APPEND and _is_alone(graph, read_by, rotary, append):
+                    stacks.append(_stack(graph, rotary, append))
+    return stack_matmuls(graph, stacks)
 
-    def reread(operator: Operator, fused: str) -> Operator:
-        if operator.kind is Kind.ROTARY_EMBEDDING:
-            return replace(operator, inputs=(fused,), attributes={"num_heads": (heads,)})
-        if operator.kind is Kind.KV_APPEND:
-            offset = {"value_offset": heads * config.head_dim}
-            return replace(operator, inputs=(operator.inputs[0], fused), attributes=offset)
-        return operator
 
-    return stack_matmuls(graph, names, "qkv_proj", reread)
+def _is_alone(
+    graph: Graph, read_by: dict[str, list[str]], rotary: Operator, append: Operator
+) -> bool:
+    """Whether queries, keys and values are matmuls of one input that nothing else reads."""
+    query, key, value = *rotary.inputs, append.inputs[1]
+    return (
+        can_stack(graph, (query, key, value))
+        and read_by[query] == read_by[key] == [rotary.name]
+        and read_by[value] == [append.name]
+    )
+
+
+def _stack(graph: Graph, rotary: Operator, append: Operator) -> Stack:
+    fused = names.operator("qkv_proj", rotary.layer)
+    matmuls = (*rotary.inputs, append.inputs[1])
+    width = sum(graph.shapes[name][0] for name in rotary.inputs)
+    heads = {"num_heads": (sum(rotary.attributes["num_heads"]),)}
+    changed = (
+        replace(rotary, inputs=(fused,), attributes=heads),
+        replace(append, inputs=(rotary.name, fused), attributes={"value_offset": width}),
+    )
+    return Stack(matmuls, "qkv_proj", {operator.name: operator for operator in changed})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from relama import names
 from relama.graph import Graph, Kind, Operator, Weight
 
 Properties = dict[str, Any]
@@ -98,7 +99,7 @@ def _weight_tests(weight: Weight) -> list[Properties]:
         arguments["storage"] = weight.storage
     tests: list[Properties] = [{"relama.matrix": {"arguments": arguments}}]
     if weight.storage != "float32":
-        staged = [staged_name(part.tensor) for part in weight.parts]
+        staged = [names.staged(part.tensor) for part in weight.parts]
         arguments = {"staged": staged, "rows": [part.rows for part in weight.parts]}
         arguments |= {"blocks": weight.blocks, "storage": weight.storage}
         tests.append({"relama.quantization_error": {"arguments": arguments}})
@@ -109,7 +110,7 @@ def kv_cache_properties(graph: Graph, layer: int) -> Properties:
     """The YAML entry of a layer's cache of keys and values."""
     head_dim = graph.config.head_dim
     return {
-        "name": kv_cache_name(layer),
+        "name": names.kv_cache(layer),
         "description": (
             f"Keys and values of layer {layer} for every position read so far: "
             f"[{graph.config.num_key_value_heads}, {head_dim}] each; a step appends its own."
@@ -135,7 +136,7 @@ def layer_properties(graph: Graph, layer: int) -> Properties:
     """The YAML entry of the model that stands for a layer."""
     shape = f"[{graph.config.num_key_value_heads}, {graph.config.head_dim}]"
     return {
-        "name": layer_name(layer),
+        "name": names.layer_model(layer),
         "description": (
             f"All of layer {layer}: what a statement of the forward pass refers to. Its rows are "
             f"the keys and values, {shape} each, that the layer appends to the KV cache."
@@ -157,38 +158,19 @@ def layer_properties(graph: Graph, layer: int) -> Properties:
     }
 
 
-def layer_name(layer: int) -> str:
-    return f"layer_{layer:02d}"
-
-
-def kv_cache_name(layer: int | None) -> str:
-    return f"layer_{layer:02d}__kv_cache"
-
-
-def kv_pages_name(layer: int | None) -> str:
-    return f"layer_{layer:02d}__kv_pages"
-
-
-def staged_name(tensor: str) -> str:
-    """`model.layers.7.mlp.up_proj.weight` -> `layer_07__up_proj`, a bias ending in `_bias`."""
-    words = tensor.split(".")
-    name = words[-2] + ("_bias" if words[-1] == "bias" else "")
-    return f"layer_{int(words[2]):02d}__{name}" if words[1] == "layers" else name
-
-
 def colour_group(operator: Operator) -> str:
     """Attention, MLP or the hidden state: the part of the lineage that an operator is in."""
     if operator.layer is None:
         return "hidden"
     if operator.kind is Kind.KV_APPEND:
         return "state"
-    name = operator.name.rpartition("__")[2]
+    name = names.parsed(operator.name).base
     mlp = ("mlp_norm", "gate_proj", "up_proj", "gate_up_proj", "swiglu", "down_proj")
     return "mlp" if name in mlp else "attention"
 
 
 def _tags(layer: int | None, group: str) -> list[str]:
-    return [group] if layer is None else [f"layer_{layer:02d}", group]
+    return [group] if layer is None else [names.layer_model(layer), group]
 
 
 def _columns(columns: dict[str, str]) -> list[Properties]:

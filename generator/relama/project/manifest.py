@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from relama import names
 from relama.config import ModelConfig, model_config
 from relama.errors import InputError, ProjectError
 
@@ -58,6 +59,16 @@ class Project:
     source: str
     config: ModelConfig
     trace: bool
+
+    @property
+    def kv_caches(self) -> list[str]:
+        """The cache of keys and values of each layer, in order."""
+        return [names.kv_cache(layer) for layer in range(self.config.num_hidden_layers)]
+
+    @property
+    def kv_pages(self) -> list[str]:
+        """The pages of each layer's cache, in order."""
+        return [names.kv_pages(layer) for layer in range(self.config.num_hidden_layers)]
 
 
 def load_project(directory: str | Path) -> Project:

@@ -8,18 +8,15 @@ from typing import Any
 
 import yaml
 
+from relama import names
 from relama.config import ModelConfig
 from relama.graph import Graph, Kind, Operator, Weight
 from relama.project.describe import (
     COLOURS,
-    kv_cache_name,
     kv_cache_properties,
-    kv_pages_name,
-    layer_name,
     layer_properties,
     operator_comment,
     operator_properties,
-    staged_name,
     weight_properties,
 )
 from relama.project.manifest import LIBRARY, PAGE_SIZE
@@ -57,7 +54,7 @@ def write_models(
     layers = range(graph.config.num_hidden_layers)
     for layer in layers:
         write(
-            models / "state" / f"{kv_cache_name(layer)}.sql",
+            models / "state" / f"{names.kv_cache(layer)}.sql",
             render("kv_cache.sql", layer=layer),
         )
     config = graph.config
@@ -67,10 +64,11 @@ def write_models(
     before += [operator.name for operator in graph.layer(None) if not operator.inputs]
     for layer in layers:
         sql = _layer_sql(graph, layer, before if layer == 0 else [])
-        write(models / "layers" / layer_name(layer) / f"{layer_name(layer)}.sql", sql)
-    names = [layer_name(layer) for layer in layers]
+        write(models / "layers" / names.layer_model(layer) / f"{names.layer_model(layer)}.sql", sql)
+    whole = [names.layer_model(layer) for layer in layers]
+    caches = [names.kv_cache(layer) for layer in layers]
     for name in ("next_token", "step", "tokens", "transcript"):
-        sql = render(f"{name}.sql", config=config, layers=names)
+        sql = render(f"{name}.sql", config=config, layers=whole, caches=caches)
         write(models / "state" / f"{name}.sql", sql)
     for name in ("inverse_frequencies", "vocabulary"):
         sql = f"select * from {{{{ relama.staged(source('staged_weights', '{name}')) }}}}\n"
@@ -101,7 +99,7 @@ def write_models(
     write(models / "_exposures.yml", render("exposures.yml", project=project))
 
     head = language_model["head"]
-    sql = render("forward_pass.sql", layers=names, head=head)
+    sql = render("forward_pass.sql", layers=whole, head=head)
     write(models / "batch" / "forward_pass.sql", sql)
     language_model = {**language_model, "written": written}
     batch = _fixed_properties("batch.yml", config, language_model=language_model)
@@ -109,21 +107,21 @@ def write_models(
         models / "batch" / "_models.yml",
         {"models": [place(model, project, as_root=False) for model in batch]},
     )
-    hidden = ["embedding", *(f"layer_{layer:02d}__down_proj" for layer in layers), "final_norm"]
+    hidden = ["embedding", *(names.operator("down_proj", layer) for layer in layers), "final_norm"]
     analyses = directory / "analyses"
-    write(analyses / "candidates.sql", render("candidates.sql", layers=names))
-    write(analyses / "score.sql", render("score.sql", layers=names, head=graph.weights[head]))
-    sql = render("hidden_states.sql", layers=names, names=hidden)
+    write(analyses / "candidates.sql", render("candidates.sql", layers=whole))
+    write(analyses / "score.sql", render("score.sql", layers=whole, head=graph.weights[head]))
+    sql = render("hidden_states.sql", layers=whole, names=hidden)
     write(analyses / "hidden_states.sql", sql)
     for layer in layers:
         sql = render(
             "kv_pages.sql",
             config=config,
-            cache=kv_cache_name(layer),
-            pages=kv_pages_name(layer),
+            cache=names.kv_cache(layer),
+            pages=names.kv_pages(layer),
             page_size=PAGE_SIZE,
         )
-        write(analyses / f"{kv_pages_name(layer)}.sql", sql)
+        write(analyses / f"{names.kv_pages(layer)}.sql", sql)
 
 
 def _weight_sql(weight: Weight) -> str:
@@ -131,8 +129,8 @@ def _weight_sql(weight: Weight) -> str:
     for part in weight.parts:
         parts.append(
             {
-                "staged": staged_name(part.tensor),
-                "staged_bias": staged_name(part.bias) if part.bias else None,
+                "staged": names.staged(part.tensor),
+                "staged_bias": names.staged(part.bias) if part.bias else None,
                 "offset": offset,
             }
         )
@@ -158,8 +156,8 @@ def _operator_sql(graph: Graph, operator: Operator) -> str:
         bias=weight.has_bias if weight else False,
         blocks=weight.blocks if weight else 0,
         storage=weight.storage if weight else None,
-        cache=kv_cache_name(operator.layer) if operator.layer is not None else None,
-        pages=kv_pages_name(operator.layer) if operator.layer is not None else None,
+        cache=names.kv_cache(operator.layer) if operator.layer is not None else None,
+        pages=names.kv_pages(operator.layer) if operator.layer is not None else None,
     )
     config = "{{ config(materialized=relama.activation()) }}\n\n"
     return f"{config}{operator_comment(graph, operator)}\n{body}"
@@ -169,8 +167,8 @@ def _layer_sql(graph: Graph, layer: int, before: Sequence[str]) -> str:
     """The model that stands for a layer, and for the models `before` it."""
     operators = [o for o in graph.layer(layer) if o.kind is not Kind.ATTENTION_WEIGHTS]
     (appended,) = (o.name for o in operators if o.kind is Kind.KV_APPEND)
-    names = [*before, *(operator.name for operator in operators)]
-    return render("layer.sql", layer=layer, operators=names, appended=appended)
+    needed = [*before, *(operator.name for operator in operators)]
+    return render("layer.sql", layer=layer, operators=needed, appended=appended)
 
 
 def _sources(graph: Graph, project: str) -> str:
@@ -179,8 +177,8 @@ def _sources(graph: Graph, project: str) -> str:
     staged.append(("vocabulary", "the tokenizer's vocabulary"))
     staged.append(("merges", "the tokenizer's merges, best first"))
     staged.append(("alphabet", "the letters that the tokenizer spells words in"))
-    caches = [kv_cache_name(layer) for layer in range(graph.config.num_hidden_layers)]
-    pages = [kv_pages_name(layer) for layer in range(graph.config.num_hidden_layers)]
+    caches = [names.kv_cache(layer) for layer in range(graph.config.num_hidden_layers)]
+    pages = [names.kv_pages(layer) for layer in range(graph.config.num_hidden_layers)]
     return render(
         "sources.yml",
         project=project,
@@ -198,4 +196,4 @@ def _fixed_properties(template: str, config: ModelConfig, **values: Any) -> list
 
 
 def _layer_folder(layer: int | None) -> str | None:
-    return None if layer is None else layer_name(layer)
+    return None if layer is None else names.layer_model(layer)

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from relama import names
 from relama.checkpoint.base import FloatArray, Tensor
 from relama.errors import CheckpointError, GraphError
 from relama.graph import Graph
-from relama.project.describe import staged_name
 
 Progress = Callable[[int], None]
 
@@ -47,7 +47,7 @@ def staged_tensors(graph: Graph) -> list[StagedTensor]:
     staged: dict[str, StagedTensor] = {}
 
     def add(tensor: str, is_bias: bool = False) -> None:
-        name = staged_name(tensor)
+        name = names.staged(tensor)
         if name in staged:
             raise GraphError(
                 f"The tensors '{staged[name].tensor}' and '{tensor}' would both be staged "

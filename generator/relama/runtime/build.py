@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from typing import Any, Protocol
 
+from relama import names
 from relama.errors import ProjectError
 from relama.project.manifest import Project
 from relama.runtime import dbt
@@ -88,8 +88,8 @@ def stored(project: Project) -> dict[str, int]:
 
 
 def _label(node: str) -> str:
-    layer = re.search(r"layer_(\d+)", node)
-    return f"Building layer {int(layer[1])}" if layer else "Building"
+    layer = names.parsed(node).layer
+    return "Building" if layer is None else f"Building layer {layer}"
 
 
 def _staged_files(project: Project) -> list[list[Any]]:

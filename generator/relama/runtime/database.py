@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import duckdb
 
 from relama.errors import InputError, ProjectError
-from relama.project.describe import kv_cache_name, kv_pages_name
 from relama.project.manifest import DISABLED_OPTIMIZERS, PAGE_SIZE, Project
 from relama.runtime.profile import Database, database_of
 from relama.runtime.stack import deepen_stack
@@ -81,9 +80,7 @@ class State:
     def __init__(self, project: Project, connection: duckdb.DuckDBPyConnection) -> None:
         self.project = project
         self.connection = connection
-        layers = range(project.config.num_hidden_layers)
-        self._caches = [kv_cache_name(layer) for layer in layers]
-        self._pages = [kv_pages_name(layer) for layer in layers]
+        self._caches, self._pages = project.kv_caches, project.kv_pages
         self._require_tables()
 
     def _require_tables(self) -> None:

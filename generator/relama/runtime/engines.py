@@ -11,7 +11,6 @@ from typing import Protocol
 import duckdb
 
 from relama.errors import ProjectError
-from relama.project.describe import kv_cache_name, kv_pages_name
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.runtime import dbt
 from relama.runtime.database import SEQUENCE, State, open_database
@@ -55,9 +54,6 @@ class Session:
         self.connection = connection
         self.state = State(project, connection)
         self._weights = weights or Weights()
-        layers = range(project.config.num_hidden_layers)
-        caches = [kv_cache_name(layer) for layer in layers]
-        pages = [kv_pages_name(layer) for layer in layers]
         self._cached, self._waiting = 0, 0
         self._later: Sequence[int] = ()
         connection.execute(
@@ -68,16 +64,16 @@ class Session:
         try:
             self._step = self._weights.prepared(connection, "step", general)
             self._decode = self._weights.prepared(connection, "decode", single)
-            for table in (*caches, "tokens"):
+            for table in (*project.kv_caches, "tokens"):
                 connection.execute(f"prepare append_{table} as insert into {table} {sql[table]}")
         except duckdb.Error as error:
             raise ProjectError(
                 f"The compiled step of {project.directory} does not fit its tables "
                 f"({str(error).splitlines()[0]}); run: relama build {project.directory}"
             ) from None
-        self._appends = [f"execute append_{table}" for table in (*caches, "tokens")]
+        self._appends = [f"execute append_{table}" for table in (*project.kv_caches, "tokens")]
         # Not prepared: a prepared statement keeps its rows in memory, here for 64 tokens.
-        self._packs = [f"insert into {table} {decode[table]}" for table in pages]
+        self._packs = [f"insert into {table} {decode[table]}" for table in project.kv_pages]
 
     def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
         check_sampling(*sampling)

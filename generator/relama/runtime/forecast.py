@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from relama.names import parsed
 from relama.project.manifest import Project
 from relama.runtime.database import open_database
 from relama.runtime.limit import plan_session
 from relama.runtime.process_memory import available, resident_set
 from relama.runtime.profile import database_of
-from relama.runtime.residency import Plan, Table, kind
+from relama.runtime.residency import Plan, Table
 from relama.runtime.speed import compute_speed, disk_speed
 from relama.runtime.statements import compiled, decode_statements
 
@@ -63,16 +63,16 @@ class Forecast:
         kinds: dict[str, tuple[list[Table], list[Table]]] = {}
         names = {table.name for table in self.plan.resident}
         for table in self.plan.tables:
-            resident, streamed = kinds.setdefault(kind(table.name), ([], []))
+            resident, streamed = kinds.setdefault(parsed(table.name).base, ([], []))
             (resident if table.name in names else streamed).append(table)
         return [(name, *tables) for name, tables in kinds.items()]
 
 
 def layer_numbers(tables: list[Table]) -> str:
     """The layers of tables, as `0-3, 5`; empty for tables outside of layers."""
-    found = (re.match(r"layer_(\d+)__", table.name) for table in tables)
     ranges: list[list[int]] = []
-    for layer in (int(match[1]) for match in found if match):
+    found = (parsed(table.name).layer for table in tables)
+    for layer in (layer for layer in found if layer is not None):
         if ranges and layer == ranges[-1][1] + 1:
             ranges[-1][1] = layer
         else:

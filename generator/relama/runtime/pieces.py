@@ -12,11 +12,11 @@ import re
 from collections.abc import Collection, Mapping
 
 from relama.errors import ProjectError
+from relama.names import CTE_PREFIX
 
-_PREFIX = "__dbt__cte__"
-_NAME = re.compile(rf"\b{_PREFIX}\w+")
+_NAME = re.compile(rf"\b{CTE_PREFIX}\w+")
 _OPENING = re.compile(r"(?:\s|--[^\n]*\n)*with\b", re.IGNORECASE)
-_BEGIN = re.compile(rf"\s*({_PREFIX}\w+)\s+as\s*\(")
+_BEGIN = re.compile(rf"\s*({CTE_PREFIX}\w+)\s+as\s*\(")
 _COMMA = re.compile(r"\s*,")
 # Parentheses, and what may hold some that do not count.
 _TOKEN = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"[^\"]*\"|[()]", re.DOTALL)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from relama import names
 from relama.errors import InputError
 
 _UNITS: dict[str, int] = {
@@ -195,7 +196,7 @@ def _streamed(tables: Sequence[Table], deficit: int) -> list[Table]:
     """
     kinds: dict[str, list[Table]] = {}
     for table in tables:
-        kinds.setdefault(kind(table.name), []).append(table)
+        kinds.setdefault(names.parsed(table.name).base, []).append(table)
     chosen: list[Table] = []
     taken = 0
     for group in sorted(kinds.values(), key=lambda group: max(table.size for table in group)):
@@ -206,11 +207,6 @@ def _streamed(tables: Sequence[Table], deficit: int) -> list[Table]:
             chosen.remove(table)
             taken -= table.held
     return chosen
-
-
-def kind(name: str) -> str:
-    """`gate_up_proj` for the table `layer_07__gate_up_proj_weight`."""
-    return re.sub(r"^layer_\d+__", "", name).removesuffix("_weight")
 
 
 def _spread(tables: Sequence[Table], deficit: int) -> list[Table]:

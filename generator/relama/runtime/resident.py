@@ -9,6 +9,7 @@ from itertools import chain, pairwise, zip_longest
 
 import duckdb
 
+from relama import names
 from relama.runtime.prefetch import BlockFile, Blocks
 from relama.runtime.residency import Table
 
@@ -51,7 +52,7 @@ def tables_read(statement: str) -> list[str]:
     table that is named twice, the first only looks rows up: an embedding that is the
     output's matrix as well.
     """
-    tables = [name for name in _TABLE.findall(statement) if name.endswith("_weight")]
+    tables = [name for name in _TABLE.findall(statement) if names.is_weight(name)]
     return list(reversed(dict.fromkeys(reversed(tables))))
 
 
@@ -59,10 +60,10 @@ def stored_weights(
     connection: duckdb.DuckDBPyConnection, statement: str, threads: int
 ) -> list[Stored]:
     """How the weights lie in the file that a compiled statement reads, in order of use."""
-    names = tables_read(statement)
-    looked_up = "embedding_weight" if "lm_head_weight" in names else None
+    tables = tables_read(statement)
+    looked_up = names.EMBEDDING_WEIGHT if names.HEAD_WEIGHT in tables else None
     size = block_size(connection)
-    return [_stored(connection, name, size, threads, name == looked_up) for name in names]
+    return [_stored(connection, name, size, threads, name == looked_up) for name in tables]
 
 
 def block_size(connection: duckdb.DuckDBPyConnection) -> int:
@@ -188,10 +189,10 @@ def _vector(kind: str, count: int, computed: int) -> int:
     return numbers * (_WIDTHS[kind] + (0 if kind == "FLOAT" else computed))
 
 
-def redirected(statement: str, names: Collection[str]) -> str:
-    """A compiled statement that reads the tables `names` where `hold` has put them."""
+def redirected(statement: str, tables: Collection[str]) -> str:
+    """A compiled statement that reads `tables` where `hold` has put them."""
     return _TABLE.sub(
-        lambda found: f'{_RESIDENT}"{found[1]}"' if found[1] in names else found[0], statement
+        lambda found: f'{_RESIDENT}"{found[1]}"' if found[1] in tables else found[0], statement
     )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from relama.errors import InputError
-from relama.project.describe import kv_cache_name, kv_pages_name
 from relama.project.manifest import Project
 from relama.runtime.database import SEQUENCE, open_database, scratch
 from relama.runtime.limit import limited
@@ -63,8 +62,7 @@ def negative_log_likelihood(
     """
     if len(token_ids) < 2:
         raise InputError("A text needs at least two tokens to be scored.")
-    layers = range(project.config.num_hidden_layers)
-    caches, pages = [kv_cache_name(i) for i in layers], [kv_pages_name(i) for i in layers]
+    caches, pages = project.kv_caches, project.kv_pages
     names = [*caches, *pages]
     sql = compiled(project, ["score", *caches]) | compiled(project, pages, decode=True)
     with (

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from relama import __version__
 from relama.errors import ProjectError
-from relama.project.describe import kv_cache_name, kv_pages_name
 from relama.project.manifest import Project
 from relama.project.variables import variables
 from relama.runtime import dbt
@@ -28,13 +27,12 @@ _FOLDERS = ("models", "analyses", "macros", "packages", "relama", "seeds")
 
 def session_statements(project: Project) -> list[str]:
     """The models that a session runs: the step, and what appends its output."""
-    caches = [kv_cache_name(layer) for layer in range(project.config.num_hidden_layers)]
-    return ["step", *caches, "tokens"]
+    return ["step", *project.kv_caches, "tokens"]
 
 
 def decode_statements(project: Project) -> list[str]:
     """What a session runs beside: the step for one token, and what packs full pages."""
-    return ["step", *map(kv_pages_name, range(project.config.num_hidden_layers))]
+    return ["step", *project.kv_pages]
 
 
 def compiled(project: Project, names: Sequence[str], *, decode: bool = False) -> dict[str, str]:

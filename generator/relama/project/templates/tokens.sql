@@ -5,8 +5,8 @@
 ) }}
 
 -- Appended last: this is what commits a step.
-<%- for layer in range(config.num_hidden_layers) %>
--- depends_on: {{ ref('layer_<< '%02d' % layer >>__kv_cache') }}
+<%- for cache in caches %>
+-- depends_on: {{ ref('<< cache >>') }}
 <%- endfor %>
 select
     sequence_id,
