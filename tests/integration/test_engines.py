@@ -73,8 +73,8 @@ def test_the_same_seed_gives_the_same_tokens(tiny_project: Project) -> None:
 
 def test_a_prepared_step_does_not_go_stale(tiny_project: Project) -> None:
     """DuckDB bakes statistics into prepared plans unless told otherwise (64 steps, every row)."""
-    general = compiled(tiny_project, ["step"])["step"]
-    decode = compiled(tiny_project, ["step"], decode=True)["step"]
+    general = compiled(tiny_project, ["step"])["step"].sql
+    decode = compiled(tiny_project, ["step"], decode=True)["step"].sql
     with open_engine(tiny_project, "session") as engine:
         engine.start(PROMPT, GREEDY)
         connection = engine.connection  # type: ignore[attr-defined]

@@ -58,8 +58,8 @@ def test_decoding_across_two_pages(tiny_project: Project) -> None:
     """
     steps = 135
     expected = oracle(tiny_project, PROMPT, steps)
-    fresh_sql = compiled(tiny_project, ["step"], decode=True)["step"]
-    general_sql = compiled(tiny_project, ["step"])["step"]
+    fresh_sql = compiled(tiny_project, ["step"], decode=True)["step"].sql
+    general_sql = compiled(tiny_project, ["step"])["step"].sql
     with open_engine(tiny_project, "session") as engine:
         connection = engine.connection  # type: ignore[attr-defined]
 

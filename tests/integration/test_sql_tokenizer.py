@@ -274,7 +274,7 @@ def project_with(
 
 def encoded(project: Project, texts: Sequence[str | None]) -> tuple[list[Row], float]:
     """The rows of the analysis over `texts`, and the seconds that they took."""
-    sql = compiled(project, ["tokenized"])["tokenized"]
+    sql = compiled(project, ["tokenized"])["tokenized"].sql
     table = pa.table({"id": range(len(texts)), "text": pa.array(texts, pa.string())})
     with open_database(project) as connection:
         connection.register("texts", table)

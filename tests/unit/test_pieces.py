@@ -1,33 +1,34 @@
 """A statement in pieces gives the rows of the whole statement, in DuckDB."""
 
 import duckdb
-import pytest
 
-from relama.errors import ProjectError
 from relama.runtime.pieces import split
+from relama.runtime.statements import Model, Statement
 
-# As dbt writes it: CTEs of models first, then those of the statement itself.
-STATEMENT = """
-
--- The model's last :) (
-with  __dbt__cte__numbers as (
+NUMBERS = """
 
 -- It's a comment (with one parenthesis
 with source as (select * from range(5) as r (i))
 
 select i, ')' as "odd)" from source
-),  __dbt__cte__squares as (
-select i, i * i as square from __dbt__cte__numbers
-),  __dbt__cte__roots as (
-/* ( */ select i, sqrt(square) as root from __dbt__cte__squares
-), numbers as (
-
-    select * from __dbt__cte__numbers
-
-)
-
-select numbers.i, "odd)", root from numbers inner join __dbt__cte__roots using (i)
 """
+#: The texts of models as dbt compiles them, each with names of its own.
+STATEMENT = Statement(
+    {
+        "numbers": Model(NUMBERS, (), {}),
+        "squares": Model("select i, i * i as square from __dbt__cte__numbers", ("numbers",), {}),
+        "roots": Model(
+            "/* ( */ select i, sqrt(square) as root from __dbt__cte__squares", ("squares",), {}
+        ),
+    },
+    Model(
+        "-- The model's last :) (\n"
+        "with numbers as (select * from __dbt__cte__numbers) "
+        'select numbers.i, "odd)", root from numbers inner join __dbt__cte__roots using (i)',
+        ("numbers", "roots"),
+        {},
+    ),
+)
 
 
 def rows(connection: duckdb.DuckDBPyConnection) -> list[tuple[object, ...]]:
@@ -36,32 +37,27 @@ def rows(connection: duckdb.DuckDBPyConnection) -> list[tuple[object, ...]]:
 
 def test_the_pieces_give_the_rows_of_the_whole() -> None:
     with duckdb.connect() as connection:
-        connection.execute(f"create table result as {STATEMENT}")
+        connection.execute(f"create table result as {STATEMENT.sql}")
         expected = rows(connection)
         assert len(expected) == 5
-        # Twice: what the first time leaves behind must not be in the way.
         for _ in range(2):
             connection.execute("delete from result")
-            for statement in split(STATEMENT, "insert into result"):
-                connection.execute(statement)
+            for part in split(STATEMENT, "insert into result"):
+                connection.execute(part.sql)
             assert rows(connection) == expected
 
 
 def test_only_what_several_read_becomes_a_table() -> None:
     create, insert = split(STATEMENT, "insert into result")
-    assert create.startswith("create or replace temporary table __dbt__cte__numbers as")
-    assert insert.startswith("insert into result with __dbt__cte__squares as (")
+    assert create.sql.startswith("create or replace temporary table __dbt__cte__numbers as")
+    assert insert.sql.startswith("insert into result with __dbt__cte__squares as (")
 
 
 def test_a_table_is_dropped_after_its_last_reader() -> None:
-    statement = (
-        "with __dbt__cte__a as (select 1 as x), __dbt__cte__b as (select x from __dbt__cte__a "
-        "union all select x from __dbt__cte__a), __dbt__cte__c as (select x from __dbt__cte__a), "
-        "__dbt__cte__d as (select * from __dbt__cte__b, __dbt__cte__c), "
-        "__dbt__cte__e as (select * from __dbt__cte__d) "
-        "select * from __dbt__cte__d, __dbt__cte__e"
-    )
-    heads = [piece.split(" as ")[0] for piece in split(statement, "insert into result")]
+    reads = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c"), "e": ("d",)}
+    models = {name: Model(f"text of {name}", inputs, {}) for name, inputs in reads.items()}
+    statement = Statement(models, Model("last", ("d", "e"), {}))
+    heads = [part.sql.split(" as ")[0] for part in split(statement, "insert into result")]
     assert heads[:3] == [
         "create or replace temporary table __dbt__cte__a",
         "create or replace temporary table __dbt__cte__d",
@@ -70,9 +66,23 @@ def test_a_table_is_dropped_after_its_last_reader() -> None:
 
 
 def test_a_statement_without_models_stays_as_it_is() -> None:
-    assert split("select 1 as x", "insert into result") == ["insert into result select 1 as x"]
+    (part,) = split(Statement({}, Model("select 1 as x", (), {})), "insert into result")
+    assert part.sql == "insert into result select 1 as x"
 
 
-def test_what_is_not_closed_is_reported() -> None:
-    with pytest.raises(ProjectError, match="never closed"):
-        split("with __dbt__cte__a as (select (1", "insert into result")
+def test_parts_know_the_tables_that_they_read() -> None:
+    weights = {name: f'"db"."schema"."{name}"' for name in ("a_weight", "b_weight")}
+    models = {
+        "a": Model(f"select * from {weights['a_weight']}", (), {"a_weight": weights["a_weight"]}),
+        "b": Model(
+            f"select * from __dbt__cte__a, {weights['b_weight']}",
+            ("a",),
+            {"b_weight": weights["b_weight"]},
+        ),
+    }
+    last = Model("select * from __dbt__cte__a, __dbt__cte__b", ("a", "b"), {})
+    statement = Statement(models, last).reading({"b_weight": "resident.b_weight"})
+    assert list(statement.tables()) == ["a_weight", "b_weight"]
+    first, second = split(statement, "insert into result")
+    assert (first.tables, second.tables) == (("a_weight",), ("b_weight",))
+    assert weights["a_weight"] in first.sql and "resident.b_weight" in second.sql

@@ -11,7 +11,7 @@ import pytest
 
 from relama.runtime import prefetch
 from relama.runtime.prefetch import SUPPORTED, BlockFile, Blocks, Prefetcher
-from relama.runtime.resident import stored_weights, tables_read
+from relama.runtime.resident import stored_weights, weights_read
 
 BLOCK = 1000
 TABLES = [Blocks((7, 3, 5, 1)), Blocks((8, 2))]
@@ -126,11 +126,11 @@ def test_which_column_of_many_is_read_next_is_not_known(
         connection.execute("set force_compression = 'uncompressed'")
         connection.execute(f"create table a_weight as select {blocks}, 1.0 as norm")
         connection.execute("checkpoint")
-        (stored,) = stored_weights(connection, 'from "relama"."main"."a_weight"', threads=2)
+        (stored,) = stored_weights(connection, ["a_weight"], threads=2)
     assert stored.blocks.in_order is in_order
 
 
 def test_tables_come_in_the_order_in_which_they_are_last_named() -> None:
     named = ["embedding_weight", "a_weight", "b_weight", "a_weight", "embedding_weight"]
-    statement = " ".join(f'from "relama"."main"."{name}"' for name in named)
-    assert tables_read(statement) == ["b_weight", "a_weight", "embedding_weight"]
+    tables = ["sampling", *named, "layer_00__kv_cache"]
+    assert weights_read(tables) == ["b_weight", "a_weight", "embedding_weight"]

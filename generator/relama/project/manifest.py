@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Project:
         source: the checkpoint it was made from.
         config: the model's hyperparameters.
         trace: whether activations are tables by default.
+        inputs: the models that each model of a step reads, weights and state left out.
     """
 
     directory: Path
@@ -59,6 +61,7 @@ class Project:
     source: str
     config: ModelConfig
     trace: bool
+    inputs: Mapping[str, tuple[str, ...]]
 
     @property
     def kv_caches(self) -> list[str]:
@@ -86,6 +89,7 @@ def load_project(directory: str | Path) -> Project:
             marker["source"],
             model_config(marker["config"]),
             marker["trace"],
+            {name: tuple(inputs) for name, inputs in marker["inputs"].items()},
         )
     except (OSError, ValueError, KeyError, TypeError):
         raise ProjectError(

@@ -107,11 +107,10 @@ def write_models(
         models / "batch" / "_models.yml",
         {"models": [place(model, project, as_root=False) for model in batch]},
     )
-    hidden = ["embedding", *(names.operator("down_proj", layer) for layer in layers), "final_norm"]
     analyses = directory / "analyses"
     write(analyses / "candidates.sql", render("candidates.sql", layers=whole))
     write(analyses / "score.sql", render("score.sql", layers=whole, head=graph.weights[head]))
-    sql = render("hidden_states.sql", layers=whole, names=hidden)
+    sql = render("hidden_states.sql", layers=whole, names=_hidden_states(graph))
     write(analyses / "hidden_states.sql", sql)
     for layer in layers:
         sql = render(
@@ -122,6 +121,46 @@ def write_models(
             page_size=PAGE_SIZE,
         )
         write(analyses / f"{names.kv_pages(layer)}.sql", sql)
+
+
+#: What operators of a kind read beside their inputs.
+_FIXED_INPUTS = {
+    Kind.EMBEDDING: ("step_input",),
+    Kind.ROTARY_EMBEDDING: ("rotary_angles",),
+    Kind.ATTENTION: ("paged",),
+}
+
+
+def model_inputs(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """The models that each model of a step reads, each model after those that it reads.
+
+    Weights and what earlier steps have left are tables, and not among them.
+    """
+    layers = range(graph.config.num_hidden_layers)
+    whole = tuple(names.layer_model(layer) for layer in layers)
+    inputs: dict[str, tuple[str, ...]] = {
+        "step_input": (),
+        "rotary_angles": ("step_input",),
+        "paged": ("step_input",),
+    }
+    for operator in graph.operators.values():
+        inputs[operator.name] = (*_FIXED_INPUTS.get(operator.kind, ()), *operator.inputs)
+        if operator.kind is Kind.KV_APPEND and operator.layer is not None:
+            inputs[names.layer_model(operator.layer)] = (operator.name,)
+    return {
+        **inputs,
+        "next_token": ("logits",),
+        "step": (*whole, "next_token"),
+        "candidates": ("logits",),
+        "score": (*whole, "final_norm"),
+        "hidden_states": tuple(_hidden_states(graph)),
+    }
+
+
+def _hidden_states(graph: Graph) -> list[str]:
+    """The hidden state after the embedding, after every layer and after the final norm."""
+    layers = range(graph.config.num_hidden_layers)
+    return ["embedding", *(names.operator("down_proj", layer) for layer in layers), "final_norm"]
 
 
 def _weight_sql(weight: Weight) -> str:

@@ -32,7 +32,7 @@ from relama.project.manifest import (
     load_project,
     own_name,
 )
-from relama.project.models import write_models
+from relama.project.models import model_inputs, write_models
 from relama.project.render import render, write
 from relama.project.sql_tokenizer import (
     Definition,
@@ -119,6 +119,7 @@ def write_project(
             "storage": storage,
             "disabled_passes": sorted(disabled_passes),
             "config": config_fields(graph.config),
+            "inputs": model_inputs(graph),
         }
         (temporary / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
     for sentence in (*checkpoint.warnings, *sampling_warnings(checkpoint.generation_config)):

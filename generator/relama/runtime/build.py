@@ -14,10 +14,8 @@ from relama.runtime.database import open_database
 from relama.runtime.profile import database_of
 from relama.runtime.statements import (
     compiled,
-    compiled_by_build,
     decode_statements,
     fingerprint,
-    keep_compiled,
     session_statements,
 )
 
@@ -67,10 +65,7 @@ def build_project(project: Project, *, again: bool, on_progress: Move) -> dict[s
             on_progress(advance=1)
 
     dbt.invoke(project.directory, ["build"], on_event)
-    if compiled_by_build(project):
-        keep_compiled(project, session_statements(project))
-    else:
-        compiled(project, session_statements(project))
+    compiled(project, session_statements(project))
     compiled(project, decode_statements(project), decode=True)
     stamp.write_text(json.dumps(current))
     seconds = time.perf_counter() - began

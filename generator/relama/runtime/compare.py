@@ -46,7 +46,7 @@ def compare(project: Project, checkpoint: Checkpoint, token_ids: Sequence[int]) 
             f"{checkpoint.path} is not the checkpoint that {project.directory} was made from: "
             "their configs differ."
         )
-    sql = compiled(project, ["hidden_states"])["hidden_states"]
+    sql = compiled(project, ["hidden_states"])["hidden_states"].sql
     with open_database(project) as connection, scratch(project, connection) as state:
         state.set_tokens(token_ids)
         rows = connection.execute(

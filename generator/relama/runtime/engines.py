@@ -15,8 +15,7 @@ from relama.project.manifest import PAGE_SIZE, Project
 from relama.runtime import dbt
 from relama.runtime.database import SEQUENCE, State, open_database
 from relama.runtime.limit import Weights, limited
-from relama.runtime.resident import with_own_sampling
-from relama.runtime.statements import compiled, decode_statements, session_statements
+from relama.runtime.statements import Statement, compiled, decode_statements, session_statements
 from relama.sampling import check_sampling
 
 #: Tokens of a prompt that a step reads at most within a memory limit: bounds its rows.
@@ -47,8 +46,8 @@ class Session:
         self,
         project: Project,
         connection: duckdb.DuckDBPyConnection,
-        sql: Mapping[str, str],
-        decode: Mapping[str, str],
+        sql: Mapping[str, Statement],
+        decode: Mapping[str, Statement],
         weights: Weights | None = None,
     ) -> None:
         self.connection = connection
@@ -60,12 +59,15 @@ class Session:
             f"create or replace temporary table {_SAMPLING} "
             "(temperature double, top_k integer, top_p double, seed bigint)"
         )
-        general, single = (with_own_sampling(text["step"], _SAMPLING) for text in (sql, decode))
+        own = {"sampling": _SAMPLING}
+        general, single = (texts["step"].reading(own) for texts in (sql, decode))
         try:
             self._step = self._weights.prepared(connection, "step", general)
             self._decode = self._weights.prepared(connection, "decode", single)
             for table in (*project.kv_caches, "tokens"):
-                connection.execute(f"prepare append_{table} as insert into {table} {sql[table]}")
+                connection.execute(
+                    f"prepare append_{table} as insert into {table} {sql[table].sql}"
+                )
         except duckdb.Error as error:
             raise ProjectError(
                 f"The compiled step of {project.directory} does not fit its tables "
@@ -73,7 +75,7 @@ class Session:
             ) from None
         self._appends = [f"execute append_{table}" for table in (*project.kv_caches, "tokens")]
         # Not prepared: a prepared statement keeps its rows in memory, here for 64 tokens.
-        self._packs = [f"insert into {table} {decode[table]}" for table in project.kv_pages]
+        self._packs = [f"insert into {table} {decode[table].sql}" for table in project.kv_pages]
 
     def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
         check_sampling(*sampling)

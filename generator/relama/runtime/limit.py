@@ -20,10 +20,11 @@ from relama.runtime.resident import (
     Stored,
     block_size,
     hold,
-    redirected,
+    resident,
     stored_weights,
-    tables_read,
+    weights_read,
 )
+from relama.runtime.statements import Statement
 
 # Measured, see docs/decisions/0011-residency.md.
 # Plans, DuckDB's record of its blocks, and what its allocator keeps of freed memory.
@@ -63,13 +64,13 @@ class Weights:
     prefetcher: Prefetcher | None = None
     blocks: Mapping[str, int] = field(default_factory=dict)
 
-    def whole(self, select: str) -> Piece:
+    def whole(self, statement: Statement) -> Piece:
         """A select that reads every weight, to be run in one piece."""
-        redirected = self._redirected(select)
-        return self._piece(redirected, tables_read(redirected))
+        moved = self._moved(statement)
+        return self._piece(moved.sql, weights_read(moved.tables()))
 
     def prepared(
-        self, connection: duckdb.DuckDBPyConnection, name: str, select: str
+        self, connection: duckdb.DuckDBPyConnection, name: str, statement: Statement
     ) -> list[Piece]:
         """Prepares to insert a select that reads every weight into the table `step`.
 
@@ -77,14 +78,14 @@ class Weights:
             What to execute for that: statements of their own, and last the insert.
         """
         if self.plan is None:
-            connection.execute(f"prepare {name} as insert into step {select}")
+            connection.execute(f"prepare {name} as insert into step {statement.sql}")
             return [Piece(f"execute {name}")]
         # A prepared statement would hold its intermediate rows until it runs again.
-        pieces = split(self._redirected(select), "insert into step")
-        last_use = {name: sql for sql in pieces for name in tables_read(sql)}
+        parts = split(self._moved(statement), "insert into step")
+        last_use = {name: part for part in parts for name in weights_read(part.tables)}
         return [
-            self._piece(sql, [name for name in tables_read(sql) if last_use[name] is sql])
-            for sql in pieces
+            self._piece(part.sql, [n for n in weights_read(part.tables) if last_use[n] is part])
+            for part in parts
         ]
 
     def rewind(self) -> None:
@@ -96,10 +97,10 @@ class Weights:
         """Surrounds the execution of a piece."""
         return self.prefetcher.reading(piece.blocks) if self.prefetcher else nullcontext()
 
-    def _redirected(self, select: str) -> str:
+    def _moved(self, statement: Statement) -> Statement:
         if self.plan is None:
-            return select
-        return redirected(select, {table.name for table in self.plan.resident})
+            return statement
+        return statement.reading(resident(table.name for table in self.plan.resident))
 
     def _piece(self, sql: str, names: Sequence[str]) -> Piece:
         return Piece(sql, sum(self.blocks.get(name, 0) for name in names))
@@ -143,7 +144,7 @@ def overhead(
 def plan_session(
     project: Project,
     connection: duckdb.DuckDBPyConnection,
-    statement: str,
+    statement: Statement,
     limit: int,
     whole: int = 0,
 ) -> tuple[Plan, list[Stored]]:
@@ -154,7 +155,7 @@ def plan_session(
     """
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
     process = trimmed_resident_set() or _UNKNOWN
-    stored = stored_weights(connection, statement, threads)
+    stored = stored_weights(connection, statement.tables(), threads)
     tables = [weight.table for weight in stored]
     needed = overhead(tables, project.config, process, threads, block_size(connection), whole)
     return plan_residency(tables, limit, needed), stored
@@ -164,7 +165,7 @@ def plan_session(
 def limited(
     project: Project,
     connection: duckdb.DuckDBPyConnection,
-    statement: str,
+    statement: Statement,
     limit: int | None,
     whole: int = 0,
 ) -> Iterator[Weights]:

@@ -1,9 +1,8 @@
-"""Weights in memory for the length of a session, and statements that read them there."""
+"""Weights in memory for the length of a session."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise, zip_longest
 
@@ -14,8 +13,6 @@ from relama.runtime.prefetch import BlockFile, Blocks
 from relama.runtime.residency import Table
 
 _RESIDENT = '"resident"."main".'
-#: A table as dbt writes it: "catalog"."schema"."name".
-_TABLE = re.compile(rf'(?!{re.escape(_RESIDENT)})"[^"]+"\."[^"]+"\."(\w+)"')
 
 #: Bytes of one value as DuckDB stores it uncompressed; a list is an offset.
 _WIDTHS = {"TINYINT": 1, "SMALLINT": 2, "INTEGER": 4, "FLOAT": 4, "BIGINT": 8, "DOUBLE": 8}
@@ -45,25 +42,29 @@ class Stored:
     bitpacked: bool
 
 
-def tables_read(statement: str) -> list[str]:
-    """The tables of weights that a compiled statement reads in the file, in order of use.
+def weights_read(tables: Iterable[str]) -> list[str]:
+    """The weights among the tables that a statement reads, in order of use.
 
-    dbt writes the models of a statement in the order in which they need each other. Of a
-    table that is named twice, the first only looks rows up: an embedding that is the
+    Of a table that is read twice, the first only looks rows up: an embedding that is the
     output's matrix as well.
     """
-    tables = [name for name in _TABLE.findall(statement) if names.is_weight(name)]
-    return list(reversed(dict.fromkeys(reversed(tables))))
+    weights = [name for name in tables if names.is_weight(name)]
+    return list(reversed(dict.fromkeys(reversed(weights))))
+
+
+def resident(tables: Iterable[str]) -> dict[str, str]:
+    """Where `hold` puts tables, by name."""
+    return {name: f'{_RESIDENT}"{name}"' for name in tables}
 
 
 def stored_weights(
-    connection: duckdb.DuckDBPyConnection, statement: str, threads: int
+    connection: duckdb.DuckDBPyConnection, tables: Iterable[str], threads: int
 ) -> list[Stored]:
-    """How the weights lie in the file that a compiled statement reads, in order of use."""
-    tables = tables_read(statement)
-    looked_up = names.EMBEDDING_WEIGHT if names.HEAD_WEIGHT in tables else None
+    """How the weights among `tables` lie in the file, in order of use."""
+    weights = weights_read(tables)
+    looked_up = names.EMBEDDING_WEIGHT if names.HEAD_WEIGHT in weights else None
     size = block_size(connection)
-    return [_stored(connection, name, size, threads, name == looked_up) for name in tables]
+    return [_stored(connection, name, size, threads, name == looked_up) for name in weights]
 
 
 def block_size(connection: duckdb.DuckDBPyConnection) -> int:
@@ -187,15 +188,3 @@ def _vector(kind: str, count: int, computed: int) -> int:
     """
     numbers: int = 1 << max(0, count - 1).bit_length()
     return numbers * (_WIDTHS[kind] + (0 if kind == "FLOAT" else computed))
-
-
-def redirected(statement: str, tables: Collection[str]) -> str:
-    """A compiled statement that reads `tables` where `hold` has put them."""
-    return _TABLE.sub(
-        lambda found: f'{_RESIDENT}"{found[1]}"' if found[1] in tables else found[0], statement
-    )
-
-
-def with_own_sampling(statement: str, table: str) -> str:
-    """A compiled step that reads how to choose a token from `table`, not from the seed."""
-    return _TABLE.sub(lambda found: table if found[1] == "sampling" else found[0], statement)

@@ -36,7 +36,7 @@ def top_logits(project: Project, token_ids: Sequence[int], top: int) -> list[Can
     """
     if top < 1:
         raise InputError(f"top must be at least 1, not {top}.")
-    sql = compiled(project, ["candidates"])["candidates"]
+    sql = compiled(project, ["candidates"])["candidates"].sql
     with open_database(project) as connection, scratch(project, connection) as state:
         state.set_tokens(token_ids)
         rows = connection.execute(
@@ -74,7 +74,7 @@ def negative_log_likelihood(
         score = weights.whole(sql["score"])
         connection.execute(f"prepare score as insert into step {score.sql}")
         for name in names:
-            connection.execute(f"prepare append_{name} as insert into {name} {sql[name]}")
+            connection.execute(f"prepare append_{name} as insert into {name} {sql[name].sql}")
         state.append_tokens(token_ids[:1], first_position=0)
         for first in range(1, len(token_ids), CHUNK):
             chunk = token_ids[first : first + CHUNK]

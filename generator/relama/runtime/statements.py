@@ -1,28 +1,103 @@
 """The SQL that dbt compiles from a project, compiled once and kept.
 
-dbt compiles a model together with the ephemeral models below it: one statement
-for the whole forward pass. Compiling takes seconds, so the text is kept in
-`target/relama/`, under a fingerprint of everything it was compiled from.
+Each model of a step has a text of its own, in which the models below it stand by name. What
+reads what is known from `relama.json`, so a statement is put together from texts, and taken
+apart again, without a look into them. Compiling takes seconds, so the texts are kept in
+`target/relama/`, under a fingerprint of everything they were compiled from.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from relama import __version__
 from relama.errors import ProjectError
+from relama.names import CTE_PREFIX
 from relama.project.manifest import Project
 from relama.project.variables import variables
 from relama.runtime import dbt
 from relama.runtime.database import open_database
 from relama.runtime.profile import database_of
 
-_FILES = ("dbt_project.yml", "profiles.yml")
+_FILES = ("dbt_project.yml", "profiles.yml", "relama.json")
 _FOLDERS = ("models", "analyses", "macros", "packages", "relama", "seeds")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The compiled text of a model, without the models that it reads.
+
+    Attributes:
+        sql: a select, in which each of `inputs` stands by its CTE's name.
+        inputs: the models that it reads that are no tables.
+        tables: the tables that it reads: how the text writes them, by name.
+    """
+
+    sql: str
+    inputs: tuple[str, ...]
+    tables: Mapping[str, str]
+
+    def reading(self, places: Mapping[str, str]) -> Model:
+        """The same, with the tables named in `places` read there."""
+        moved = {name: places[name] for name in self.tables if name in places}
+        sql = self.sql
+        for name, place in moved.items():
+            sql = sql.replace(self.tables[name], place)
+        return replace(self, sql=sql, tables={**self.tables, **moved})
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A select, and the models that it is made of.
+
+    Attributes:
+        models: those below it, by name, each after all that it reads.
+        last: the select itself.
+    """
+
+    models: Mapping[str, Model]
+    last: Model
+
+    @property
+    def sql(self) -> str:
+        """The select as one text, each model a CTE."""
+        return self.select(self.last, self.models)
+
+    def select(self, model: Model, ctes: Collection[str]) -> str:
+        """The text of a model, with those of `ctes` that it needs put before it."""
+        needed = self.below(model, ctes)
+        texts = [
+            f"{CTE_PREFIX}{name} as (\n{m.sql}\n)"
+            for name, m in self.models.items()
+            if name in needed
+        ]
+        return f"with {', '.join(texts)}\nselect * from (\n{model.sql}\n)" if texts else model.sql
+
+    def below(self, model: Model, within: Collection[str]) -> set[str]:
+        """The models that a model reads, and those that these read, as far as `within` goes."""
+        found: set[str] = set()
+        waiting = list(model.inputs)
+        while waiting:
+            name = waiting.pop()
+            if name in within and name not in found:
+                found.add(name)
+                waiting.extend(self.models[name].inputs)
+        return found
+
+    def reading(self, places: Mapping[str, str]) -> Statement:
+        """The same, with the tables named in `places` read there."""
+        models = {name: model.reading(places) for name, model in self.models.items()}
+        return Statement(models, self.last.reading(places))
+
+    def tables(self) -> Iterator[str]:
+        """The tables that it reads, in order of use; one that is read twice comes twice."""
+        for model in (*self.models.values(), self.last):
+            yield from model.tables
 
 
 def session_statements(project: Project) -> list[str]:
@@ -35,8 +110,10 @@ def decode_statements(project: Project) -> list[str]:
     return ["step", *project.kv_pages]
 
 
-def compiled(project: Project, names: Sequence[str], *, decode: bool = False) -> dict[str, str]:
-    """The compiled SQL of the models and analyses `names`; asks dbt where it is not kept yet.
+def compiled(
+    project: Project, names: Sequence[str], *, decode: bool = False
+) -> dict[str, Statement]:
+    """The models and analyses `names`; asks dbt for what is not kept yet.
 
     Args:
         decode: the variant for steps that read one token of one sequence.
@@ -44,43 +121,13 @@ def compiled(project: Project, names: Sequence[str], *, decode: bool = False) ->
     Raises:
         ProjectError: dbt cannot compile the project.
     """
-    kept = _directory(project, decode)
-    missing = [name for name in names if not (kept / f"{name}.sql").is_file()]
-    if missing:
+    kept = _kept(project, decode)
+    if not set(names) <= set(kept):
         with open_database(project):
             pass  # Says clearly that nothing is built, or who holds the file.
-        arguments = ["compile", "--select", *missing]
-        # A session runs a step as one statement, whatever dbt itself does.
-        variables = {"relama_trace": False} if _is_traced(project) else {}
-        if decode:
-            variables["relama_decode"] = True
-        if variables:
-            arguments += ["--vars", json.dumps(variables)]
-        dbt.invoke(project.directory, arguments)
-        keep_compiled(project, missing, decode=decode)
-    return {name: (kept / f"{name}.sql").read_text() for name in names}
-
-
-def keep_compiled(project: Project, names: Sequence[str], *, decode: bool = False) -> None:
-    """Copies what dbt has just compiled to where `compiled` looks for it."""
-    kept = _directory(project, decode)
-    current = _directory(project)
-    if not current.is_dir():
-        shutil.rmtree(current.parent, ignore_errors=True)
-    kept.mkdir(parents=True, exist_ok=True)
-    target = project.directory / "target" / "compiled" / project.name
-    for name in names:
-        found = [*target.glob(f"models/**/{name}.sql"), *target.glob(f"analyses/**/{name}.sql")]
-        if len(found) != 1:
-            raise ProjectError(f"dbt has not compiled '{name}' in {project.directory}.")
-        temporary = kept / f"{name}.partial"
-        shutil.copy(found[0], temporary)
-        temporary.rename(kept / f"{name}.sql")
-
-
-def compiled_by_build(project: Project) -> bool:
-    """Whether what `dbt build` leaves compiled is what a session runs."""
-    return not _is_traced(project)
+        kept |= _compile(project, names, decode)
+        _keep(project, kept, decode)
+    return {name: _statement(kept, name, project) for name in names}
 
 
 def fingerprint(project: Project) -> str:
@@ -98,9 +145,80 @@ def fingerprint(project: Project) -> str:
     return digest.hexdigest()[:16]
 
 
-def _directory(project: Project, decode: bool = False) -> Path:
-    kept = project.directory / "target" / "relama" / fingerprint(project)
-    return kept / "decode" if decode else kept
+def _statement(kept: Mapping[str, Model], name: str, project: Project) -> Statement:
+    models: dict[str, Model] = {}
+
+    def add(model: Model) -> None:
+        for source in model.inputs:
+            if source not in models:
+                if source not in kept:
+                    raise ProjectError(f"dbt has not compiled '{source}' in {project.directory}.")
+                add(kept[source])
+                models[source] = kept[source]
+
+    add(kept[name])
+    return Statement(models, kept[name])
+
+
+def _compile(project: Project, names: Sequence[str], decode: bool) -> dict[str, Model]:
+    """What dbt compiles of the models `names`, and of all models of a step."""
+    # A session runs a step as one statement, whatever dbt itself does.
+    given: dict[str, Any] = {"relama_trace": False} if _is_traced(project) else {}
+    arguments = ["compile", "--no-inject-ephemeral-ctes", "--select", *names, "tag:step"]
+    target = project.directory / "target"
+    if decode:
+        given["relama_decode"] = True
+    if given:
+        # dbt parses a project anew where variables are others than it has seen.
+        target = target / "relama" / ("decode" if decode else "untraced")
+        arguments += ["--vars", json.dumps(given), "--target-path", str(target.resolve())]
+    dbt.invoke(project.directory, arguments)
+    nodes = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    relations = {**nodes["sources"], **nodes["nodes"]}
+    return {
+        node["name"]: _model(project, node, relations)
+        for node in nodes["nodes"].values()
+        if node["package_name"] == project.name and node.get("compiled_code")
+    }
+
+
+def _model(project: Project, node: Mapping[str, Any], relations: Mapping[str, Any]) -> Model:
+    read = [relations[name] for name in node["depends_on"]["nodes"] if name in relations]
+    inputs = project.inputs.get(node["name"])
+    if inputs is None:  # A model of the user's.
+        inputs = tuple(n["name"] for n in read if _is_ephemeral(n))
+    tables = {n["name"]: n["relation_name"] for n in read if n.get("relation_name")}
+    return Model(node["compiled_code"], inputs, tables)
+
+
+def _is_ephemeral(node: Mapping[str, Any]) -> bool:
+    return bool(node.get("config", {}).get("materialized") == "ephemeral")
+
+
+def _kept(project: Project, decode: bool) -> dict[str, Model]:
+    try:
+        kept = json.loads(_file(project, decode).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {n: Model(m["sql"], tuple(m["inputs"]), m["tables"]) for n, m in kept.items()}
+
+
+def _keep(project: Project, models: Mapping[str, Model], decode: bool) -> None:
+    file = _file(project, decode)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for other in file.parent.glob(f"*{file.suffix}"):
+        if other.stem.partition(".")[0] != file.stem.partition(".")[0]:
+            other.unlink()
+    temporary = file.with_suffix(".partial")
+    fields = {n: {"sql": m.sql, "inputs": m.inputs, "tables": m.tables} for n, m in models.items()}
+    temporary.write_text(json.dumps(fields), encoding="utf-8")
+    temporary.rename(file)
+
+
+def _file(project: Project, decode: bool) -> Path:
+    variant = "decode" if decode else "general"
+    directory = project.directory / "target" / "relama"
+    return directory / f"{fingerprint(project)}.{variant}.json"
 
 
 def _is_traced(project: Project) -> bool:
