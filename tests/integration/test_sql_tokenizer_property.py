@@ -9,8 +9,18 @@ from collections.abc import Iterator, Sequence
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+)
 
+from relama.errors import UnsupportedError
+from relama.project.sql_tokenizer import SINCE_UNICODE_15
 from tests.tokenizer_macros import SqlTokenizer
 
 SPACE = "\u2581"
@@ -172,6 +182,61 @@ def test_long_words(word: str) -> None:
         tokenizer.encode("ab").ids,
         None,
     ]
+
+
+#: The pattern of o200k, which Tekken has too, but for its numbers.
+O200K = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+"
+    r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+#: As the pattern of DeepSeek, of which other patterns have taken numbers.
+SYMBOLS = (
+    r"[!-/:-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"
+    r"|\S|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@pytest.mark.parametrize("pattern", [O200K, SYMBOLS], ids=["o200k", "symbols"])
+def test_words_of_letters_that_unicode_has_had_lately(pattern: str) -> None:
+    """Each begins or ends a word beside what it may be merged with: no word is lost."""
+    tokenizer = byte_tokenizer(pattern)
+    parts = re.findall(r"\\x\{(\w+)\}", "".join(SINCE_UNICODE_15.values()))
+    characters = [*(chr(int(digits, 16)) for digits in parts), *"aB\u01c5\u02b0\u4e2d\u0301 7.\n"]
+    chooser = random.Random(5)
+    texts = [*characters, *("".join(chooser.choices(characters, k=9)) for _ in range(500))]
+    same(texts, SqlTokenizer(tokenizer).tokenize(texts), [tokenizer.encode(t).ids for t in texts])
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *(r"\p{Lu}+", r"\p{L}*|.", r"\p{Han}|\S", r"\p{Mn}|\S", r"\p{C}|\S", r"\w+|\S"),
+        *(r"[^\S\n]+|\S", r"[a-z&&[^b]]|\S", r"a$|\S", r"\S++", r"(?m:.)+", r"a(?!b)|\S"),
+    ],
+)
+def test_a_pattern_that_would_lose_or_cut_words_is_refused(pattern: str) -> None:
+    with pytest.raises(
+        UnsupportedError, match=r"pre-tokenizer's pattern.* is not supported in SQL"
+    ):
+        SqlTokenizer(byte_tokenizer(rf"{pattern}|\s+(?!\S)|\s+"))
+
+
+def byte_tokenizer(pattern: str) -> Tokenizer:
+    """Bytes of words, of which many pairs are merged: another word is another list of ids."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pairs = [(left, right) for left in letters for right in letters]
+    tokens = [*letters, *(left + right for left, right in pairs)]
+    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, pairs))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
 def test_a_vocabulary_with_holes() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 from tokenizers import Tokenizer
 from tokenizers.normalizers import Normalizer
@@ -46,33 +47,63 @@ WORD = (
     r"\x{1F170}-\x{1F189}\x{2EBF0}-\x{2EE5D}"
 )
 
-#: Letters and numbers that Unicode has had since RE2's tables were made, version 15.
-NUMBERS = (
-    r"\p{N}"
-    r"\x{10D40}-\x{10D49}\x{116D0}-\x{116E3}\x{11BF0}-\x{11BF9}\x{16130}-\x{16139}"
-    r"\x{16D70}-\x{16D79}\x{1CCF0}-\x{1CCF9}\x{1E5F1}-\x{1E5FA}"
-)
-LETTERS = (
-    r"\p{L}"
-    r"\x{1C89}-\x{1C8A}\x{A7CB}-\x{A7CD}\x{A7DA}-\x{A7DC}\x{105C0}-\x{105F3}"
-    r"\x{10D4A}-\x{10D65}\x{10D6F}-\x{10D85}\x{10EC2}-\x{10EC4}\x{11380}-\x{11389}"
-    r"\x{1138B}\x{1138E}\x{11390}-\x{113B5}\x{113B7}\x{113D1}\x{113D3}\x{11BC0}-\x{11BE0}"
-    r"\x{13460}-\x{143FA}\x{16100}-\x{1611D}\x{16D40}-\x{16D6C}\x{18CFF}"
-    r"\x{1E5D0}-\x{1E5ED}\x{1E5F0}\x{2EBF0}-\x{2EE5D}"
-)
+#: What RE2's tables, made for version 15 of Unicode, lack of version 16, which the library has.
+SINCE_UNICODE_15 = {
+    "Lu": r"\x{1C89}\x{A7CB}-\x{A7CC}\x{A7DA}\x{A7DC}\x{10D50}-\x{10D65}",
+    "Ll": r"\x{1C8A}\x{A7CD}\x{A7DB}\x{10D70}-\x{10D85}",
+    "Lm": r"\x{10D4E}\x{10D6F}\x{16D40}-\x{16D42}\x{16D6B}-\x{16D6C}",
+    "Lo": (
+        r"\x{105C0}-\x{105F3}\x{10D4A}-\x{10D4D}\x{10D4F}\x{10EC2}-\x{10EC4}"
+        r"\x{11380}-\x{11389}\x{1138B}\x{1138E}\x{11390}-\x{113B5}\x{113B7}\x{113D1}\x{113D3}"
+        r"\x{11BC0}-\x{11BE0}\x{13460}-\x{143FA}\x{16100}-\x{1611D}\x{16D43}-\x{16D6A}"
+        r"\x{18CFF}\x{1E5D0}-\x{1E5ED}\x{1E5F0}\x{2EBF0}-\x{2EE5D}"
+    ),
+    "Mn": (
+        r"\x{897}\x{10D69}-\x{10D6D}\x{10EFC}\x{113BB}-\x{113C0}\x{113CE}\x{113D0}\x{113D2}"
+        r"\x{113E1}-\x{113E2}\x{11F5A}\x{1611E}-\x{16129}\x{1612D}-\x{1612F}"
+        r"\x{1E5EE}-\x{1E5EF}"
+    ),
+    "Mc": (
+        r"\x{113B8}-\x{113BA}\x{113C2}\x{113C5}\x{113C7}-\x{113CA}\x{113CC}-\x{113CD}\x{113CF}"
+        r"\x{1171E}\x{1612A}-\x{1612C}"
+    ),
+    "Nd": (
+        r"\x{10D40}-\x{10D49}\x{116D0}-\x{116E3}\x{11BF0}-\x{11BF9}\x{16130}-\x{16139}"
+        r"\x{16D70}-\x{16D79}\x{1CCF0}-\x{1CCF9}\x{1E5F1}-\x{1E5FA}"
+    ),
+    "Pd": r"\x{10D6E}",
+    "Po": (
+        r"\x{1B4E}-\x{1B4F}\x{1B7F}\x{113D4}-\x{113D5}\x{113D7}-\x{113D8}\x{11BE1}"
+        r"\x{16D6D}-\x{16D6F}\x{1E5FF}"
+    ),
+    "Sm": r"\x{10D8E}-\x{10D8F}",
+    "So": (
+        r"\x{2427}-\x{2429}\x{2FFC}-\x{2FFF}\x{31E4}-\x{31E5}\x{31EF}\x{1CC00}-\x{1CCEF}"
+        r"\x{1CD00}-\x{1CEB3}\x{1F8B2}-\x{1F8BB}\x{1F8C0}-\x{1F8C1}\x{1FA89}\x{1FA8F}\x{1FABE}"
+        r"\x{1FAC6}\x{1FADC}\x{1FADF}\x{1FAE9}\x{1FBCB}-\x{1FBEF}"
+    ),
+}
+
+#: Unicode's general categories that SQL has as the library does. Not what is unassigned (`Cn`,
+#: `C`), which RE2 does not know, and not `Mn`, from which version 16 took a character.
+CATEGORIES = {
+    *("L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mc", "Me", "N", "Nd", "Nl", "No"),
+    *("P", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S", "Sm", "Sc", "Sk", "So"),
+    *("Z", "Zs", "Zl", "Zp", "Cc", "Cf", "Co"),
+}
+
+
+def category(name: str) -> str:
+    """The characters of a general category, as they stand in a class of RE2."""
+    added = [more for part, more in SINCE_UNICODE_15.items() if part.startswith(name)]
+    return "".join([rf"\p{{{name}}}", *added])
+
 
 #: The columns of the table of merges.
 _MERGE = ("merge_rank", "left_token_id", "right_token_id", "token_id")
 
 #: The library's `Digits` knows later numbers than its regular expressions do.
-DIGITS = NUMBERS + r"\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}"
-
-#: Punctuation, with what Unicode has had of it since.
-PUNCTUATION = (
-    r"\p{P}"
-    r"\x{1B4E}-\x{1B4F}\x{1B7F}\x{10D6E}\x{113D4}-\x{113D5}\x{113D7}-\x{113D8}\x{11BE1}"
-    r"\x{16D6D}-\x{16D6F}\x{1E5FF}"
-)
+DIGITS = category("N") + r"\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}"
 
 #: The pattern of GPT-2 that `ByteLevel` splits by (`use_regex`), without the end that
 #: stands for white space.
@@ -373,7 +404,7 @@ def _with_what_is_between(pattern: str) -> dict[str, Any] | None:
     """A pattern of a run of one class, or of three digits, or what lies between its matches."""
     if pattern == "[0-9][0-9][0-9]":
         return {"pattern": r"[0-9]{3}|(?:[0-9]{0,2}[^0-9])+(?:[0-9]{1,2}$)?|[0-9]{1,2}$"}
-    run = re.fullmatch(r"\[([^\[\]^][^\[\]]*)\]\+|(\\p\{[LNP]\})\+", pattern)
+    run = re.fullmatch(r"\[([^\[\]^][^\[\]]*)\]\+|(\\p\{\w+\})\+", pattern)
     if run is None:
         return None
     characters = _spelled_out(f"[{run[1] or run[2]}]")[1:-1]
@@ -399,28 +430,66 @@ def _literal(character: str, behavior: str) -> dict[str, Any]:
 
 def _words(pattern: str) -> dict[str, Any]:
     """A pattern that ends with white space's look-ahead, which RE2 does not have, without it."""
-    if not pattern.endswith(_LOOKAHEAD) or "(?!" in pattern[: -len(_LOOKAHEAD)]:
+    words = _spelled_out(pattern.removesuffix(_LOOKAHEAD))
+    if not pattern.endswith(_LOOKAHEAD) or not _is_of_all_texts(words):
         raise UnsupportedError(f"the pre-tokenizer's pattern {pattern} is not supported in SQL.")
-    return {
-        "pattern": _spelled_out(pattern.removesuffix(_LOOKAHEAD)),
-        "white_space": WHITE_SPACE,
-    }
+    return {"pattern": words, "white_space": WHITE_SPACE}
+
+
+@cache
+def _is_of_all_texts(words: str) -> bool:
+    """Whether RE2 finds words that are all of any text, but for white space between them.
+
+    What is between matches is a word to the library, but nothing to `regexp_extract_all`. There
+    is nothing where each character matches, and never an empty text.
+    """
+    alone = (
+        "select not regexp_full_match('', $words) and bool_and(regexp_full_match(chr(i), $each))"
+        " from (select unnest(range(0, 1114112))::integer as i) where i not between 55296 and 57343"
+    )
+    each = f"(?:{words})|[{WHITE_SPACE}]"
+    with duckdb.connect() as connection:
+        try:
+            (found,) = connection.execute(alone, {"words": words, "each": each}).fetchall()
+        except duckdb.Error:
+            return False
+    return bool(found[0])
 
 
 def _spelled_out(pattern: str) -> str:
-    r"""The pattern with `\s`, `\p{L}`, `\p{N}` and `\p{P}` as the library has them."""
-    classes = {
-        r"\s": WHITE_SPACE,
-        r"\p{L}": LETTERS,
-        r"\p{N}": NUMBERS,
-        r"\p{P}": PUNCTUATION,
-    }
+    r"""The pattern with classes such as `\s` and `\p{L}` as the library has them.
+
+    Raises:
+        UnsupportedError: some of it would mean something else to RE2.
+    """
     within, parts = False, []
-    for part in re.split(r"(\\p\{[LNP]\}|\\.|\[|\])", pattern):
-        within = (within or part == "[") and part != "]"
-        meaning = classes.get(part, part)
-        parts.append(f"[{meaning}]" if part in classes and not within else meaning)
+    for part in re.split(r"(\\[pP]\{[^}]*\}|\\.|\[\^?|\])", pattern):
+        begins = part.startswith("[")
+        meaning: str | None = part
+        if part.startswith("\\"):
+            meaning = _escaped(part, within)
+        elif within:
+            meaning = None if begins or "&&" in part else part
+        elif not begins and re.search(r"[$^]|\(\?[a-z]*m", part):
+            # Ends of lines to the library, ends of the text to RE2; `.` and the ends of lines.
+            meaning = None
+        if meaning is None:
+            raise UnsupportedError(f"{part} in a pre-tokenizer's pattern is not supported in SQL.")
+        within = (within or begins) and part != "]"
+        parts.append(meaning)
     return "".join(parts)
+
+
+def _escaped(part: str, within: bool) -> str | None:
+    """What follows a backslash, within a class or not; None if RE2 does not have it."""
+    name = {r"\s": "s", r"\d": "Nd"}.get(part.lower(), part[3:-1])
+    if not name:
+        return part if re.fullmatch(r"\\[rntfv\W]", part) else None
+    is_without = part[1].isupper()
+    if (name != "s" and name not in CATEGORIES) or (within and is_without):
+        return None
+    characters = WHITE_SPACE if name == "s" else category(name)
+    return characters if within else f"[{'^' * is_without}{characters}]"
 
 
 def _normalize(step: Mapping[str, Any]) -> list[dict[str, Any]]:
