@@ -25,8 +25,9 @@ from relama.project.manifest import DISABLED_OPTIMIZERS
 
 ROOT = Path(__file__).parents[2]
 MACROS = [ROOT / "macros" / name for name in ("tensor", "decode", "quantize", "tokenizer")]
-#: What only other macros call; their examples are examples of these.
-PARTS = {"block_matmul_pairs", "dequantized", "same", "vector_groups"} | {
+#: What only other macros call; their examples are examples of these. `input` has no SQL of its
+#: own: what it gives is tested with the text that dbt compiles (test_docs.py).
+PARTS = {"block_matmul_pairs", "dequantized", "input", "same", "vector_groups"} | {
     *("byte_symbols", "decoded_bytes", "encode_words", "list_chunks", "normalized_text"),
     *("spelled_words", "split_text", "symbol_token", "text_literal", "text_words"),
     *("token_symbol", "tokenizer_settings", "list_length", "batch_state"),
