@@ -28,6 +28,10 @@ def test_the_page_holds_what_a_reader_sees(
     assert "select * from __dbt__cte__next_token" in nodes["step"]["compiled_code"]
 
     whole = json.loads((project.directory / "target" / "manifest.json").read_text())
+    # The page reads these of a test, and shows nothing at all where one is missing.
+    for name, node in whole["nodes"].items():
+        read = ("test_metadata", "refs", "sources", "depends_on", "column_name")
+        assert {k: manifest["nodes"][name].get(k) for k in read} == {k: node.get(k) for k in read}
     assert manifest["parent_map"] == whole["parent_map"]
     assert "MANIFEST.JSON INLINE DATA" not in page
     # Both ways through the graph, by which a selection such as `+logits` is found at once.

@@ -14,7 +14,7 @@ from relama.runtime import dbt
 #: What dbt keeps of a node for itself.
 _UNSEEN = {
     *("build_path", "checksum", "compiled_path", "created_at", "defer_relation", "extra_ctes"),
-    *("extra_ctes_injected", "metrics", "refs", "relation_name", "sources"),
+    *("extra_ctes_injected", "relation_name"),
     *("unrendered_config", "unrendered_database", "unrendered_schema"),
 }
 _SEEN_OF_CONFIG = {"access", "contract", "docs", "enabled", "group", "materialized", "meta", "tags"}
