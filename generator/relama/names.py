@@ -39,6 +39,12 @@ def parsed(name: str) -> Name:
     return Name(int(layer[1]) if layer else None, base.removesuffix(_WEIGHT))
 
 
+def layer_within(text: str) -> int | None:
+    """The layer that a longer name speaks of, such as that of a test of one of its models."""
+    layer = re.search(r"layer_(\d+)", text)
+    return int(layer[1]) if layer else None
+
+
 def layer_model(layer: int) -> str:
     """The model, the folder and the tag that stand for a layer."""
     return f"layer_{layer:02d}"

@@ -8,16 +8,20 @@
     {{ return(value if value is not none else meta.get(name, default)) }}
 {%- endmacro %}
 
-{#
-    Fails where a key of the config is nearly one of ours, and so a mistake. Others are dbt's (none
-    of which is nearly ours), an adapter's or the user's own.
-#}
-{% macro check_names() -%}
+{# Fails where a model that a language model answers runs elsewhere than on DuckDB. #}
+{% macro check_adapter() -%}
     {%- if target.type != 'duckdb' -%}
         {%- do exceptions.raise_compiler_error(
             'relama: ' ~ model.config.materialized ~ ' does not run on ' ~ target.type ~ ' yet.'
         ) -%}
     {%- endif -%}
+{%- endmacro %}
+
+{#
+    Fails where a key of the config is nearly one of ours, and so a mistake. Others are dbt's (none
+    of which is nearly ours), an adapter's or the user's own.
+#}
+{% macro check_names() -%}
     {%- set names = [
         'allowed', 'batch_size', 'chat', 'grammar', 'labels', 'max_batch_tokens', 'max_tokens',
         'model', 'on_overflow', 'parse_special', 'seed', 'share_prefix', 'stop', 'system',

@@ -25,6 +25,7 @@ from {{ relama.grammar_relation(settings['grammar']) }}
 
 {# The settings of how a prompt is put: chat, system, parse_special, on_overflow, template_date. #}
 {% macro prompt_settings(chat) -%}
+    {%- do relama.check_adapter() -%}
     {%- do relama.check_names() -%}
     {%- set system = relama.setting('system', none) -%}
     {%- if system is not none and system is not string -%}

@@ -78,6 +78,13 @@ def test_names() -> None:
     assert names.staged("model.layers.107.mlp.up_proj.weight") == "layer_107__up_proj"
     assert names.staged("model.embed_tokens.weight") == "embed_tokens"
     assert names.staged("lm_head.weight") == "lm_head"
+
+
+def test_names_say_their_layer() -> None:
+    assert names.parsed("layer_07__q_proj_weight") == (7, "q_proj")
+    assert names.parsed("final_norm") == (None, "final_norm")
+    assert names.layer_within("relama_matrix_layer_07__q_proj_weight__48") == 7
+    assert names.layer_within("unique_vocabulary_token_id") is None
     assert own_name(Path("/x/Smol LM2; drop")) == "smol_lm2_drop"
     assert own_name(Path("/x/7b")) == "model_7b"
     with pytest.raises(InputError, match="--name language_model"):

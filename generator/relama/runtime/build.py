@@ -83,7 +83,7 @@ def stored(project: Project) -> dict[str, int]:
 
 
 def _label(node: str) -> str:
-    layer = names.parsed(node).layer
+    layer = names.layer_within(node)
     return "Building" if layer is None else f"Building layer {layer}"
 
 

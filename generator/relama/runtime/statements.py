@@ -121,12 +121,13 @@ def compiled(
     Raises:
         ProjectError: dbt cannot compile the project.
     """
-    kept = _kept(project, decode)
+    file = _file(project, decode)
+    kept = _kept(file)
     if not set(names) <= set(kept):
         with open_database(project):
             pass  # Says clearly that nothing is built, or who holds the file.
         kept |= _compile(project, names, decode)
-        _keep(project, kept, decode)
+        _keep(file, kept)
     return {name: _statement(kept, name, project) for name in names}
 
 
@@ -195,16 +196,15 @@ def _is_ephemeral(node: Mapping[str, Any]) -> bool:
     return bool(node.get("config", {}).get("materialized") == "ephemeral")
 
 
-def _kept(project: Project, decode: bool) -> dict[str, Model]:
+def _kept(file: Path) -> dict[str, Model]:
     try:
-        kept = json.loads(_file(project, decode).read_text(encoding="utf-8"))
+        kept = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return {n: Model(m["sql"], tuple(m["inputs"]), m["tables"]) for n, m in kept.items()}
 
 
-def _keep(project: Project, models: Mapping[str, Model], decode: bool) -> None:
-    file = _file(project, decode)
+def _keep(file: Path, models: Mapping[str, Model]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     for other in file.parent.glob(f"*{file.suffix}"):
         if other.stem.partition(".")[0] != file.stem.partition(".")[0]:
