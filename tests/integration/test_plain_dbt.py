@@ -270,6 +270,22 @@ def test_as_a_package_in_a_project_with_names_of_its_own(package: Project, tmp_p
     assert user.rows("select completion, completion_tokens from a") == answer
 
 
+def test_a_materialization_for_all_models_is_named_before_anything_is_built(
+    package: Project, tmp_path: Path
+) -> None:
+    user = UserProject(tmp_path / "desk", package)
+    user.model("a", "materialized='relama_completions', max_tokens=2", "select 'Hi' as prompt")
+    settings = user.directory / "dbt_project.yml"
+    change(settings, ("models:\n", "models:\n  +materialized: table\n"))
+    assert not user.dbt("build")
+    assert "of lm must be materialized as" in user.output
+    assert "from `models:` to `models: desk:`." in " ".join(user.output.split())
+    assert user.rows("select count(*) from duckdb_tables()") == [(0,)]
+    change(settings, ("  +materialized: table\n  desk:\n", "  desk:\n    +materialized: table\n"))
+    assert user.dbt("build"), user.output
+    assert user.answered() == {"a": 1}
+
+
 def test_the_language_model_of_another_environment(package: Project, tmp_path: Path) -> None:
     user = UserProject(tmp_path / "desk", package)
     user.write(
