@@ -286,6 +286,21 @@ def test_a_materialization_for_all_models_is_named_before_anything_is_built(
     assert user.answered() == {"a": 1}
 
 
+def test_a_schema_in_letters_that_the_database_has_otherwise(
+    package: Project, tmp_path: Path
+) -> None:
+    """DuckDB keeps the first spelling; dbt itself refuses to build such tables a second time."""
+    user = UserProject(tmp_path / "desk", package)
+    macro = "macro generate_schema_name(custom_schema_name, node)"
+    user.write("macros/schema.sql", f"{{% {macro} %}}MAIN{{% endmacro %}}")
+    user.model("a", "materialized='relama_completions', max_tokens=2", "select 'Hi' as prompt")
+    assert user.dbt("build"), user.output
+    assert user.rows("select schema_name from duckdb_tables() where table_name = 'a'") == [
+        ("main",)
+    ]
+    assert user.answered() == {"a": 1}
+
+
 def test_the_language_model_of_another_environment(package: Project, tmp_path: Path) -> None:
     user = UserProject(tmp_path / "desk", package)
     user.write(
