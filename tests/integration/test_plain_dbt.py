@@ -242,6 +242,7 @@ def test_as_a_package_in_a_project_with_names_of_its_own(package: Project, tmp_p
     settings = user.directory / "dbt_project.yml"
     change(settings, ("profile: desk", "profile: lm\npackages-install-path: parts/of_others"))
     variables = {"checkpoint": 1, "trace": True, "num_hidden_layers": 7, "decode": True}
+    variables["lm"] = {"relama_trace": True}  # It takes no step that could be traced.
     settings.write_text(settings.read_text() + f"vars: {json.dumps(variables)}\n")
     profile = f"path: {user.directory}/desk.duckdb"
     change(user.directory / "profiles.yml", ("desk:\n", "lm:\n"), ("path: desk.duckdb", profile))
