@@ -30,12 +30,42 @@
     project   name of the language model's project
 #}
 {% macro begin_run(project) -%}
-    {%- if execute and project_name == project and flags.WHICH in ['run', 'build', 'retry'] -%}
-        {{ relama.create_state() }}
-        {%- if 'model.' ~ project ~ '.step' in selected_resources -%}
-            {{ relama.discard_partial_step() }}
+    {%- if execute and flags.WHICH in ['run', 'build', 'retry'] -%}
+        {%- do relama.check_materializations(project) -%}
+        {%- if project_name == project -%}
+            {{ relama.create_state() }}
+            {%- if 'model.' ~ project ~ '.step' in selected_resources -%}
+                {{ relama.discard_partial_step() }}
+            {%- endif -%}
         {%- endif -%}
     {%- endif -%}
+{%- endmacro %}
+
+{#
+    Fails where the models of a package are not materialised as their files say: what the
+    dbt_project.yml of the project that is run says of all models wins over these.
+#}
+{% macro check_materializations(project) -%}
+    {%- set folders = {
+        'weights': 'weight',
+        'layers': relama.activation(),
+        'batch': 'relama_function',
+    } -%}
+    {%- for node in graph.nodes.values() -%}
+        {%- set right = folders.get(node.fqn[1]) -%}
+        {%- if
+            node.package_name == project
+            and node.resource_type == 'model'
+            and right and node.config.materialized != right
+        -%}
+            {%- do exceptions.raise_compiler_error(
+                'relama: the model ' ~ node.name ~ ' of ' ~ project ~ ' must be materialized as '
+                ~ right ~ ', not as ' ~ node.config.materialized ~ '; in dbt_project.yml, move '
+                ~ '+materialized under the name of your own project, from `models:` to `models: '
+                ~ project_name ~ ':`.'
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
 {%- endmacro %}
 
 {#

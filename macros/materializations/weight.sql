@@ -82,9 +82,7 @@
 
 {% macro duckdb__relation_comment(relation) -%}
     {%- set found = run_query(
-        "select comment from duckdb_tables() where database_name = '" ~ relation.database
-        ~ "' and schema_name = '" ~ relation.schema ~ "' and table_name = '"
-        ~ relation.identifier ~ "'"
+        'select comment from duckdb_tables() where ' ~ relama.is_place(relation, 'table_name')
     ) -%}
     {{ return(found.rows[0][0] if found.rows else none) }}
 {%- endmacro %}

@@ -115,10 +115,7 @@ commit
 {% macro check_indexes(job, column, before, type) -%}
     {%- set relation = job['relation'] -%}
     {%- set indexes = relama.rows(
-        'select index_name from duckdb_indexes() where '
-        ~ 'database_name = ' ~ relama.text_literal(relation.database)
-        ~ ' and schema_name = ' ~ relama.text_literal(relation.schema)
-        ~ ' and table_name = ' ~ relama.text_literal(relation.identifier)
+        'select index_name from duckdb_indexes() where ' ~ relama.is_place(relation, 'table_name')
     ) -%}
     {%- if indexes | length -%}
         {%- do exceptions.raise_compiler_error(

@@ -82,10 +82,11 @@
 {# dbt does not list functions among its relations. #}
 {% macro function_exists(node) -%}
     {%- set found = run_query(
-        'select 1 from duckdb_functions() where '
-        ~ "database_name = '" ~ (node.database | replace("'", "''"))
-        ~ "' and schema_name = '" ~ (node.schema | replace("'", "''"))
-        ~ "' and function_name = '" ~ (node.alias | replace("'", "''")) ~ "'"
+        'select 1 from duckdb_functions() where ' ~ relama.is_place(
+            api.Relation.create(
+                database=node.database, schema=node.schema, identifier=node.alias
+            ), 'function_name'
+        )
     ) -%}
     {{ return(found.rows | length > 0) }}
 {%- endmacro %}

@@ -136,7 +136,7 @@ group by relama_hash
 {% macro check_built(language_model) -%}
     {%- set comments = {} -%}
     {%- for row in relama.rows(
-        'select database_name, schema_name, table_name, comment from duckdb_tables()'
+        'select lower(database_name), lower(schema_name), lower(table_name), comment from duckdb_tables()'
         ~ " where comment like 'relama:%'"
     ) -%}
         {%- do comments.update({(row[0], row[1], row[2]): row[3]}) -%}
@@ -147,7 +147,9 @@ group by relama_hash
             and node.config.get('materialized') == 'weight'
         -%}
             {%- set relation = relama.node_relation(node) -%}
-            {%- set place = (relation.database, relation.schema, relation.identifier) -%}
+            {%- set place = (
+                relation.database | lower, relation.schema | lower, relation.identifier | lower
+            ) -%}
             {%- if comments.get(place, '').split(':')[-1] != language_model['written'] -%}
                 {%- do exceptions.raise_compiler_error(
                     model.name ~ ': the language model ' ~ language_model['package']

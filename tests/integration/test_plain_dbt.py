@@ -242,6 +242,7 @@ def test_as_a_package_in_a_project_with_names_of_its_own(package: Project, tmp_p
     settings = user.directory / "dbt_project.yml"
     change(settings, ("profile: desk", "profile: lm\npackages-install-path: parts/of_others"))
     variables = {"checkpoint": 1, "trace": True, "num_hidden_layers": 7, "decode": True}
+    variables["lm"] = {"relama_trace": True}  # It takes no step that could be traced.
     settings.write_text(settings.read_text() + f"vars: {json.dumps(variables)}\n")
     profile = f"path: {user.directory}/desk.duckdb"
     change(user.directory / "profiles.yml", ("desk:\n", "lm:\n"), ("path: desk.duckdb", profile))
@@ -268,6 +269,37 @@ def test_as_a_package_in_a_project_with_names_of_its_own(package: Project, tmp_p
     # What --empty has left answers as before.
     dbt(user.directory, "build", "--full-refresh", "--select", "a")
     assert user.rows("select completion, completion_tokens from a") == answer
+
+
+def test_a_materialization_for_all_models_is_named_before_anything_is_built(
+    package: Project, tmp_path: Path
+) -> None:
+    user = UserProject(tmp_path / "desk", package)
+    user.model("a", "materialized='relama_completions', max_tokens=2", "select 'Hi' as prompt")
+    settings = user.directory / "dbt_project.yml"
+    change(settings, ("models:\n", "models:\n  +materialized: table\n"))
+    assert not user.dbt("build")
+    assert "of lm must be materialized as" in user.output
+    assert "from `models:` to `models: desk:`." in " ".join(user.output.split())
+    assert user.rows("select count(*) from duckdb_tables()") == [(0,)]
+    change(settings, ("  +materialized: table\n  desk:\n", "  desk:\n    +materialized: table\n"))
+    assert user.dbt("build"), user.output
+    assert user.answered() == {"a": 1}
+
+
+def test_a_schema_in_letters_that_the_database_has_otherwise(
+    package: Project, tmp_path: Path
+) -> None:
+    """DuckDB keeps the first spelling; dbt itself refuses to build such tables a second time."""
+    user = UserProject(tmp_path / "desk", package)
+    macro = "macro generate_schema_name(custom_schema_name, node)"
+    user.write("macros/schema.sql", f"{{% {macro} %}}MAIN{{% endmacro %}}")
+    user.model("a", "materialized='relama_completions', max_tokens=2", "select 'Hi' as prompt")
+    assert user.dbt("build"), user.output
+    assert user.rows("select schema_name from duckdb_tables() where table_name = 'a'") == [
+        ("main",)
+    ]
+    assert user.answered() == {"a": 1}
 
 
 def test_the_language_model_of_another_environment(package: Project, tmp_path: Path) -> None:
