@@ -26,7 +26,8 @@ from relama.console import (
     waiting,
 )
 from relama.errors import InputError
-from relama.passes import PASSES, STORAGES
+from relama.passes import PASSES
+from relama.storage import CHOICES
 
 if TYPE_CHECKING:
     from relama.project.manifest import Project
@@ -84,7 +85,7 @@ def main() -> None:
 @click.option("--trace", is_flag=True, help="Make every activation a table that can be queried.")
 @click.option(
     "--storage",
-    type=click.Choice(STORAGES),
+    type=click.Choice(CHOICES),
     default="float32",
     show_default=True,
     help="How weights are stored: exactly, or rounded to fewer bits.",

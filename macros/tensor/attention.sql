@@ -11,18 +11,19 @@
     appended  the same of this step
     pages     relation of the full pages of the cache, see `kv_page`
     paged     relation (sequence_id, position): where the pages of a sequence end
+    parallelism  into how many parts a step of many positions is cut, one for a thread
 #}
 {% macro attention(
-    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism=2
 ) -%}
     {{ return(adapter.dispatch('attention', 'relama')(
-        rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+        rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism
     )) }}
 {%- endmacro %}
 
 {# Pages only repeat what is in the cache. #}
 {% macro default__attention(
-    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism
 ) -%}
     {%- set weights = relama.attention_weights(
         rotated, cache, appended, num_heads, num_kv_heads, head_dim
@@ -49,12 +50,14 @@
 
     A step that decodes reads one token of one sequence. It comes after everything
     cached, so no score is masked, and it goes into one page with what no page holds
-    yet. Otherwise the rows of the step are two pages, one for a thread.
+    yet. Otherwise the rows of the step are `parallelism` pages, one for a thread: the heads
+    are dealt out to them.
 #}
 {% macro duckdb__attention(
-    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism
 ) -%}
     {%- set decode = var('relama_decode', false) -%}
+    {%- set parts = ['recent'] -%}
     {%- set scale = relama.real(1 / head_dim ** 0.5) -%}
     {%- set score = relama.inner_product('key', 'q.vector') ~ ' * ' ~ scale -%}
     {%- set place = '(i // ' ~ head_dim ~ ') * page_count + p' -%}
@@ -74,12 +77,13 @@ with recent as (
 ),
 
 {% if not decode -%}
-{% for half in ('even', 'odd') -%}
-{{ half }}_heads as (
+{% for part in range(parallelism) -%}
+{% do parts.append('heads_' ~ part) -%}
+heads_{{ part }} as (
 
     select *
     from {{ appended }}
-    where kv_head % 2 = {{ loop.index0 }}
+    where kv_head % {{ parallelism }} = {{ part }}
 
 ),
 
@@ -94,7 +98,7 @@ page as (
         keys,
         dimensions
     from {{ pages }}
-    {%- for rows in (['recent'] if decode else ['recent', 'even_heads', 'odd_heads']) %}
+    {%- for rows in parts %}
 
     union all
 

@@ -11,7 +11,7 @@
     hidden    relation (sequence_id, position, vector)
     weight    relation of one row, see `matrix_blocks`
     blocks    number of blocks
-    storage   float32, int8 or int4
+    storage   one that has blocks, see `storage`
     bias      whether the weight has a bias
     residual  relation (sequence_id, position, vector) to be added, or none
 #}
@@ -24,12 +24,17 @@
 {%- endmacro %}
 
 {% macro duckdb__block_matmul(hidden, weight, blocks, storage, bias, residual) -%}
-    {%- if storage == 'int8' and not var('relama_decode', false) -%}
-{{ relama.block_matmul_pairs(hidden, weight, blocks, bias, residual) }}
+    {%- set products = relama.storage(storage, 'block_products') -%}
+    {%- set many = relama.storage(storage, 'block_matmul_many') -%}
+    {%- set input = relama.storage(storage, 'block_input')(
+        relama.matmul_input(hidden, residual)
+    ) -%}
+    {%- if many and not var('relama_decode', false) -%}
+{{ many(hidden, weight, blocks, bias, residual) }}
     {%- elif blocks == 1 -%}
 with x as (
 
-    {{ relama.block_matmul_input(hidden, residual, storage) | indent(4) }}
+    {{ input | indent(4) }}
 
 ),
 
@@ -40,7 +45,7 @@ block_0 as (
         {%- if bias %}
         w.bias,
         {%- endif %}
-        {{ relama.block_product('w', 0, 'x', storage) | indent(8) }} as products
+        {{ products('w.block_0', 'x') | indent(8) }} as products
     from {{ weight }} as w
     cross join x
 
@@ -58,7 +63,7 @@ from block_0
         {%- endfor -%}
 with x as materialized (
 
-    {{ relama.block_matmul_input(hidden, residual, storage) | indent(4) }}
+    {{ input | indent(4) }}
 
 )
 {%- for block in range(blocks) %},
@@ -71,7 +76,7 @@ block_{{ block }} as (
         {%- if bias and block == 0 %}
         w.bias,
         {%- endif %}
-        {{ relama.block_product('w', block, 'x', storage) | indent(8) }} as vector
+        {{ products('w.block_' ~ block, 'x') | indent(8) }} as vector
     from {{ weight }} as w
     cross join x
 
@@ -108,59 +113,5 @@ list_transform(
 )
     {%- else -%}
 {{ products }}
-    {%- endif -%}
-{%- endmacro %}
-
-{#
-    The input of a block. In storage int4 it is cut into groups, as the weight's rows
-    are. A group ends in what the two digits of the weight's zero point are multiplied
-    by: minus the sum of its elements, and a sixteenth of that.
-#}
-{% macro block_matmul_input(hidden, residual, storage) -%}
-    {%- if storage != 'int4' -%}
-{{ relama.matmul_input(hidden, residual) }}
-    {%- else -%}
-select
-    * exclude (groups),
-    list_transform(
-        groups,
-        lambda g: cast(g || [-list_sum(g), -list_sum(g) / 16] as real[34])
-    ) as groups
-from (
-    select
-        *,
-        {{ relama.vector_groups('vector') | indent(8) }} as groups
-    from (
-        {{ relama.matmul_input(hidden, residual) | indent(8) }}
-    ) as ungrouped
-) as grouped
-    {%- endif -%}
-{%- endmacro %}
-
-{# The products of all rows of a block with the input `x`, as a list. An expression. #}
-{% macro block_product(weight, block, x, storage) -%}
-    {%- set block = weight ~ '.block_' ~ block -%}
-    {%- if storage == 'float32' -%}
-list_transform(
-    {{ block }},
-    lambda row: {{ relama.inner_product('row', x ~ '.vector') }}
-)
-    {%- elif storage == 'int8' -%}
-list_transform(
-    cast({{ block }} as struct(vector real[], scale real)[]),
-    lambda row: {{ relama.inner_product('row.vector', x ~ '.vector') }} * row.scale
-)
-    {%- else -%}
-list_transform(
-    cast({{ block }} as struct(
-        scale real, steps real[], vector real[34][]
-    )[]),
-    lambda row: list_inner_product(
-        row.steps,
-        list_transform(
-            row.vector, lambda g, i: array_inner_product(g, {{ x }}.groups[i])
-        )
-    ) * row.scale
-)
     {%- endif -%}
 {%- endmacro %}

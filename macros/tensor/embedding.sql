@@ -3,8 +3,8 @@
     A select of (sequence_id, position, vector).
 
     step_input  relation (sequence_id, position, token_id)
-    weight      relation (row_id, vector), and scale in storage int8 and int6
-    storage     float32, int8 or int6
+    weight      relation of row_id and the columns of the storage
+    storage     one that has rows, see `storage`
 #}
 {% macro embedding(step_input, weight, storage='float32') -%}
 select

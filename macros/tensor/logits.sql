@@ -7,31 +7,16 @@
     of the vocabulary.
 
     hidden  relation (sequence_id, position, vector)
-    weight  relation (row_id, vector), and scale in storage int8 and int6
-    storage float32, int8 or int6
-    many    whether there are many hidden states: codes are then cast once for all, into
-            rows that DuckDB counts within its memory limit
+    weight  relation of row_id and the columns of the storage
+    storage one that has rows, see `storage`
+    many    whether there are many hidden states: rows are then prepared once for all
 #}
 {% macro logits(hidden, weight, storage='float32', many=false) -%}
 select
     x.sequence_id,
     x.position,
     w.row_id as token_id,
-    {% if storage == 'float32' -%}
-    {{ relama.inner_product('w.vector', 'x.vector') }} as logit
-from {{ weight }} as w
-    {%- elif many -%}
-    {{ relama.inner_product('w.vector', 'x.vector') }} * w.scale as logit
-from (
-    select
-        row_id,
-        cast(vector as real[]) as vector,
-        scale
-    from {{ weight }}
-) as w
-    {%- else -%}
-    {{ relama.inner_product('cast(w.vector as real[])', 'x.vector') }} * w.scale as logit
-from {{ weight }} as w
-    {%- endif %}
+    {{ relama.storage(storage, 'row_product')('w', 'x', prepared=many) }} as logit
+from {{ relama.storage(storage, 'prepared_rows')(weight) if many else weight }} as w
 cross join {{ hidden }} as x
 {%- endmacro %}

@@ -7,9 +7,9 @@
     `block_matmul` is the same for a weight in blocks.
 
     hidden    relation (sequence_id, position, vector)
-    weight    relation (row_id, vector), with a column bias where `bias` is true and
-              a column scale in storage int8
-    storage   float32 or int8
+    weight    relation of row_id and the columns of the storage, with a column bias
+              where `bias` is true
+    storage   one that has rows, see `storage`
     bias      whether the weight has a bias
     residual  relation (sequence_id, position, vector) to be added, or none
 #}
@@ -20,11 +20,7 @@
         w.row_id,
         x.sequence_id,
         x.position,
-        {% if storage == 'float32' -%}
-        {{ relama.inner_product('w.vector', 'x.vector') }}
-        {%- else -%}
-        {{ relama.inner_product('cast(w.vector as real[])', 'x.vector') }} * w.scale
-        {%- endif %}
+        {{ relama.storage(storage, 'row_product')('w', 'x') }}
         {%- if bias %} + w.bias{% endif %}
         {%- if residual is not none %} + x.residual[w.row_id + 1]{% endif %} as y
     from {{ weight }} as w

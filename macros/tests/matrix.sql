@@ -8,7 +8,7 @@ with matrix as (
 
     select
         m.row_id,
-        {{ relama.dequantized('m', storage) | indent(8) }}{% if storage == 'int4' %}[1:{{ columns }}]{% endif %} as vector
+        {{ relama.dequantized('m', storage, columns) | indent(8) }} as vector
     from {% if blocks -%}
     (
         {{ relama.matrix_rows(model, rows, blocks, storage) | indent(8) }}

@@ -1,12 +1,11 @@
 {#
     No element of a quantised matrix is further from the checkpoint's than half a
-    step of its storage, relative to the largest element of its row. In int8 a
-    step is 1/127 of it, in int6 1/63, 1/31 or 1/15. In int4 a step is at most 2/15.
+    step of its storage, relative to the largest element of its row (`error_bound`).
 
     staged   names of the staged tensors that the matrix is made of, top to bottom
     rows     number of rows of each
     blocks   number of blocks; 0 for a table of rows
-    storage  int8, int6 or int4
+    storage  see `storage`
 #}
 {% test quantization_error(model, staged, rows, blocks, storage) %}
 {%- set model = relama.unlimited(model) -%}
@@ -58,11 +57,7 @@ select *
 from differences
 where
     difference is null
-    or difference > largest * 1.001 *
-    {%- if storage == 'int8' %} 0.5 / 127
-    {%- elif storage == 'int4' %} 1 / 15
-    {%- else %} 0.5 / {{ relama.int6_largest_code('row_id', rows | sum) | indent(4) }}
-    {%- endif %}
+    or difference > largest * 1.001 * {{ relama.storage(storage, 'error_bound')(rows | sum) }}
 {% endtest %}
 
 {# The largest |a[i] - b[i]|, or |a[i]| without b. An expression. #}

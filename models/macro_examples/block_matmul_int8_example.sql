@@ -7,7 +7,7 @@ with hidden as (
 
 quantized as (
 
-    {{ relama.quantize_int8(ref('example_matrix')) | indent(4) }}
+    {{ relama.quantized(ref('example_matrix'), 'int8') | indent(4) }}
 
 ),
 

@@ -1,7 +1,7 @@
 -- step * (code - zero point), of a row that is one group
 with quantized as (
 
-    {{ relama.quantize_int4(ref('example_matrix')) | indent(4) }}
+    {{ relama.quantized(ref('example_matrix'), 'int4') | indent(4) }}
 
 )
 

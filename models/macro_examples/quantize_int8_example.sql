@@ -1,7 +1,7 @@
 -- code = round(x / scale), scale = max |x| / 127
 with quantized as (
 
-    {{ relama.quantize_int8(ref('example_matrix')) | indent(4) }}
+    {{ relama.quantized(ref('example_matrix'), 'int8') | indent(4) }}
 
 )
 

@@ -21,13 +21,16 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from relama import storage as storages
+from relama.passes import PARALLELISM
 from relama.project.manifest import DISABLED_OPTIMIZERS
 
 ROOT = Path(__file__).parents[2]
-MACROS = [ROOT / "macros" / name for name in ("tensor", "decode", "quantize", "tokenizer")]
+MACROS = [ROOT / "macros" / name for name in ("tensor", "decode", "storage", "tokenizer")]
 #: What only other macros call; their examples are examples of these. `input` has no SQL of its
 #: own: what it gives is tested with the text that dbt compiles (test_docs.py).
-PARTS = {"block_matmul_pairs", "dequantized", "input", "same", "vector_groups"} | {
+PARTS = {"block_matmul_pairs", "dequantized", "input", "same", "storage"} | {
+    *storages.STORAGES,
     *("byte_symbols", "decoded_bytes", "encode_words", "list_chunks", "normalized_text"),
     *("spelled_words", "split_text", "symbol_token", "text_literal", "text_words"),
     *("token_symbol", "tokenizer_settings", "list_length", "batch_state"),
@@ -73,10 +76,12 @@ CALLS = {
     "uniform": "relama.uniform('seed', 'sequence_id', 'position')",
     "collect_vector": "relama.collect_vector('elements', ['sequence_id', 'position'], 'y', 'i')",
     "matmul": "relama.matmul('hidden', 'weight', bias=true, residual='residual')",
-    "quantize_int8": "relama.quantize_int8('weight', bias=true)",
-    "quantize_int4": "relama.quantize_int4('weight', bias=true)",
+    "quantize_int8": "relama.quantized('weight', 'int8', bias=true)",
+    "quantize_int4": "relama.quantized('weight', 'int4', bias=true)",
     "dequantized_int4": "relama.dequantized('w', 'int4')",
-}
+    "attention_parallel": "relama.attention("
+    f"'rotated', 'cache', 'appended', 'pages', 'paged', 6, 2, 8, {PARALLELISM})",
+} | {f"faces_{name}": f"relama.{name}_storage() | join(' ')" for name in storages.STORAGES}
 #: The same, in the text for one new token of each sequence as well.
 BOTH_TEXTS = {
     "attention": "relama.attention('rotated', 'cache', 'appended', 'pages', 'paged', 6, 2, 8)",
@@ -97,11 +102,16 @@ for size in SIZES:
 
 #: A call of every portable variant; DuckDB has its own of most.
 DEFAULT_CALLS = {
-    "attention": "'rotated', 'cache', 'appended', 'pages', 'paged', 4, 2, 8",
+    "attention": "'rotated', 'cache', 'appended', 'pages', 'paged', 4, 2, 8, 2",
     "collect_vector": "'elements', ['sequence_id'], 'y', 'i'",
     "exponential": "'x'",
     "finite": "'x', 'The numbers are NaN or infinite.'",
+    "float32_dequantized": "'m', 4",
+    "float32_error_bound": "4",
     "inner_product": "'a', 'b'",
+    "int4_error_bound": "4",
+    "int567_error_bound": "4",
+    "int8_error_bound": "4",
     "integer_divide": "'a', 2",
     "is_finite_vector": "'vector', 4",
     "list_length": "'keys'",
@@ -183,6 +193,28 @@ def test_every_portable_variant_renders(sql: dict[str, str]) -> None:
         rendered = sql[f"default__{name}"]
         assert rendered
         assert "{{" not in rendered
+
+
+#: What a storage has to be able to do in a table of rows, in one of blocks, and in any.
+FACES = {
+    "rows": {"prepared_rows", "row_product"},
+    "blocks": {
+        *("block_row", "block_columns", "row_of_block", "block_input", "block_products"),
+        "block_matmul_many",
+    },
+    "any": {"quantized", "dequantized", "error_bound"},
+}
+
+
+@pytest.mark.parametrize("name", storages.STORAGES)
+def test_a_storage_has_the_faces_of_its_layouts(sql: dict[str, str], name: str) -> None:
+    expected = {face for layout in storages.STORAGES[name].layouts for face in FACES[layout]}
+    assert set(sql[f"faces_{name}"].split()) == expected | FACES["any"]
+
+
+def test_the_parallelism_of_the_macro_is_the_generators(sql: dict[str, str]) -> None:
+    assert sql["attention"] == sql["attention_parallel"]
+    assert sql["attention"].count("heads_") == 2 * PARALLELISM
 
 
 SETTINGS = [

@@ -132,10 +132,10 @@ def test_norms_stay_float32() -> None:
     assert {w.storage for name, w in weights.items() if "norm" not in name} == {"int8"}
 
 
-def test_int4_keeps_the_embedding_and_the_head_in_int6() -> None:
+def test_int4_keeps_the_embedding_and_the_head_in_int567() -> None:
     weights = run_passes(llama.build(CONFIG), "int4").weights
     assert weights["layer_00__qkv_proj_weight"].storage == "int4"
-    assert weights["embedding_weight"].storage == weights["lm_head_weight"].storage == "int6"
+    assert weights["embedding_weight"].storage == weights["lm_head_weight"].storage == "int567"
     assert weights["final_norm_weight"].storage == "float32"
     with pytest.raises(InputError, match="int4 needs the pass cut_blocks"):
         run_passes(llama.build(CONFIG), "int4", ["cut_blocks"])
@@ -151,6 +151,16 @@ def test_only_linear_layers_are_cut_into_blocks(intermediate_size: int, blocks: 
     assert weights["layer_00__down_proj_weight"].blocks == blocks
     assert weights["embedding_weight"].blocks == weights["lm_head_weight"].blocks == 0
     assert weights["layer_00__mlp_norm_weight"].blocks == 0
+
+
+@pytest.mark.parametrize(("parallelism", "blocks"), [(1, 1), (2, 2), (5, 5)])
+def test_a_large_matrix_has_a_block_a_thread(parallelism: int, blocks: int) -> None:
+    config = replace(CONFIG, intermediate_size=7000)
+    weights = run_passes(llama.build(config), parallelism=parallelism).weights
+    assert weights["layer_00__down_proj_weight"].blocks == blocks
+    assert weights["layer_00__o_proj_weight"].blocks == 1
+    with pytest.raises(InputError, match="parallelism is 0"):
+        run_passes(llama.build(config), parallelism=0)
 
 
 def small_graph(config: ModelConfig = CONFIG) -> Graph:

@@ -2,13 +2,11 @@
 
 `float32` keeps a row as `FLOAT[]`. `int8` keeps it as `TINYINT[]` with one scale
 a row (LLM.int8, arXiv 2208.07339, section 2.1, row-wise). `int4` keeps groups of
-32 with a step and a zero point each; see the macros `quantize_int8` and
-`quantize_int4`.
+32 with a step and a zero point each; see `relama.storage` and `macros/storage/`.
 
 The weights of norms stay float32: they are few, and everything is multiplied by
-them. In int4 the embedding and the output head, which lose most, are `int6`: rows
-with one scale, of 7 bits for frequent tokens and down to 5 for rare ones (macro
-`quantize_int6`).
+them. In int4 the embedding and the output head, which lose most, are `int567`: rows
+with one scale, of 7 bits for frequent tokens, 6 for others and 5 for rare ones.
 """
 
 from __future__ import annotations
@@ -16,9 +14,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from relama.graph import Graph, Kind
+from relama.storage import STORAGES
 
-#: What `relama new --storage` takes.
-STORAGES = ("float32", "int8", "int4")
+_EXACT = "float32"
 
 
 def choose_storage(graph: Graph, storage: str) -> Graph:
@@ -28,10 +26,13 @@ def choose_storage(graph: Graph, storage: str) -> Graph:
         if operator.weight:
             readers.setdefault(operator.weight, set()).add(operator.kind)
 
+    tables = STORAGES[storage].tables
+    assert tables is not None, f"'{storage}' says how the embedding is stored"
+
     def chosen(name: str) -> str:
         if readers.get(name) == {Kind.RMS_NORM}:
-            return "float32"
-        return "int6" if storage == "int4" and readers.get(name) != {Kind.MATMUL} else storage
+            return _EXACT
+        return storage if readers.get(name) == {Kind.MATMUL} else tables
 
     return graph.rebuilt(
         {name: replace(weight, storage=chosen(name)) for name, weight in graph.weights.items()}

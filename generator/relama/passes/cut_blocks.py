@@ -2,8 +2,8 @@
 
 A matrix in blocks is one row of a table: a block is multiplied within one
 expression, and nothing has to be grouped (docs/decisions/0010). Blocks run at
-once, one a thread, so a matrix has two unless starting the second costs more
-than it gains. Those of a large matrix hold at most `BLOCK_ELEMENTS`: a block is
+once, one a thread, so a matrix has as many as there are to be threads, unless starting
+them costs more than it gains. Those of a large matrix hold at most `BLOCK_ELEMENTS`: a block is
 held in memory as float32 while it is multiplied.
 """
 
@@ -13,20 +13,27 @@ from dataclasses import replace
 
 from relama.graph import Graph, Kind
 
+#: Threads that a project is written for, where nothing else is said.
+PARALLELISM = 2
+
 #: A matrix of fewer elements is not worth a second thread.
 ONE_BLOCK = 300_000
 BLOCK_ELEMENTS = 2_100_000
 
 
-def cut_blocks(graph: Graph) -> Graph:
-    """Gives every weight that only linear layers read a number of blocks."""
+def cut_blocks(graph: Graph, parallelism: int = PARALLELISM) -> Graph:
+    """Gives every weight that only linear layers read a number of blocks.
+
+    Args:
+        parallelism: blocks of a matrix that is worth several, at least.
+    """
     kinds: dict[str, set[Kind]] = {}
     for operator in graph.operators.values():
         if operator.weight:
             kinds.setdefault(operator.weight, set()).add(operator.kind)
     return graph.rebuilt(
         {
-            name: replace(weight, blocks=_blocks(weight.rows, weight.columns))
+            name: replace(weight, blocks=_blocks(weight.rows, weight.columns, parallelism))
             if kinds.get(name) == {Kind.MATMUL}
             else weight
             for name, weight in graph.weights.items()
@@ -34,7 +41,7 @@ def cut_blocks(graph: Graph) -> Graph:
     )
 
 
-def _blocks(rows: int, columns: int) -> int:
+def _blocks(rows: int, columns: int, parallelism: int) -> int:
     if rows * columns < ONE_BLOCK:
         return 1
-    return min(rows, max(2, -(-rows * columns // BLOCK_ELEMENTS)))
+    return min(rows, max(parallelism, -(-rows * columns // BLOCK_ELEMENTS)))

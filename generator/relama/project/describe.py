@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relama import names
-from relama.graph import Graph, Kind, Operator, Weight
+from relama.graph import Graph, Kind, Operator
 
 Properties = dict[str, Any]
 
@@ -41,10 +41,10 @@ def operator_properties(graph: Graph, operator: Operator) -> Properties:
         "name": operator.name,
         "description": f"{words.sentence} `{words.formula}`; {words.shapes}.",
         "config": {
-            "tags": [*_tags(operator.layer, colour_group(operator)), "step"],
+            "tags": [*tags(operator.layer, colour_group(operator)), "step"],
             "docs": {"node_color": COLOURS[colour_group(operator)]},
         },
-        "columns": _columns(_operator_columns(graph, operator)),
+        "columns": described(_operator_columns(graph, operator)),
     }
     tests = _operator_tests(graph, operator)
     if tests:
@@ -58,54 +58,6 @@ def operator_comment(graph: Graph, operator: Operator) -> str:
     return f"-- {words.sentence}\n-- {words.formula}\n-- {words.shapes}"
 
 
-def weight_properties(weight: Weight) -> Properties:
-    """The YAML entry of a weight table: what it is made of, and the test of its shape."""
-    tensors = ", ".join(f"`{part.tensor}`" for part in weight.parts)
-    columns = {}
-    if weight.blocks:
-        scale = "" if weight.storage == "float32" else ", and what to multiply them by"
-        for block in range(weight.blocks):
-            columns[f"block_{block}"] = (
-                f"Output features {weight.rows * block // weight.blocks} to "
-                f"{weight.rows * (block + 1) // weight.blocks - 1}: the weights of all "
-                f"{weight.columns} input features of each{scale}."
-            )
-    else:
-        columns["row_id"] = "The output feature; for the embedding, the token id."
-        columns["vector"] = f"The weights of all {weight.columns} input features."
-        if weight.storage != "float32":
-            columns["scale"] = "What the row is to be multiplied by."
-    if weight.blocks and weight.storage == "int8":
-        columns["norm"] = "The length of the longest row of codes."
-    if weight.has_bias:
-        columns["bias"] = "What is added to the output feature."
-    return {
-        "name": weight.name,
-        "description": f"Weights [{weight.rows}, {weight.columns}], {weight.storage}: {tensors}.",
-        "config": {
-            "tags": _tags(weight.layer, "weights"),
-            "docs": {"node_color": COLOURS["weights"]},
-        },
-        "columns": _columns(columns),
-        "data_tests": _weight_tests(weight),
-    }
-
-
-def _weight_tests(weight: Weight) -> list[Properties]:
-    arguments: Properties = {"rows": weight.rows, "columns": weight.columns}
-    if weight.blocks:
-        arguments["blocks"] = weight.blocks
-    if weight.storage != "float32":
-        arguments["storage"] = weight.storage
-    tests: list[Properties] = [{"relama.matrix": {"arguments": arguments}}]
-    if weight.storage != "float32":
-        staged = [names.staged(part.tensor) for part in weight.parts]
-        arguments = {"staged": staged, "rows": [part.rows for part in weight.parts]}
-        arguments |= {"blocks": weight.blocks, "storage": weight.storage}
-        tests.append({"relama.quantization_error": {"arguments": arguments}})
-    return tests
-
-
 def kv_cache_properties(graph: Graph, layer: int) -> Properties:
     """The YAML entry of a layer's cache of keys and values."""
     head_dim = graph.config.head_dim
@@ -116,10 +68,10 @@ def kv_cache_properties(graph: Graph, layer: int) -> Properties:
             f"[{graph.config.num_key_value_heads}, {head_dim}] each; a step appends its own."
         ),
         "config": {
-            "tags": [*_tags(layer, "state"), "step"],
+            "tags": [*tags(layer, "state"), "step"],
             "docs": {"node_color": COLOURS["state"]},
         },
-        "columns": _columns(
+        "columns": described(
             {
                 "sequence_id": _SEQUENCE,
                 "position": _POSITION,
@@ -142,10 +94,10 @@ def layer_properties(graph: Graph, layer: int) -> Properties:
             f"the keys and values, {shape} each, that the layer appends to the KV cache."
         ),
         "config": {
-            "tags": [*_tags(layer, "state"), "step"],
+            "tags": [*tags(layer, "state"), "step"],
             "docs": {"node_color": COLOURS["state"]},
         },
-        "columns": _columns(
+        "columns": described(
             {
                 "layer": "The layer's number.",
                 "sequence_id": _SEQUENCE,
@@ -169,11 +121,13 @@ def colour_group(operator: Operator) -> str:
     return "mlp" if name in mlp else "attention"
 
 
-def _tags(layer: int | None, group: str) -> list[str]:
+def tags(layer: int | None, group: str) -> list[str]:
+    """The layer and the group that a model belongs to."""
     return [group] if layer is None else [names.layer_model(layer), group]
 
 
-def _columns(columns: dict[str, str]) -> list[Properties]:
+def described(columns: dict[str, str]) -> list[Properties]:
+    """The YAML entries of columns, from what each of them holds."""
     return [{"name": name, "description": text} for name, text in columns.items()]
 
 

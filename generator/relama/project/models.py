@@ -10,19 +10,19 @@ import yaml
 
 from relama import names
 from relama.config import ModelConfig
-from relama.graph import Graph, Kind, Operator, Weight
+from relama.graph import Graph, Kind, Operator
 from relama.project.describe import (
     COLOURS,
     kv_cache_properties,
     layer_properties,
     operator_comment,
     operator_properties,
-    weight_properties,
 )
 from relama.project.manifest import LIBRARY, PAGE_SIZE
 from relama.project.placing import place
 from relama.project.render import render, write, write_yaml
 from relama.project.staging import staged_tensors
+from relama.project.weights import weight_properties, weight_sql
 
 
 def write_models(
@@ -33,6 +33,7 @@ def write_models(
     language_model: Mapping[str, Any],
     digest: str,
     written: str,
+    parallelism: int,
 ) -> None:
     """Writes `models/` and `analyses/`: everything that depends on the graph alone.
 
@@ -43,14 +44,15 @@ def write_models(
             tokenizer. Tables that depend on it are made again when it changes.
         written: a digest of all of the model, tensors included, which its tables bear once they
             are built from it; answers depend on it.
+        parallelism: into how many parts attention cuts a step of many positions.
     """
     models = directory / "models"
     for weight in graph.weights.values():
         folder = models / "weights" / (_layer_folder(weight.layer) or "")
-        write(folder / f"{weight.name}.sql", _weight_sql(weight))
+        write(folder / f"{weight.name}.sql", weight_sql(weight))
     for operator in graph.operators.values():
         folder = models / "layers" / (_layer_folder(operator.layer) or "")
-        write(folder / f"{operator.name}.sql", _operator_sql(graph, operator))
+        write(folder / f"{operator.name}.sql", _operator_sql(graph, operator, parallelism))
     layers = range(graph.config.num_hidden_layers)
     for layer in layers:
         write(
@@ -163,28 +165,7 @@ def _hidden_states(graph: Graph) -> list[str]:
     return ["embedding", *(names.operator("down_proj", layer) for layer in layers), "final_norm"]
 
 
-def _weight_sql(weight: Weight) -> str:
-    parts, offset = [], 0
-    for part in weight.parts:
-        parts.append(
-            {
-                "staged": names.staged(part.tensor),
-                "staged_bias": names.staged(part.bias) if part.bias else None,
-                "offset": offset,
-            }
-        )
-        offset += part.rows
-    return render(
-        "weight.sql",
-        parts=parts,
-        has_bias=weight.has_bias,
-        storage=weight.storage,
-        blocks=weight.blocks,
-        row_count=weight.rows,
-    )
-
-
-def _operator_sql(graph: Graph, operator: Operator) -> str:
+def _operator_sql(graph: Graph, operator: Operator, parallelism: int) -> str:
     weight = graph.weights[operator.weight] if operator.weight else None
     body = render(
         f"{operator.kind}.sql",
@@ -192,6 +173,7 @@ def _operator_sql(graph: Graph, operator: Operator) -> str:
         weight=operator.weight,
         attributes=operator.attributes,
         config=graph.config,
+        parallelism=parallelism,
         bias=weight.has_bias if weight else False,
         blocks=weight.blocks if weight else 0,
         storage=weight.storage if weight else None,

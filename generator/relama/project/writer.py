@@ -20,7 +20,7 @@ from relama.architectures import build_graph
 from relama.checkpoint import Checkpoint
 from relama.errors import InputError, ProjectError, RelamaError, UnsupportedError
 from relama.graph import Graph
-from relama.passes import run_passes
+from relama.passes import PARALLELISM, run_passes
 from relama.project.language_model import language_model_settings
 from relama.project.macros import install_macros
 from relama.project.manifest import (
@@ -45,6 +45,7 @@ from relama.project.staging import stage
 from relama.rope import inverse_frequencies
 from relama.runtime.tokenizer import ProjectTokenizer, write_tokenizer
 from relama.sampling import sampling_csv, sampling_warnings
+from relama.storage import STORAGES
 
 #: dbt's digest of a `packages.yml` that is not there: by it, dbt takes the lock file as it is.
 _NO_PACKAGES = hashlib.sha1(b"", usedforsecurity=False).hexdigest()
@@ -61,6 +62,7 @@ def write_project(
     trace: bool = False,
     storage: str = "float32",
     disabled_passes: Collection[str] = (),
+    parallelism: int = PARALLELISM,
     overwrite: bool = False,
     on_start: Callable[[int], None] = lambda total: None,
     on_progress: Callable[[int], None] = lambda done: None,
@@ -73,8 +75,9 @@ def write_project(
         checkpoint: what to compile.
         name: dbt's name of the project; from the directory's by default.
         trace: whether activations are tables by default.
-        storage: how matrices are stored, one of `STORAGES`.
+        storage: how matrices are stored, one of `relama.storage.CHOICES`.
         disabled_passes: names of passes to leave out.
+        parallelism: parts of an operator that can run at once, see `run_passes`.
         overwrite: replace a project that relama wrote.
         on_start: called with the number of elements to stage.
         on_progress: called with the number of elements staged since the last call.
@@ -87,7 +90,7 @@ def write_project(
     """
     directory = Path(directory)
     _check_target(directory, overwrite)
-    graph = run_passes(build_graph(checkpoint), storage, disabled_passes)
+    graph = run_passes(build_graph(checkpoint), storage, disabled_passes, parallelism)
     name = own_name(directory) if name is None else name
     with _whole_or_nothing(directory) as temporary:
         write_tokenizer(checkpoint, temporary)
@@ -98,7 +101,7 @@ def write_project(
         sql_tokenizer = _sql_tokenizer(definition)
         small = _stage_small_tables(graph, tokenizer, definition, temporary / "weights")
         meta_digest = _digest([[config_fields(graph.config), sql_tokenizer], small])
-        written = _digest([digest, meta_digest, storage, sorted(disabled_passes)])
+        written = _digest([digest, meta_digest, storage, sorted(disabled_passes), parallelism])
         prompt = [i for i in tokenizer.encode(FIRST_PROMPT) if i < graph.config.vocab_size]
         write_models(
             graph,
@@ -108,6 +111,7 @@ def write_project(
             language_model=language_model_settings(graph, tokenizer),
             digest=meta_digest,
             written=written,
+            parallelism=parallelism,
         )
         _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt, digest, written)
         _write_package(temporary)
@@ -118,6 +122,7 @@ def write_project(
             "trace": trace,
             "storage": storage,
             "disabled_passes": sorted(disabled_passes),
+            "parallelism": parallelism,
             "config": config_fields(graph.config),
             "inputs": model_inputs(graph),
         }
@@ -249,7 +254,7 @@ def _write_settings(
         "project": name,
         "config": graph.config,
         "trace": trace,
-        "storage": storage,
+        "storage": STORAGES[storage],
         "prompt_token_ids": prompt_token_ids,
         "checkpoint": digest,
         "written": written,

@@ -23,11 +23,11 @@ with stacked as (
 
 )
 <%- set rows = 'stacked' %>
-<%- if storage != 'float32' %>,
+<%- if storage.quantised %>,
 
 quantized as (
 
-    {{ relama.quantize_<< storage >>('stacked'<% if has_bias %>, bias=true<% endif %><% if storage == 'int6' %>, rows=<< row_count >><% endif %>) | indent(4) }}
+    {{ relama.quantized('stacked', '<< storage.name >>', rows=<< row_count >><% if has_bias %>, bias=true<% endif %>) | indent(4) }}
 
 )
 <%- set rows = 'quantized' %>
@@ -40,7 +40,7 @@ blocks as (
         '<< rows >>',
         rows=<< row_count >>,
         blocks=<< blocks >>,
-        storage='<< storage >>'
+        storage='<< storage.name >>'
 <%- if has_bias %>,
         bias=true
 <%- endif %>

@@ -3,15 +3,13 @@
     block_0, block_1, ..., each a list of rows of the matrix from top to bottom,
     and bias, a list of one number a row.
 
-    In storage int8 a row is a struct: vector TINYINT[], and scale, the number that
-    it is to be multiplied by; norm is the length of the longest row of codes. In
-    storage int4 the struct holds what `quantize_int4` gives, the small columns before
-    the large one: DuckDB fills its blocks in that order.
+    A row is what the storage says (`block_row`), and beside the blocks stand its
+    `block_columns`.
 
-    relation  relation (row_id, vector), with bias and scale where there are any
+    relation  relation (row_id, vector), with bias and what else `quantized` gives
     rows      number of rows of the matrix
     blocks    number of blocks
-    storage   float32, int8 or int4
+    storage   one that has blocks, see `storage`
     bias      whether there is a bias
 #}
 {% macro matrix_blocks(relation, rows, blocks, storage='float32', bias=false) -%}
@@ -22,25 +20,18 @@
 
 {% macro duckdb__matrix_blocks(relation, rows, blocks, storage, bias) -%}
     {%- set columns = [] -%}
+    {%- set row = relama.storage(storage, 'block_row') -%}
     {%- for block in range(blocks) -%}
         {%- set within -%}
             filter (where row_id >= {{ rows * block // blocks }} and row_id < {{ rows * (block + 1) // blocks }})
         {%- endset -%}
-        {%- set row = {
-            'float32': 'vector',
-            'int8': '{vector: vector, scale: scale}',
-            'int4': '{scale: scale, steps: steps, vector: vector}',
-        }[storage] -%}
         {%- do columns.append(
             'list(\n        ' ~ row ~ ' order by row_id\n    ) ' ~ within ~ ' as block_' ~ block
         ) -%}
     {%- endfor -%}
-    {%- if storage == 'int8' -%}
-        {%- do columns.append(
-            'max(sqrt(' ~ relama.inner_product('cast(vector as double[])', 'cast(vector as double[])')
-            ~ ')) as norm'
-        ) -%}
-    {%- endif -%}
+    {%- for name, expression in relama.storage(storage, 'block_columns').items() -%}
+        {%- do columns.append(expression ~ ' as ' ~ name) -%}
+    {%- endfor -%}
     {%- if bias -%}{%- do columns.append('list(bias order by row_id) as bias') -%}{%- endif -%}
 select
     {{ columns | join(',\n    ') }}

@@ -17,11 +17,7 @@ union all
 {% endif -%}
 select
     {{ rows * block // blocks }} + unnest(range(len(block_{{ block }}))) as row_id,
-    {%- if storage == 'float32' %}
-    unnest(block_{{ block }}) as vector
-    {%- else %}
-    unnest(block_{{ block }}, recursive := true)
-    {%- endif %}
+    {{ relama.storage(storage, 'row_of_block') | replace('block', 'block_' ~ block) }}
 from {{ weight }}
     {%- endfor -%}
 {%- endmacro %}

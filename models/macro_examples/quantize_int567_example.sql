@@ -1,7 +1,7 @@
 -- scale = max |x| / largest code, of a matrix of 6 rows
 with quantized as (
 
-    {{ relama.quantize_int6(ref('example_matrix'), rows=6) | indent(4) }}
+    {{ relama.quantized(ref('example_matrix'), 'int567', rows=6) | indent(4) }}
 
 )
 

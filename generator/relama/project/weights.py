@@ -1,0 +1,84 @@
+"""Weight tables: what their YAML and their SQL say, by shape and storage."""
+
+from __future__ import annotations
+
+from relama import names
+from relama.graph import Weight
+from relama.project.describe import COLOURS, Properties, described, tags
+from relama.project.render import render
+from relama.storage import STORAGES
+
+
+def weight_properties(weight: Weight) -> Properties:
+    """The YAML entry of a weight table: what it is made of, and the tests of its content."""
+    tensors = ", ".join(f"`{part.tensor}`" for part in weight.parts)
+    return {
+        "name": weight.name,
+        "description": f"Weights [{weight.rows}, {weight.columns}], {weight.storage}: {tensors}.",
+        "config": {
+            "tags": tags(weight.layer, "weights"),
+            "docs": {"node_color": COLOURS["weights"]},
+        },
+        "columns": described(_columns(weight)),
+        "data_tests": _tests(weight),
+    }
+
+
+def weight_sql(weight: Weight) -> str:
+    """The model of a weight table: its parts stacked, rounded and laid out."""
+    parts, offset = [], 0
+    for part in weight.parts:
+        parts.append(
+            {
+                "staged": names.staged(part.tensor),
+                "staged_bias": names.staged(part.bias) if part.bias else None,
+                "offset": offset,
+            }
+        )
+        offset += part.rows
+    return render(
+        "weight.sql",
+        parts=parts,
+        has_bias=weight.has_bias,
+        storage=STORAGES[weight.storage],
+        blocks=weight.blocks,
+        row_count=weight.rows,
+    )
+
+
+def _columns(weight: Weight) -> dict[str, str]:
+    storage = STORAGES[weight.storage]
+    if weight.blocks:
+        columns = {
+            f"block_{block}": (
+                f"Output features {weight.rows * block // weight.blocks} to "
+                f"{weight.rows * (block + 1) // weight.blocks - 1}: the weights of all "
+                f"{weight.columns} input features of each{storage.block_words}."
+            )
+            for block in range(weight.blocks)
+        }
+        columns |= storage.block_columns
+    else:
+        columns = {
+            "row_id": "The output feature; for the embedding, the token id.",
+            "vector": f"The weights of all {weight.columns} input features.",
+            **storage.row_columns,
+        }
+    if weight.has_bias:
+        columns["bias"] = "What is added to the output feature."
+    return columns
+
+
+def _tests(weight: Weight) -> list[Properties]:
+    storage = STORAGES[weight.storage]
+    arguments: Properties = {"rows": weight.rows, "columns": weight.columns}
+    if weight.blocks:
+        arguments["blocks"] = weight.blocks
+    arguments |= storage.test_arguments
+    tests: list[Properties] = [{"relama.matrix": {"arguments": arguments}}]
+    if storage.quantised:
+        staged = [names.staged(part.tensor) for part in weight.parts]
+        arguments = {"staged": staged, "rows": [part.rows for part in weight.parts]}
+        arguments |= {"blocks": weight.blocks, **storage.test_arguments}
+        tests.append({"relama.quantization_error": {"arguments": arguments}})
+    return tests

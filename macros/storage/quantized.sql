@@ -1,0 +1,10 @@
+{#
+    The rows of a matrix as a storage keeps them: a select of row_id, the columns of the
+    storage and, where there is one, bias.
+
+    relation  relation (row_id, vector), with bias where `bias` is true
+    rows      number of rows of the matrix; int567 needs it
+#}
+{% macro quantized(relation, storage, rows=none, bias=false) -%}
+    {{- relama.storage(storage, 'quantized')(relation, rows, bias) -}}
+{%- endmacro %}
