@@ -11,21 +11,22 @@
     appended  the same of this step
     pages     relation of the full pages of the cache, see `kv_page`
     paged     relation (sequence_id, position): where the pages of a sequence end
+    scaling   what query . key is multiplied by in place of 1 / sqrt(head_dim)
 #}
 {% macro attention(
-    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, scaling=none
 ) -%}
     {{ return(adapter.dispatch('attention', 'relama')(
-        rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+        rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, scaling
     )) }}
 {%- endmacro %}
 
 {# Pages only repeat what is in the cache. #}
 {% macro default__attention(
-    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, scaling=none
 ) -%}
     {%- set weights = relama.attention_weights(
-        rotated, cache, appended, num_heads, num_kv_heads, head_dim
+        rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling
     ) -%}
     {%- set weights -%}
 (
@@ -52,10 +53,10 @@
     yet. Otherwise the rows of the step are two pages, one for a thread.
 #}
 {% macro duckdb__attention(
-    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, scaling=none
 ) -%}
     {%- set decode = var('relama_decode', false) -%}
-    {%- set scale = relama.real(1 / head_dim ** 0.5) -%}
+    {%- set scale = relama.real(scaling if scaling is not none else 1 / head_dim ** 0.5) -%}
     {%- set score = relama.inner_product('key', 'q.vector') ~ ' * ' ~ scale -%}
     {%- set place = '(i // ' ~ head_dim ~ ') * page_count + p' -%}
 with recent as (

@@ -10,7 +10,7 @@ import yaml
 
 from relama import names
 from relama.config import ModelConfig
-from relama.graph import Graph, Kind, Operator, Weight
+from relama.graph import Graph, Operator, Weight
 from relama.project.describe import (
     COLOURS,
     kv_cache_properties,
@@ -107,7 +107,8 @@ def write_models(
         models / "batch" / "_models.yml",
         {"models": [place(model, project, as_root=False) for model in batch]},
     )
-    hidden = ["embedding", *(names.operator("down_proj", layer) for layer in layers), "final_norm"]
+    last = [list(graph.layer(layer))[-1].name for layer in layers]
+    hidden = ["embedding", *last, "final_norm"]
     analyses = directory / "analyses"
     write(analyses / "candidates.sql", render("candidates.sql", layers=whole))
     write(analyses / "score.sql", render("score.sql", layers=whole, head=graph.weights[head]))
@@ -116,7 +117,7 @@ def write_models(
     for layer in layers:
         sql = render(
             "kv_pages.sql",
-            config=config,
+            head_dim=graph.shapes[graph.appended(layer).name][1],
             cache=names.kv_cache(layer),
             pages=names.kv_pages(layer),
             page_size=PAGE_SIZE,
@@ -151,8 +152,7 @@ def _operator_sql(graph: Graph, operator: Operator) -> str:
         f"{operator.kind}.sql",
         inputs=operator.inputs,
         weight=operator.weight,
-        attributes=operator.attributes,
-        config=graph.config,
+        attributes=operator.computes,
         bias=weight.has_bias if weight else False,
         blocks=weight.blocks if weight else 0,
         storage=weight.storage if weight else None,
@@ -165,9 +165,8 @@ def _operator_sql(graph: Graph, operator: Operator) -> str:
 
 def _layer_sql(graph: Graph, layer: int, before: Sequence[str]) -> str:
     """The model that stands for a layer, and for the models `before` it."""
-    operators = [o for o in graph.layer(layer) if o.kind is not Kind.ATTENTION_WEIGHTS]
-    (appended,) = (o.name for o in operators if o.kind is Kind.KV_APPEND)
-    needed = [*before, *(operator.name for operator in operators)]
+    operators = [o.name for o in graph.layer(layer) if not o.computes.only_traced]
+    needed, appended = [*before, *operators], graph.appended(layer).name
     return render("layer.sql", layer=layer, operators=needed, appended=appended)
 
 

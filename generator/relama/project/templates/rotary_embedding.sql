@@ -21,7 +21,7 @@ rotary_embedding as (
 <%- endfor %>
         ],
         'angles',
-        head_dim=<< config.head_dim >>
+        head_dim=<< attributes.head_dim >>
     ) | indent(4) }}
 
 )
