@@ -37,6 +37,7 @@ class Kind(StrEnum):
     EMBEDDING = "embedding"
     RMS_NORM = "rms_norm"
     LINEAR = "linear"
+    SPLIT_HEADS = "split_heads"
     ROTARY_EMBEDDING = "rotary_embedding"
     KV_APPEND = "kv_append"
     ATTENTION_WEIGHTS = "attention_weights"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relama.operators.base import (
@@ -19,7 +20,10 @@ from relama.operators.base import (
 
 @dataclass(frozen=True)
 class RmsNorm(Computation):
-    """Reads one hidden state.
+    """Reads one hidden state, or rows by head, each of which it normalises by itself.
+
+    A norm per head (`Qwen3RMSNorm` of queries and keys) stands between `SplitHeads` and
+    `RotaryEmbedding`; the heads share one weight of `head_dim` elements.
 
     Attributes:
         eps: added to the mean square, under the root.
@@ -35,15 +39,20 @@ class RmsNorm(Computation):
     def output_shape(self, reads: Reads) -> Shape:
         (hidden,) = reads.some(1)
         weight = reads.the_weight()
-        reads.expect("the weight's shape", (weight.rows, weight.columns), (1, *hidden))
+        reads.expect("the weight's shape", (weight.rows, weight.columns), (1, hidden[-1]))
         return hidden
 
     def words(self, reads: Reads, shape: Shape) -> Words:
         return Words(
             "Root mean square normalisation.",
             "y = x / sqrt(mean(x^2) + eps) * weight",
-            f"x: {bracket(reads.inputs[0])}, weight: {bracket(shape)} -> y: {bracket(shape)}",
+            f"x: {bracket(reads.inputs[0])}, weight: {bracket(shape[-1:])} -> y: {bracket(shape)}",
         )
+
+    def columns(self, shape: Shape) -> Mapping[str, str]:
+        if len(shape) == 1:
+            return super().columns(shape)
+        return {"head": "The head.", "vector": f"The normalised head, [{shape[1]}]."}
 
     def tests(self, reads: Reads, shape: Shape) -> list[DataTest]:
         arguments = {"weight": f"ref('{reads.the_weight().name}')"}

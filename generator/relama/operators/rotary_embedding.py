@@ -13,9 +13,11 @@ class RotaryEmbedding(Computation):
     """Reads queries and keys: of two linear layers, or side by side in one vector.
 
     What comes out are rows by head, the heads of the first input before those of the second.
+    It cuts vectors into heads by itself, or reads rows by head, where something stands
+    between (see `SplitHeads`).
 
     Attributes:
-        num_heads: how many heads each input has, at the front of its vector.
+        num_heads: how many heads each input has; in a vector, those at its front.
         head_dim: width of a head.
     """
 
@@ -27,10 +29,13 @@ class RotaryEmbedding(Computation):
     head_dim: int
 
     def output_shape(self, reads: Reads) -> Shape:
-        widths = reads.some(len(self.num_heads))
-        for (width,), count in zip(widths, self.num_heads, strict=True):
-            if width < count * self.head_dim:
-                reads.expect("an input's width", width, f"at least {count * self.head_dim}")
+        shapes = reads.some(len(self.num_heads))
+        by_head = len(shapes[0]) == 2
+        for shape, count in zip(shapes, self.num_heads, strict=True):
+            if by_head:
+                reads.expect("an input's heads", shape, (count, self.head_dim))
+            elif len(shape) != 1 or shape[0] < count * self.head_dim:
+                reads.expect("an input's shape", shape, f"at least ({count * self.head_dim},)")
         return (sum(self.num_heads), self.head_dim)
 
     def words(self, reads: Reads, shape: Shape) -> Words:

@@ -151,6 +151,7 @@ def _operator_sql(graph: Graph, operator: Operator) -> str:
     body = render(
         f"{operator.kind}.sql",
         inputs=operator.inputs,
+        by_head=any(len(graph.shapes[name]) == 2 for name in operator.inputs),
         weight=operator.weight,
         attributes=operator.computes,
         bias=weight.has_bias if weight else False,

@@ -22,6 +22,9 @@ rotary_embedding as (
         ],
         'angles',
         head_dim=<< attributes.head_dim >>
+<%- if by_head %>,
+        by_head=true
+<%- endif %>
     ) | indent(4) }}
 
 )
