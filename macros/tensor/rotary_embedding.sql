@@ -16,15 +16,10 @@
               its heads numbered from 0: what a norm of each head gives
 #}
 {% macro rotary_embedding(inputs, angles, head_dim, by_head=false) -%}
-    {%- if by_head -%}
-        {%- set heads = relama.stacked_heads(inputs) -%}
-    {%- else -%}
-        {%- set heads = relama.split_heads(inputs, head_dim) -%}
-    {%- endif -%}
-    {{ return(adapter.dispatch('rotary_embedding', 'relama')(heads, angles, head_dim)) }}
+    {{ return(adapter.dispatch('rotary_embedding', 'relama')(inputs, angles, head_dim, by_head)) }}
 {%- endmacro %}
 
-{% macro default__rotary_embedding(heads, angles, head_dim) -%}
+{% macro default__rotary_embedding(inputs, angles, head_dim, by_head=false) -%}
     {%- set half = head_dim // 2 -%}
 select
     x.sequence_id,
@@ -43,12 +38,12 @@ select
         order by e.i
     ) as vector
 from (
-    {{ heads | indent(4) }}
+    {{ relama.rotated_heads(inputs, head_dim, by_head) | indent(4) }}
 ) as x
 inner join {{ angles }} as a on x.position = a.position
 {%- endmacro %}
 
-{% macro duckdb__rotary_embedding(heads, angles, head_dim) -%}
+{% macro duckdb__rotary_embedding(inputs, angles, head_dim, by_head=false) -%}
     {%- set half = head_dim // 2 -%}
 select
     x.sequence_id,
@@ -65,9 +60,14 @@ select
         end
     ) as vector
 from (
-    {{ heads | indent(4) }}
+    {{ relama.rotated_heads(inputs, head_dim, by_head) | indent(4) }}
 ) as x
 inner join {{ angles }} as a on {{ relama.same('x', 'a', ['position']) }}
+{%- endmacro %}
+
+{# The heads to be turned, cut from vectors or as they are. A select. #}
+{% macro rotated_heads(inputs, head_dim, by_head) -%}
+    {{ return(relama.stacked_heads(inputs) if by_head else relama.split_heads(inputs, head_dim)) }}
 {%- endmacro %}
 
 {# The heads of several relations, numbered through from the first to the last. A select. #}

@@ -50,7 +50,7 @@ def write_models(
         write(folder / f"{weight.name}.sql", _weight_sql(weight))
     for operator in graph.operators.values():
         folder = models / "layers" / (_layer_folder(operator.layer) or "")
-        write(folder / f"{operator.name}.sql", _operator_sql(graph, operator))
+        write(folder / f"{operator.name}.sql", operator_sql(graph, operator))
     layers = range(graph.config.num_hidden_layers)
     for layer in layers:
         write(
@@ -146,7 +146,8 @@ def _weight_sql(weight: Weight) -> str:
     )
 
 
-def _operator_sql(graph: Graph, operator: Operator) -> str:
+def operator_sql(graph: Graph, operator: Operator) -> str:
+    """The model of an operator: the template of its kind, filled in."""
     weight = graph.weights[operator.weight] if operator.weight else None
     body = render(
         f"{operator.kind}.sql",
