@@ -12,21 +12,24 @@
     pages     relation of the full pages of the cache, see `kv_page`
     paged     relation (sequence_id, position): where the pages of a sequence end
     parallelism  into how many parts a step of many positions is cut, one for a thread
+    scaling   what query . key is multiplied by in place of 1 / sqrt(head_dim)
 #}
 {% macro attention(
-    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism=2
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism=2,
+    scaling=none
 ) -%}
     {{ return(adapter.dispatch('attention', 'relama')(
-        rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism
+        rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
+        scaling
     )) }}
 {%- endmacro %}
 
 {# Pages only repeat what is in the cache. #}
 {% macro default__attention(
-    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism, scaling
 ) -%}
     {%- set weights = relama.attention_weights(
-        rotated, cache, appended, num_heads, num_kv_heads, head_dim
+        rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling
     ) -%}
     {%- set weights -%}
 (
@@ -54,11 +57,11 @@
     are dealt out to them.
 #}
 {% macro duckdb__attention(
-    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism, scaling
 ) -%}
     {%- set decode = var('relama_decode', false) -%}
     {%- set parts = ['recent'] -%}
-    {%- set scale = relama.real(1 / head_dim ** 0.5) -%}
+    {%- set scale = relama.real(scaling if scaling is not none else 1 / head_dim ** 0.5) -%}
     {%- set score = relama.inner_product('key', 'q.vector') ~ ' * ' ~ scale -%}
     {%- set place = '(i // ' ~ head_dim ~ ') * page_count + p' -%}
 with recent as (

@@ -11,10 +11,13 @@
     rotated   relation (sequence_id, position, head, vector), query heads first
     cache     relation (sequence_id, position, kv_head, key) of earlier steps
     appended  the same of this step
+    scaling   what query . key is multiplied by in place of 1 / sqrt(head_dim)
 #}
-{% macro attention_weights(rotated, cache, appended, num_heads, num_kv_heads, head_dim) -%}
+{% macro attention_weights(
+    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling=none
+) -%}
     {%- set keys = ['sequence_id', 'position', 'head'] -%}
-    {%- set scale = relama.real(1 / head_dim ** 0.5) -%}
+    {%- set scale = relama.real(scaling if scaling is not none else 1 / head_dim ** 0.5) -%}
     {%- set scores -%}
 (
     select

@@ -12,14 +12,15 @@
               (sequence_id, position, vector) with its heads at the front
     angles    relation (position, cosine, sine)
     head_dim  width of a head
+    by_head   whether each relation is (sequence_id, position, head, vector) instead,
+              its heads numbered from 0: what a norm of each head gives
 #}
-{% macro rotary_embedding(inputs, angles, head_dim) -%}
-    {{ return(adapter.dispatch('rotary_embedding', 'relama')(inputs, angles, head_dim)) }}
+{% macro rotary_embedding(inputs, angles, head_dim, by_head=false) -%}
+    {{ return(adapter.dispatch('rotary_embedding', 'relama')(inputs, angles, head_dim, by_head)) }}
 {%- endmacro %}
 
-{% macro default__rotary_embedding(inputs, angles, head_dim) -%}
+{% macro default__rotary_embedding(inputs, angles, head_dim, by_head=false) -%}
     {%- set half = head_dim // 2 -%}
-    {%- set heads = relama.split_heads(inputs, head_dim) -%}
 select
     x.sequence_id,
     x.position,
@@ -37,12 +38,12 @@ select
         order by e.i
     ) as vector
 from (
-    {{ heads | indent(4) }}
+    {{ relama.rotated_heads(inputs, head_dim, by_head) | indent(4) }}
 ) as x
 inner join {{ angles }} as a on x.position = a.position
 {%- endmacro %}
 
-{% macro duckdb__rotary_embedding(inputs, angles, head_dim) -%}
+{% macro duckdb__rotary_embedding(inputs, angles, head_dim, by_head=false) -%}
     {%- set half = head_dim // 2 -%}
 select
     x.sequence_id,
@@ -59,7 +60,31 @@ select
         end
     ) as vector
 from (
-    {{ relama.split_heads(inputs, head_dim) | indent(4) }}
+    {{ relama.rotated_heads(inputs, head_dim, by_head) | indent(4) }}
 ) as x
 inner join {{ angles }} as a on {{ relama.same('x', 'a', ['position']) }}
+{%- endmacro %}
+
+{# The heads to be turned, cut from vectors or as they are. A select. #}
+{% macro rotated_heads(inputs, head_dim, by_head) -%}
+    {{ return(relama.stacked_heads(inputs) if by_head else relama.split_heads(inputs, head_dim)) }}
+{%- endmacro %}
+
+{# The heads of several relations, numbered through from the first to the last. A select. #}
+{% macro stacked_heads(inputs) -%}
+    {%- set ns = namespace(first=0) -%}
+    {%- for relation, heads in inputs -%}
+        {%- if not loop.first %}
+
+union all
+
+{% endif -%}
+select
+    x.sequence_id,
+    x.position,
+    {% if ns.first %}{{ ns.first }} + x.head as head{% else %}x.head{% endif %},
+    x.vector
+from {{ relation }} as x
+        {%- set ns.first = ns.first + heads -%}
+    {%- endfor -%}
 {%- endmacro %}

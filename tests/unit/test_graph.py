@@ -9,7 +9,8 @@ import pytest
 from relama.architectures import llama
 from relama.config import ModelConfig, model_config
 from relama.errors import GraphError, InputError
-from relama.graph import Graph, Kind, Operator, Part, Weight
+from relama.graph import Graph, Operator, Part, Weight
+from relama.operators import Embedding, Linear, Logits, RmsNorm, Swiglu
 from relama.passes import PASSES, run_passes
 
 CONFIG = model_config(
@@ -72,11 +73,10 @@ def test_what_stands_behind_a_projection_keeps_it_apart() -> None:
         if operator.name == "layer_00__rotary_embedding":
             norm = Operator(
                 "layer_00__q_norm",
-                Kind.RMS_NORM,
+                RmsNorm(1e-5, "attention"),
                 0,
                 ("layer_00__q_proj",),
                 weight.name,
-                {"eps": 1e-5},
             )
             operators[norm.name] = norm
             operator = replace(operator, inputs=(norm.name, operator.inputs[1]))
@@ -93,7 +93,8 @@ def test_what_stands_behind_a_projection_keeps_it_apart() -> None:
 
 def test_a_projection_that_is_read_twice_is_kept() -> None:
     graph = llama.build(CONFIG)
-    graph.add(Operator("twice", Kind.SWIGLU, 1, ("layer_01__gate_proj", "layer_01__up_proj")))
+    gated = ("layer_01__gate_proj", "layer_01__up_proj")
+    graph.add(Operator("twice", Swiglu(CONFIG.intermediate_size), 1, gated))
     fused = run_passes(graph)
     assert "layer_00__gate_up_proj" in fused.operators
     assert "layer_01__gate_up_proj" not in fused.operators
@@ -166,21 +167,21 @@ def test_a_large_matrix_has_a_block_a_thread(parallelism: int, blocks: int) -> N
 def small_graph(config: ModelConfig = CONFIG) -> Graph:
     graph = Graph(config)
     graph.add_weight(Weight("embedding_weight", None, (Part("e", 101),), 48))
-    graph.add(Operator("embedding", Kind.EMBEDDING, None, weight="embedding_weight"))
+    graph.add(Operator("embedding", Embedding(101), None, weight="embedding_weight"))
     return graph
 
 
 @pytest.mark.parametrize(
     ("weight", "operator", "match"),
     [
-        (Weight("w", 0, (Part("t", 48),), 47), {"kind": Kind.MATMUL}, "row length"),
-        (Weight("w", 0, (Part("t", 1),), 47), {"kind": Kind.RMS_NORM}, "weight's shape"),
+        (Weight("w", 0, (Part("t", 48),), 47), {"computes": Linear("mlp")}, "row length"),
+        (Weight("w", 0, (Part("t", 1),), 47), {"computes": RmsNorm(1e-5, "mlp")}, "weight's shape"),
         (
             Weight("w", 0, (Part("t", 40),), 48),
-            {"kind": Kind.MATMUL, "inputs": ("embedding", "embedding")},
+            {"computes": Linear("mlp"), "inputs": ("embedding", "embedding")},
             "residual",
         ),
-        (Weight("w", 0, (Part("t", 100),), 48), {"kind": Kind.LOGITS}, "head's shape"),
+        (Weight("w", 0, (Part("t", 100),), 48), {"computes": Logits(101)}, "head's shape"),
         (Weight("w", 0, (Part("t", 48),), 48), {"inputs": ("nobody",)}, "not defined before"),
         (Weight("w", 0, (Part("t", 48),), 48), {"weight": "v"}, "unknown weight"),
         (Weight("w", 0, (Part("t", 48),), 48), {"name": "embedding"}, "defined twice"),
@@ -190,6 +191,6 @@ def small_graph(config: ModelConfig = CONFIG) -> Graph:
 def test_shapes_that_do_not_fit(weight: Weight, operator: dict[str, object], match: str) -> None:
     graph = small_graph()
     graph.add_weight(weight)
-    good = Operator("x", Kind.MATMUL, 0, ("embedding",), "w")
+    good = Operator("x", Linear("mlp"), 0, ("embedding",), "w")
     with pytest.raises(GraphError, match=match):
         graph.add(replace(good, **operator))  # type: ignore[arg-type]

@@ -10,7 +10,18 @@ from functools import partial
 
 from relama import names
 from relama.config import ModelConfig
-from relama.graph import Graph, Kind, Operator, Part, Weight
+from relama.graph import Graph, Operator, Part, Weight
+from relama.operators import (
+    Attention,
+    AttentionWeights,
+    Embedding,
+    KvAppend,
+    Linear,
+    Logits,
+    RmsNorm,
+    RotaryEmbedding,
+    Swiglu,
+)
 
 #: Tensors that some checkpoints carry and that a forward pass does not need.
 HARMLESS = re.compile(r"(^|\.)rotary_emb\.(inv_freq|cos_cached|sin_cached)$|\.masked_bias$")
@@ -23,7 +34,11 @@ def build(config: ModelConfig) -> Graph:
         GraphError: the config's sizes do not fit together.
     """
     graph = Graph(config)
-    eps = {"eps": config.rms_norm_eps}
+    heads = {
+        "num_attention_heads": config.num_attention_heads,
+        "num_key_value_heads": config.num_key_value_heads,
+        "head_dim": config.head_dim,
+    }
     query_width = config.num_attention_heads * config.head_dim
     kv_width = config.num_key_value_heads * config.head_dim
 
@@ -45,69 +60,74 @@ def build(config: ModelConfig) -> Graph:
             config.hidden_size,
         )
     )
-    hidden = graph.add(Operator("embedding", Kind.EMBEDDING, None, weight=embedding))
+    hidden = graph.add(Operator("embedding", Embedding(config.vocab_size), None, weight=embedding))
 
     for layer in range(config.num_hidden_layers):
         tensors = f"model.layers.{layer}."
         of_layer = partial(names.operator, layer=layer)
 
         weight = norm_weight("attention_norm", layer, tensors + "input_layernorm.weight")
-        normed = graph.add(
-            Operator(of_layer("attention_norm"), Kind.RMS_NORM, layer, (hidden,), weight, eps)
-        )
+        norm = RmsNorm(config.rms_norm_eps, "attention")
+        normed = graph.add(Operator(of_layer("attention_norm"), norm, layer, (hidden,), weight))
         projected = {}
         for name, rows in (("q_proj", query_width), ("k_proj", kv_width), ("v_proj", kv_width)):
             weight = matrix(
                 layer, name, "self_attn", rows, config.hidden_size, config.attention_bias
             )
             projected[name] = graph.add(
-                Operator(of_layer(name), Kind.MATMUL, layer, (normed,), weight)
+                Operator(of_layer(name), Linear("attention"), layer, (normed,), weight)
             )
         rotated = graph.add(
             Operator(
                 of_layer("rotary_embedding"),
-                Kind.ROTARY_EMBEDDING,
+                RotaryEmbedding(
+                    num_heads=(config.num_attention_heads, config.num_key_value_heads),
+                    head_dim=config.head_dim,
+                ),
                 layer,
                 (projected["q_proj"], projected["k_proj"]),
-                attributes={"num_heads": (config.num_attention_heads, config.num_key_value_heads)},
             )
         )
         appended = graph.add(
             Operator(
                 of_layer("kv_append"),
-                Kind.KV_APPEND,
+                KvAppend(**heads),
                 layer,
                 (rotated, projected["v_proj"]),
-                attributes={"value_offset": 0},
             )
         )
         # Read by people only: `attention` computes the weights for itself, page by page.
         graph.add(
             Operator(
-                of_layer("attention_weights"), Kind.ATTENTION_WEIGHTS, layer, (rotated, appended)
+                of_layer("attention_weights"),
+                AttentionWeights(**heads),
+                layer,
+                (rotated, appended),
             )
         )
         attended = graph.add(
-            Operator(of_layer("attention"), Kind.ATTENTION, layer, (rotated, appended))
+            Operator(of_layer("attention"), Attention(**heads), layer, (rotated, appended))
         )
         weight = matrix(
             layer, "o_proj", "self_attn", config.hidden_size, query_width, config.attention_bias
         )
         hidden = graph.add(
-            Operator(of_layer("o_proj"), Kind.MATMUL, layer, (attended, hidden), weight)
+            Operator(of_layer("o_proj"), Linear("attention"), layer, (attended, hidden), weight)
         )
 
         weight = norm_weight("mlp_norm", layer, tensors + "post_attention_layernorm.weight")
-        normed = graph.add(
-            Operator(of_layer("mlp_norm"), Kind.RMS_NORM, layer, (hidden,), weight, eps)
-        )
+        norm = RmsNorm(config.rms_norm_eps, "mlp")
+        normed = graph.add(Operator(of_layer("mlp_norm"), norm, layer, (hidden,), weight))
         gated = []
         for name in ("gate_proj", "up_proj"):
             weight = matrix(
                 layer, name, "mlp", config.intermediate_size, config.hidden_size, config.mlp_bias
             )
-            gated.append(graph.add(Operator(of_layer(name), Kind.MATMUL, layer, (normed,), weight)))
-        activated = graph.add(Operator(of_layer("swiglu"), Kind.SWIGLU, layer, tuple(gated)))
+            gated.append(
+                graph.add(Operator(of_layer(name), Linear("mlp"), layer, (normed,), weight))
+            )
+        swiglu = Swiglu(config.intermediate_size)
+        activated = graph.add(Operator(of_layer("swiglu"), swiglu, layer, tuple(gated)))
         weight = matrix(
             layer,
             "down_proj",
@@ -117,14 +137,15 @@ def build(config: ModelConfig) -> Graph:
             config.mlp_bias,
         )
         hidden = graph.add(
-            Operator(of_layer("down_proj"), Kind.MATMUL, layer, (activated, hidden), weight)
+            Operator(of_layer("down_proj"), Linear("mlp"), layer, (activated, hidden), weight)
         )
 
     weight = norm_weight("final_norm", None, "model.norm.weight")
-    hidden = graph.add(Operator("final_norm", Kind.RMS_NORM, None, (hidden,), weight, eps))
+    norm = RmsNorm(config.rms_norm_eps, "hidden")
+    hidden = graph.add(Operator("final_norm", norm, None, (hidden,), weight))
     head = embedding
     if not config.tie_word_embeddings:
         part = Part("lm_head.weight", config.vocab_size)
         head = graph.add_weight(Weight(names.HEAD_WEIGHT, None, (part,), config.hidden_size))
-    graph.add(Operator("logits", Kind.LOGITS, None, (hidden,), head))
+    graph.add(Operator("logits", Logits(config.vocab_size), None, (hidden,), head))
     return graph

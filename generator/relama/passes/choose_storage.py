@@ -32,7 +32,7 @@ def choose_storage(graph: Graph, storage: str) -> Graph:
     def chosen(name: str) -> str:
         if readers.get(name) == {Kind.RMS_NORM}:
             return _EXACT
-        return storage if readers.get(name) == {Kind.MATMUL} else tables
+        return storage if readers.get(name) == {Kind.LINEAR} else tables
 
     return graph.rebuilt(
         {name: replace(weight, storage=chosen(name)) for name, weight in graph.weights.items()}

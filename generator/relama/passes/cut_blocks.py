@@ -34,7 +34,7 @@ def cut_blocks(graph: Graph, parallelism: int = PARALLELISM) -> Graph:
     return graph.rebuilt(
         {
             name: replace(weight, blocks=_blocks(weight.rows, weight.columns, parallelism))
-            if kinds.get(name) == {Kind.MATMUL}
+            if kinds.get(name) == {Kind.LINEAR}
             else weight
             for name, weight in graph.weights.items()
         }

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from relama import names
 from relama.graph import Graph, Kind, Operator
+from relama.operators import KvAppend, RotaryEmbedding
 from relama.passes.rewrite import Stack, can_stack, readers, stack_matmuls
 
 
@@ -46,9 +47,11 @@ def _stack(graph: Graph, rotary: Operator, append: Operator) -> Stack:
     fused = names.operator("qkv_proj", rotary.layer)
     matmuls = (*rotary.inputs, append.inputs[1])
     width = sum(graph.shapes[name][0] for name in rotary.inputs)
-    heads = {"num_heads": (sum(rotary.attributes["num_heads"]),)}
+    assert isinstance(rotary.computes, RotaryEmbedding) and isinstance(append.computes, KvAppend)
+    turned = replace(rotary.computes, num_heads=(sum(rotary.computes.num_heads),))
+    appended = replace(append.computes, value_offset=width)
     changed = (
-        replace(rotary, inputs=(fused,), attributes=heads),
-        replace(append, inputs=(rotary.name, fused), attributes={"value_offset": width}),
+        replace(rotary, inputs=(fused,), computes=turned),
+        replace(append, inputs=(rotary.name, fused), computes=appended),
     )
     return Stack(matmuls, "qkv_proj", {operator.name: operator for operator in changed})

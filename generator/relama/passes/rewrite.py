@@ -37,7 +37,7 @@ def can_stack(graph: Graph, matmuls: Iterable[str]) -> bool:
     """Whether operators are linear layers, with nothing added, of the same input."""
     operators = [graph.operators[name] for name in matmuls]
     return len({operator.inputs for operator in operators}) == 1 and all(
-        operator.kind is Kind.MATMUL and len(operator.inputs) == 1 for operator in operators
+        operator.kind is Kind.LINEAR and len(operator.inputs) == 1 for operator in operators
     )
 
 

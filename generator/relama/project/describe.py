@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from relama import names
-from relama.graph import Graph, Kind, Operator
+from relama.graph import Graph, Operator
+from relama.operators.base import bracket
 
 Properties = dict[str, Any]
 
@@ -21,32 +21,23 @@ COLOURS = {
 
 _SEQUENCE = "The sequence that a row belongs to."
 _POSITION = "Position of the token in its sequence, from 0."
-#: Where activations are tables, tests run on them; where they are not, there is nothing to test.
-_TRACED = {"enabled": "var('relama_trace', false)"}
-
-
-@dataclass(frozen=True)
-class _Words:
-    """The sentence, the formula and the comment of an operator."""
-
-    sentence: str
-    formula: str
-    shapes: str
 
 
 def operator_properties(graph: Graph, operator: Operator) -> Properties:
     """The YAML entry of an operator's model."""
-    words = _words(graph, operator)
+    computes, reads, shape = operator.computes, graph.reads(operator), graph.shapes[operator.name]
+    words = computes.words(reads, shape)
+    keys = {"sequence_id": _SEQUENCE, "position": _POSITION}
     properties: Properties = {
         "name": operator.name,
         "description": f"{words.sentence} `{words.formula}`; {words.shapes}.",
         "config": {
-            "tags": [*tags(operator.layer, colour_group(operator)), "step"],
-            "docs": {"node_color": COLOURS[colour_group(operator)]},
+            "tags": [*tags(operator.layer, computes.group), "step"],
+            "docs": {"node_color": COLOURS[computes.group]},
         },
-        "columns": described(_operator_columns(graph, operator)),
+        "columns": described({**keys, **computes.columns(shape)}),
     }
-    tests = _operator_tests(graph, operator)
+    tests = computes.tests(reads, shape)
     if tests:
         properties["data_tests"] = tests
     return properties
@@ -54,18 +45,18 @@ def operator_properties(graph: Graph, operator: Operator) -> Properties:
 
 def operator_comment(graph: Graph, operator: Operator) -> str:
     """The one comment at the top of an operator's model: formula and shapes."""
-    words = _words(graph, operator)
+    words = operator.computes.words(graph.reads(operator), graph.shapes[operator.name])
     return f"-- {words.sentence}\n-- {words.formula}\n-- {words.shapes}"
 
 
 def kv_cache_properties(graph: Graph, layer: int) -> Properties:
     """The YAML entry of a layer's cache of keys and values."""
-    head_dim = graph.config.head_dim
+    heads, head_dim = graph.shapes[graph.appended(layer).name]
     return {
         "name": names.kv_cache(layer),
         "description": (
             f"Keys and values of layer {layer} for every position read so far: "
-            f"[{graph.config.num_key_value_heads}, {head_dim}] each; a step appends its own."
+            f"[{heads}, {head_dim}] each; a step appends its own."
         ),
         "config": {
             "tags": [*tags(layer, "state"), "step"],
@@ -86,7 +77,7 @@ def kv_cache_properties(graph: Graph, layer: int) -> Properties:
 
 def layer_properties(graph: Graph, layer: int) -> Properties:
     """The YAML entry of the model that stands for a layer."""
-    shape = f"[{graph.config.num_key_value_heads}, {graph.config.head_dim}]"
+    shape = bracket(graph.shapes[graph.appended(layer).name])
     return {
         "name": names.layer_model(layer),
         "description": (
@@ -110,17 +101,6 @@ def layer_properties(graph: Graph, layer: int) -> Properties:
     }
 
 
-def colour_group(operator: Operator) -> str:
-    """Attention, MLP or the hidden state: the part of the lineage that an operator is in."""
-    if operator.layer is None:
-        return "hidden"
-    if operator.kind is Kind.KV_APPEND:
-        return "state"
-    name = names.parsed(operator.name).base
-    mlp = ("mlp_norm", "gate_proj", "up_proj", "gate_up_proj", "swiglu", "down_proj")
-    return "mlp" if name in mlp else "attention"
-
-
 def tags(layer: int | None, group: str) -> list[str]:
     """The layer and the group that a model belongs to."""
     return [group] if layer is None else [names.layer_model(layer), group]
@@ -129,115 +109,3 @@ def tags(layer: int | None, group: str) -> list[str]:
 def described(columns: dict[str, str]) -> list[Properties]:
     """The YAML entries of columns, from what each of them holds."""
     return [{"name": name, "description": text} for name, text in columns.items()]
-
-
-def _words(graph: Graph, operator: Operator) -> _Words:
-    shape = _bracket(graph.shapes[operator.name])
-    inputs = [_bracket(graph.shapes[name]) for name in operator.inputs]
-    weight = graph.weights[operator.weight] if operator.weight else None
-    matrix = f"[{weight.rows}, {weight.columns}]" if weight else ""
-    match operator.kind:
-        case Kind.EMBEDDING:
-            return _Words(
-                "Looks up the vector of each token.",
-                "x = weight[token_id]",
-                f"weight: {matrix} -> x: {shape}",
-            )
-        case Kind.RMS_NORM:
-            return _Words(
-                "Root mean square normalisation.",
-                "y = x / sqrt(mean(x^2) + eps) * weight",
-                f"x: {inputs[0]}, weight: {shape} -> y: {shape}",
-            )
-        case Kind.MATMUL:
-            bias = " + bias" if weight and weight.has_bias else ""
-            residual = " + residual" if len(inputs) == 2 else ""
-            text = "Linear layer, with the residual connection." if residual else "Linear layer."
-            return _Words(
-                text,
-                f"y = weight x{bias}{residual}",
-                f"weight: {matrix}, x: {inputs[0]} -> y: {shape}",
-            )
-        case Kind.ROTARY_EMBEDDING:
-            return _Words(
-                "Turns queries and keys by an angle that grows with the position.",
-                "y = x * cos(angle) + rotate_half(x) * sin(angle)",
-                f"x: {inputs[0]} -> y: {shape}, query heads before key heads",
-            )
-        case Kind.KV_APPEND:
-            return _Words(
-                "The keys and values of this step, as they go into the cache.",
-                "key = rotated[kv_head], value = projected[kv_head]",
-                f"key, value: {shape}",
-            )
-        case Kind.ATTENTION_WEIGHTS:
-            return _Words(
-                "How much each head attends to each position up to its own.",
-                f"weight = softmax(query . key / sqrt({graph.config.head_dim}))",
-                f"query: [{graph.config.num_attention_heads}, {graph.config.head_dim}] "
-                f"-> weight: [{graph.config.num_attention_heads}, positions]",
-            )
-        case Kind.ATTENTION:
-            return _Words(
-                "Weighs the values of all positions by how well their keys fit the query.",
-                f"y = softmax(query . key / sqrt({graph.config.head_dim})) . value",
-                f"query: [{graph.config.num_attention_heads}, {graph.config.head_dim}] "
-                f"-> y: {shape}",
-            )
-        case Kind.SWIGLU:
-            return _Words(
-                "The gated activation of the MLP.",
-                "y = gate * sigmoid(gate) * up",
-                f"gate, up: {shape} -> y: {shape}",
-            )
-        case Kind.LOGITS:
-            return _Words(
-                "Scores every token of the vocabulary as the next one.",
-                "logit = weight x",
-                f"weight: {matrix}, x: {inputs[0]} -> logit: {shape}",
-            )
-
-
-def _bracket(shape: tuple[int, ...]) -> str:
-    return "[" + ", ".join(map(str, shape)) + "]"
-
-
-def _operator_columns(graph: Graph, operator: Operator) -> dict[str, str]:
-    columns = {"sequence_id": _SEQUENCE, "position": _POSITION}
-    shape = graph.shapes[operator.name]
-    match operator.kind:
-        case Kind.ROTARY_EMBEDDING:
-            columns["head"] = "The head, query heads before key heads."
-            columns["vector"] = f"The turned head, [{shape[1]}]."
-        case Kind.KV_APPEND:
-            columns["kv_head"] = "The key-value head."
-            columns["key"] = f"The key after rotary embedding, [{shape[1]}]."
-            columns["value"] = f"The value, [{shape[1]}]."
-        case Kind.ATTENTION_WEIGHTS:
-            columns["head"] = "The query head."
-            columns["vector"] = "One weight per position, in order; they sum to 1."
-        case Kind.LOGITS:
-            columns["token_id"] = "The token that might come next."
-            columns["logit"] = "Its unnormalised log-probability."
-        case _:
-            columns["vector"] = f"The hidden state, {_bracket(shape)}."
-    return columns
-
-
-def _operator_tests(graph: Graph, operator: Operator) -> list[Properties]:
-    match operator.kind:
-        case Kind.KV_APPEND | Kind.LOGITS:
-            return []
-        case Kind.ATTENTION_WEIGHTS:
-            return [{"relama.sums_to_one": {"config": _TRACED}}]
-        case Kind.ROTARY_EMBEDDING:
-            length = graph.shapes[operator.name][1]
-        case _:
-            length = graph.shapes[operator.name][0]
-    tests: list[Properties] = [
-        {"relama.finite_vector": {"arguments": {"length": length}, "config": _TRACED}}
-    ]
-    if operator.kind is Kind.RMS_NORM:
-        arguments = {"weight": f"ref('{operator.weight}')"}
-        tests.append({"relama.unit_mean_square": {"arguments": arguments, "config": _TRACED}})
-    return tests

@@ -52,7 +52,7 @@ def write_models(
         write(folder / f"{weight.name}.sql", weight_sql(weight))
     for operator in graph.operators.values():
         folder = models / "layers" / (_layer_folder(operator.layer) or "")
-        write(folder / f"{operator.name}.sql", _operator_sql(graph, operator, parallelism))
+        write(folder / f"{operator.name}.sql", operator_sql(graph, operator, parallelism))
     layers = range(graph.config.num_hidden_layers)
     for layer in layers:
         write(
@@ -117,20 +117,12 @@ def write_models(
     for layer in layers:
         sql = render(
             "kv_pages.sql",
-            config=config,
+            head_dim=graph.shapes[graph.appended(layer).name][1],
             cache=names.kv_cache(layer),
             pages=names.kv_pages(layer),
             page_size=PAGE_SIZE,
         )
         write(analyses / f"{names.kv_pages(layer)}.sql", sql)
-
-
-#: What operators of a kind read beside their inputs.
-_FIXED_INPUTS = {
-    Kind.EMBEDDING: ("step_input",),
-    Kind.ROTARY_EMBEDDING: ("rotary_angles",),
-    Kind.ATTENTION: ("paged",),
-}
 
 
 def model_inputs(graph: Graph) -> dict[str, tuple[str, ...]]:
@@ -146,7 +138,7 @@ def model_inputs(graph: Graph) -> dict[str, tuple[str, ...]]:
         "paged": ("step_input",),
     }
     for operator in graph.operators.values():
-        inputs[operator.name] = (*_FIXED_INPUTS.get(operator.kind, ()), *operator.inputs)
+        inputs[operator.name] = (*operator.computes.step_models, *operator.inputs)
         if operator.kind is Kind.KV_APPEND and operator.layer is not None:
             inputs[names.layer_model(operator.layer)] = (operator.name,)
     return {
@@ -162,17 +154,18 @@ def model_inputs(graph: Graph) -> dict[str, tuple[str, ...]]:
 def _hidden_states(graph: Graph) -> list[str]:
     """The hidden state after the embedding, after every layer and after the final norm."""
     layers = range(graph.config.num_hidden_layers)
-    return ["embedding", *(names.operator("down_proj", layer) for layer in layers), "final_norm"]
+    return ["embedding", *(list(graph.layer(layer))[-1].name for layer in layers), "final_norm"]
 
 
-def _operator_sql(graph: Graph, operator: Operator, parallelism: int) -> str:
+def operator_sql(graph: Graph, operator: Operator, parallelism: int) -> str:
+    """The model of an operator: the template of its kind, filled in."""
     weight = graph.weights[operator.weight] if operator.weight else None
     body = render(
         f"{operator.kind}.sql",
         inputs=operator.inputs,
+        by_head=any(len(graph.shapes[name]) == 2 for name in operator.inputs),
         weight=operator.weight,
-        attributes=operator.attributes,
-        config=graph.config,
+        attributes=operator.computes,
         parallelism=parallelism,
         bias=weight.has_bias if weight else False,
         blocks=weight.blocks if weight else 0,
@@ -186,9 +179,8 @@ def _operator_sql(graph: Graph, operator: Operator, parallelism: int) -> str:
 
 def _layer_sql(graph: Graph, layer: int, before: Sequence[str]) -> str:
     """The model that stands for a layer, and for the models `before` it."""
-    operators = [o for o in graph.layer(layer) if o.kind is not Kind.ATTENTION_WEIGHTS]
-    (appended,) = (o.name for o in operators if o.kind is Kind.KV_APPEND)
-    needed = [*before, *(operator.name for operator in operators)]
+    operators = [o.name for o in graph.layer(layer) if not o.computes.only_traced]
+    needed, appended = [*before, *operators], graph.appended(layer).name
     return render("layer.sql", layer=layer, operators=needed, appended=appended)
 
 

@@ -36,10 +36,13 @@ attended as (
         'appended',
         'pages',
         'paged',
-        num_heads=<< config.num_attention_heads >>,
-        num_kv_heads=<< config.num_key_value_heads >>,
-        head_dim=<< config.head_dim >>,
+        num_heads=<< attributes.num_attention_heads >>,
+        num_kv_heads=<< attributes.num_key_value_heads >>,
+        head_dim=<< attributes.head_dim >>,
         parallelism=<< parallelism >>
+<%- if attributes.scaling is not none %>,
+        scaling=<< attributes.scaling >>
+<%- endif %>
     ) | indent(4) }}
 
 )

@@ -22,9 +22,12 @@ attention_weights as (
         'rotated',
         'cached',
         'appended',
-        num_heads=<< config.num_attention_heads >>,
-        num_kv_heads=<< config.num_key_value_heads >>,
-        head_dim=<< config.head_dim >>
+        num_heads=<< attributes.num_attention_heads >>,
+        num_kv_heads=<< attributes.num_key_value_heads >>,
+        head_dim=<< attributes.head_dim >>
+<%- if attributes.scaling is not none %>,
+        scaling=<< attributes.scaling >>
+<%- endif %>
     ) | indent(4) }}
 
 )

@@ -16,8 +16,8 @@ key_values as (
         'rotated',
         'projected',
         value_offset=<< attributes.value_offset >>,
-        num_heads=<< config.num_attention_heads >>,
-        head_dim=<< config.head_dim >>
+        num_heads=<< attributes.num_attention_heads >>,
+        head_dim=<< attributes.head_dim >>
     ) | indent(4) }}
 
 )

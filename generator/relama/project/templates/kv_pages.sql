@@ -30,7 +30,7 @@ unpaged as (
 full_pages as (
 
     {{ relama.kv_page(
-        'unpaged', head_dim=<< config.head_dim >>, page_size=<< page_size >>
+        'unpaged', head_dim=<< head_dim >>, page_size=<< page_size >>
     ) | indent(4) }}
 
 )

@@ -21,7 +21,10 @@ rotary_embedding as (
 <%- endfor %>
         ],
         'angles',
-        head_dim=<< config.head_dim >>
+        head_dim=<< attributes.head_dim >>
+<%- if by_head %>,
+        by_head=true
+<%- endif %>
     ) | indent(4) }}
 
 )

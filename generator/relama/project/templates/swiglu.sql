@@ -16,7 +16,7 @@ activated as (
 
     {{ relama.swiglu(
 <%- if inputs | length == 2 %>'gate', 'up'<% else %>'gate_up', none<% endif -%>
-    , size=<< config.intermediate_size >>) | indent(4) }}
+    , size=<< attributes.intermediate_size >>) | indent(4) }}
 
 )
 

@@ -1,0 +1,53 @@
+-- y = softmax(query . key * 1) . value; both query heads share one head of
+-- keys and values. Cached positions from `paged` on are packed by the macro.
+with rotated as (
+
+    select * from {{ ref('example_heads') }}
+
+),
+
+cached as (
+
+    select * from {{ ref('example_cache') }}
+
+),
+
+appended as (
+
+    select * from {{ ref('example_appended') }}
+
+),
+
+pages as (
+
+    select * from {{ ref('example_pages') }}
+
+),
+
+paged as (
+
+    select * from {{ ref('example_paged') }}
+
+),
+
+attended as (
+
+    {{ relama.attention(
+        'rotated',
+        'cached',
+        'appended',
+        'pages',
+        'paged',
+        num_heads=2,
+        num_kv_heads=1,
+        head_dim=4,
+        scaling=1
+    ) | indent(4) }}
+
+)
+
+select
+    sequence_id,
+    position,
+    {{ relama.rounded_vector('vector') }} as vector
+from attended
