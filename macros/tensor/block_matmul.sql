@@ -8,28 +8,31 @@
     a thread of its own. The weight stands on the left of the join: it is streamed
     past the few rows of the hidden state, never copied.
 
-    hidden    relation (sequence_id, position, vector)
-    weight    relation of one row, see `matrix_blocks`
-    blocks    number of blocks
-    storage   float32, int8 or int4
-    bias      whether the weight has a bias
-    residual  relation (sequence_id, position, vector) to be added, or none
+    hidden        relation (sequence_id, position, vector)
+    weight        relation of one row, see `matrix_blocks`
+    blocks        number of blocks
+    storage       float32, int8 or int4
+    bias          whether the weight has a bias
+    residual      relation (sequence_id, position, vector) to be added, or none
+    single_token  see the macro of this name
 #}
 {% macro block_matmul(
-    hidden, weight, blocks, storage='float32', bias=false, residual=none
+    hidden, weight, blocks, storage='float32', bias=false, residual=none, single_token=false
 ) -%}
     {{ return(adapter.dispatch('block_matmul', 'relama')(
-        hidden, weight, blocks, storage, bias, residual
+        hidden, weight, blocks, storage, bias, residual, single_token
     )) }}
 {%- endmacro %}
 
-{% macro duckdb__block_matmul(hidden, weight, blocks, storage, bias, residual) -%}
-    {%- if storage == 'int8' and not var('relama_decode', false) -%}
+{% macro duckdb__block_matmul(
+    hidden, weight, blocks, storage, bias, residual, single_token
+) -%}
+    {%- if storage == 'int8' and not single_token -%}
 {{ relama.block_matmul_pairs(hidden, weight, blocks, bias, residual) }}
     {%- elif blocks == 1 -%}
 with x as (
 
-    {{ relama.block_matmul_input(hidden, residual, storage) | indent(4) }}
+    {{ relama.block_matmul_input(hidden, residual, storage, single_token) | indent(4) }}
 
 ),
 
@@ -58,7 +61,7 @@ from block_0
         {%- endfor -%}
 with x as materialized (
 
-    {{ relama.block_matmul_input(hidden, residual, storage) | indent(4) }}
+    {{ relama.block_matmul_input(hidden, residual, storage, single_token) | indent(4) }}
 
 )
 {%- for block in range(blocks) %},
@@ -89,7 +92,7 @@ select
 from x
 {%- for block in range(blocks) %}
 inner join block_{{ block }}
-    on {{ relama.same('x', 'block_' ~ block, ['sequence_id', 'position']) }}
+    on {{ relama.same('x', 'block_' ~ block, ['sequence_id', 'position'], single_token) }}
 {%- endfor %}
     {%- endif -%}
 {%- endmacro %}
@@ -116,9 +119,9 @@ list_transform(
     are. A group ends in what the two digits of the weight's zero point are multiplied
     by: minus the sum of its elements, and a sixteenth of that.
 #}
-{% macro block_matmul_input(hidden, residual, storage) -%}
+{% macro block_matmul_input(hidden, residual, storage, single_token) -%}
     {%- if storage != 'int4' -%}
-{{ relama.matmul_input(hidden, residual) }}
+{{ relama.matmul_input(hidden, residual, single_token) }}
     {%- else -%}
 select
     * exclude (groups),
@@ -131,7 +134,7 @@ from (
         *,
         {{ relama.vector_groups('vector') | indent(8) }} as groups
     from (
-        {{ relama.matmul_input(hidden, residual) | indent(8) }}
+        {{ relama.matmul_input(hidden, residual, single_token) | indent(8) }}
     ) as ungrouped
 ) as grouped
     {%- endif -%}

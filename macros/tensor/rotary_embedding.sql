@@ -8,16 +8,19 @@
     A select of (sequence_id, position, head, vector): the query heads come
     first, the key heads after them.
 
-    inputs    list of (relation, number of heads); each relation is
-              (sequence_id, position, vector) with its heads at the front
-    angles    relation (position, cosine, sine)
-    head_dim  width of a head
+    inputs        list of (relation, number of heads); each relation is
+                  (sequence_id, position, vector) with its heads at the front
+    angles        relation (position, cosine, sine)
+    head_dim      width of a head
+    single_token  see the macro of this name
 #}
-{% macro rotary_embedding(inputs, angles, head_dim) -%}
-    {{ return(adapter.dispatch('rotary_embedding', 'relama')(inputs, angles, head_dim)) }}
+{% macro rotary_embedding(inputs, angles, head_dim, single_token=false) -%}
+    {{ return(adapter.dispatch('rotary_embedding', 'relama')(
+        inputs, angles, head_dim, single_token
+    )) }}
 {%- endmacro %}
 
-{% macro default__rotary_embedding(inputs, angles, head_dim) -%}
+{% macro default__rotary_embedding(inputs, angles, head_dim, single_token=false) -%}
     {%- set half = head_dim // 2 -%}
     {%- set heads = relama.split_heads(inputs, head_dim) -%}
 select
@@ -42,7 +45,7 @@ from (
 inner join {{ angles }} as a on x.position = a.position
 {%- endmacro %}
 
-{% macro duckdb__rotary_embedding(inputs, angles, head_dim) -%}
+{% macro duckdb__rotary_embedding(inputs, angles, head_dim, single_token) -%}
     {%- set half = head_dim // 2 -%}
 select
     x.sequence_id,
@@ -61,5 +64,5 @@ select
 from (
     {{ relama.split_heads(inputs, head_dim) | indent(4) }}
 ) as x
-inner join {{ angles }} as a on {{ relama.same('x', 'a', ['position']) }}
+inner join {{ angles }} as a on {{ relama.same('x', 'a', ['position'], single_token) }}
 {%- endmacro %}

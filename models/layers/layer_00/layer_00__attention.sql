@@ -43,7 +43,8 @@ attended as (
         'paged',
         num_heads=6,
         num_kv_heads=2,
-        head_dim=8
+        head_dim=8,
+        single_token=relama.single_token()
     ) | indent(4) }}
 
 )

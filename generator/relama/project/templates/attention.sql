@@ -38,7 +38,8 @@ attended as (
         'paged',
         num_heads=<< config.num_attention_heads >>,
         num_kv_heads=<< config.num_key_value_heads >>,
-        head_dim=<< config.head_dim >>
+        head_dim=<< config.head_dim >>,
+        single_token=relama.single_token()
     ) | indent(4) }}
 
 )

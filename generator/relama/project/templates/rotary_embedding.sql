@@ -21,7 +21,8 @@ rotary_embedding as (
 <%- endfor %>
         ],
         'angles',
-        head_dim=<< config.head_dim >>
+        head_dim=<< config.head_dim >>,
+        single_token=relama.single_token()
     ) | indent(4) }}
 
 )
