@@ -79,7 +79,9 @@ CALLS = {
 SINGLE = "single_token=relama.single_token()"
 #: The same, in the text for one new token of each sequence as well.
 BOTH_TEXTS = {
-    "attention": f"relama.attention('rotated', 'cache', 'appended', 'pages', 'paged', 6, 2, 8, {SINGLE})",
+    "attention": (
+        f"relama.attention('rotated', 'cache', 'appended', 'pages', 'paged', 6, 2, 8, {SINGLE})"
+    ),
     "kv_page": "relama.kv_page('cache', 8, page_size=64)",
     "paged": "relama.paged('rotated', 'pages')",
 }

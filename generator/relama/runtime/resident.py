@@ -196,6 +196,6 @@ def redirected(statement: str, tables: Collection[str]) -> str:
     )
 
 
-def with_own_sampling(statement: str, table: str) -> str:
-    """A compiled step that reads how to choose a token from `table`, not from the seed."""
-    return _TABLE.sub(lambda found: table if found[1] == "sampling" else found[0], statement)
+def with_own(statement: str, relations: Mapping[str, str]) -> str:
+    """A compiled statement that reads `relations` in place of the tables of these names."""
+    return _TABLE.sub(lambda found: relations.get(found[1], found[0]), statement)
