@@ -28,7 +28,9 @@ class Relama(System):
 
     def load(self) -> None:
         self._stack = ExitStack()
-        engine = self._stack.enter_context(open_engine(self.project, "session", self.memory_limit))
+        engine = self._stack.enter_context(
+            open_engine(self.project, "session", self.memory_limit, sequence_id=0)
+        )
         if not isinstance(engine, Session):
             raise BenchmarkError("relama's engine 'session' is not a session.")
         self.engine = engine

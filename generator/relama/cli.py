@@ -38,6 +38,8 @@ def _prints(as_json: bool, result: dict[str, Any]) -> None:
         click.echo(json.dumps(result, ensure_ascii=False))
 
 
+#: The sequence of the state that commands continue.
+_SEQUENCE_ID = 0
 _DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 _PROMPT = click.argument("prompt", metavar="PROMPT")
 _JSON = click.option(
@@ -209,7 +211,9 @@ def generate(
     else:
         prompt_ids = tokenizer.encode(text)
     began = time.perf_counter()
-    with open_engine(project, engine, _limit(project, memory_limit)) as opened:
+    with open_engine(
+        project, engine, _limit(project, memory_limit), sequence_id=_SEQUENCE_ID
+    ) as opened:
         compile_s = time.perf_counter() - began
         generation = run(
             project,
@@ -317,7 +321,9 @@ def chat(
     tokenizer.render_chat([*messages, {"role": "user", "content": ""}])
     turns = []
     began = time.perf_counter()
-    with open_engine(project, "session", _limit(project, memory_limit)) as engine:
+    with open_engine(
+        project, "session", _limit(project, memory_limit), sequence_id=_SEQUENCE_ID
+    ) as engine:
         compile_s = time.perf_counter() - began
         while (line := read_line(as_json)) is not None:
             if not line:

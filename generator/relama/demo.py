@@ -40,7 +40,7 @@ def run(checkpoint: Path, directory: Path) -> None:
     prompt_ids = tokenizer.encode(chat, add_special_tokens=False)
     console.print(f"\n[bold]{QUESTION}[/bold]")
     began = time.perf_counter()
-    with open_engine(project, "session") as engine:
+    with open_engine(project, "session", sequence_id=0) as engine:
         seconds["open the session"] = time.perf_counter() - began
         answer = generate(project, engine, tokenizer, prompt_ids, Settings(), stream_text)
     print()

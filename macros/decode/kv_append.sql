@@ -5,8 +5,11 @@
     rotated       relation (sequence_id, position, head, vector), query heads first
     projected     relation (sequence_id, position, vector) that holds the values
     value_offset  where in `projected` the values begin
+    single_token  see the macro of this name
 #}
-{% macro kv_append(rotated, projected, value_offset, num_heads, head_dim) -%}
+{% macro kv_append(
+    rotated, projected, value_offset, num_heads, head_dim, single_token=false
+) -%}
     {%- set kv_head = 'r.head - ' ~ num_heads -%}
     {%- set offset = '(' ~ kv_head ~ ') * ' ~ head_dim -%}
     {%- if value_offset -%}{%- set offset = value_offset ~ ' + ' ~ offset -%}{%- endif -%}
@@ -18,6 +21,6 @@ select
     {{ relama.vector_slice('v.vector', offset, head_dim) }} as value
 from {{ rotated }} as r
 inner join {{ projected }} as v
-    on {{ relama.same('r', 'v', ['sequence_id', 'position']) }}
+    on {{ relama.same('r', 'v', ['sequence_id', 'position'], single_token) }}
 where r.head >= {{ num_heads }}
 {%- endmacro %}

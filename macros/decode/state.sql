@@ -6,22 +6,6 @@
     )) }}
 {%- endmacro %}
 
-{% macro kv_cache_names(num_hidden_layers=none) -%}
-    {%- set names = [] -%}
-    {%- for layer in range(num_hidden_layers or var('relama_num_hidden_layers')) -%}
-        {%- do names.append('layer_' ~ '%02d' % layer ~ '__kv_cache') -%}
-    {%- endfor -%}
-    {{ return(names) }}
-{%- endmacro %}
-
-{% macro kv_pages_names(num_hidden_layers=none) -%}
-    {%- set names = [] -%}
-    {%- for layer in range(num_hidden_layers or var('relama_num_hidden_layers')) -%}
-        {%- do names.append('layer_' ~ '%02d' % layer ~ '__kv_pages') -%}
-    {%- endfor -%}
-    {{ return(names) }}
-{%- endmacro %}
-
 {#
     What `dbt run` and `dbt build` begin with in the language model's own project: the
     state is there, and no step is left half done where this run takes one. Commands that
@@ -74,27 +58,19 @@
 #}
 {% macro create_state() -%}
     {%- set tokens = relama.state_relation('tokens') -%}
+    {%- set is_new = execute and not load_relation(tokens) -%}
     create schema if not exists {{ tokens.without_identifier() }};
-    {%- for name in relama.kv_cache_names() %}
+    {%- for name, columns in relama.state_tables().items() %}
     create table if not exists {{ relama.state_relation(name) }} (
-        sequence_id integer, position integer, kv_head integer, key real[], value real[]
+        {{ columns | indent(4) }}
     );
     {%- endfor %}
-    {%- for name in relama.kv_pages_names() %}
-    create table if not exists {{ relama.state_relation(name) }} (
-        sequence_id integer, kv_head integer, first_position integer,
-        keys real[][], dimensions real[][]
-    );
-    {%- endfor %}
-    {%- if execute and not load_relation(tokens) %}
-    create table {{ tokens }} (
-        sequence_id integer, position integer, token_id integer, is_prompt boolean, logprob real
-    );
+    {%- if is_new %}
     {{ relama.insert_prompt(var('relama_prompt_token_ids')) }}
     {%- endif %}
     {%- if execute -%}
         {#- dbt listed the relations before this hook: tell it of the new ones. -#}
-        {%- for name in relama.kv_cache_names() + relama.kv_pages_names() + ['tokens'] -%}
+        {%- for name in relama.state_tables() -%}
             {%- if not load_relation(relama.state_relation(name)) -%}
                 {%- do adapter.cache_added(relama.state_relation(name)) -%}
             {%- endif -%}
@@ -102,13 +78,16 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Adds a prompt, of which nothing has been read, as sequence 0. #}
 {% macro insert_prompt(token_ids) -%}
     {%- if token_ids %}
     {%- do relama.check_prompt(token_ids) %}
-    insert into {{ relama.state_relation('tokens') }}
+    insert into {{ relama.state_relation('tokens') }} (
+        sequence_id, position, token_id, is_prompt, has_read
+    )
     values
         {%- for token_id in token_ids %}
-        (0, {{ loop.index0 }}, {{ token_id }}, true, null){{ ',' if not loop.last }}
+        (0, {{ loop.index0 }}, {{ token_id }}, true, 0){{ ',' if not loop.last }}
         {%- endfor %};
     {%- endif -%}
 {%- endmacro %}
@@ -147,20 +126,20 @@
     pages that hold such rows.
 #}
 {% macro discard_partial_step() -%}
-    {%- set tokens = relama.state_relation('tokens') -%}
+    {%- set has_read -%}
+coalesce((
+        select s.has_read
+        from ({{ relama.sequences(relama.state_relation('tokens')) | indent(8) }}) as s
+        where s.sequence_id = k.sequence_id
+    ), 0)
+    {%- endset -%}
     {%- for name in relama.kv_cache_names() %}
     delete from {{ relama.state_relation(name) }} as k
-    where k.position >= coalesce((
-        select max(t.position) from {{ tokens }} as t
-        where t.sequence_id = k.sequence_id and t.logprob is not null
-    ), 0);
+    where k.position >= {{ has_read }};
     {%- endfor %}
     {%- for name in relama.kv_pages_names() %}
     delete from {{ relama.state_relation(name) }} as k
-    where k.first_position + len(k.keys) > coalesce((
-        select max(t.position) from {{ tokens }} as t
-        where t.sequence_id = k.sequence_id and t.logprob is not null
-    ), 0);
+    where k.first_position + len(k.keys) > {{ has_read }};
     {%- endfor %}
 {%- endmacro %}
 
@@ -178,8 +157,7 @@
     {%- do relama.check_prompt(token_ids) -%}
     {%- set statements -%}
     begin;
-    delete from {{ relama.state_relation('tokens') }};
-    {%- for name in relama.kv_cache_names() + relama.kv_pages_names() %}
+    {%- for name in relama.state_tables() %}
     delete from {{ relama.state_relation(name) }};
     {%- endfor %}
     {{ relama.insert_prompt(token_ids) }}

@@ -1,23 +1,19 @@
 {#
-    The tokens that this step reads: those that no step has read yet. A token
-    has a log-probability once a step has predicted it, and that step has read
-    everything before it. A select of (sequence_id, position, token_id).
+    The tokens that this step reads: those that no step has read yet, of all sequences, or of
+    the one that the variable `relama_sequence_id` names. A select of
+    (sequence_id, position, token_id).
 
-    tokens  relation (sequence_id, position, token_id, is_prompt, logprob)
+    tokens  relation (sequence_id, position, token_id, has_read)
 #}
 {% macro step_input(tokens) -%}
+    {%- set sequence_id = var('relama_sequence_id', none) -%}
 select
     t.sequence_id,
     t.position,
     t.token_id
 from {{ tokens }} as t
-left join (
-    select
-        sequence_id,
-        max(position) as position
-    from {{ tokens }}
-    where logprob is not null
-    group by sequence_id
-) as predicted on t.sequence_id = predicted.sequence_id
-where t.position >= coalesce(predicted.position, 0)
+inner join (
+    {{ relama.sequences(tokens) | indent(4) }}
+) as s on t.sequence_id = s.sequence_id
+where t.position >= s.has_read{% if sequence_id is not none %} and t.sequence_id = {{ sequence_id | int }}{% endif %}
 {%- endmacro %}

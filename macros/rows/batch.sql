@@ -3,7 +3,8 @@
 
         prompt    what waits: (relama_hash, sequence_id, place, prompt_ids)
         running   what is in the batch: its tokens, how many of them have been read
-        tokens    what this round reads, and the caches that it adds to (`create_batch_state`)
+        tokens    of these the ones that this round reads, with the same `has_read`, and the
+                  caches that it adds to (`create_batch_state`): the state that a step finds
         step      what the forward pass yields
 
     A round reads tokens of all running sequences at once, the next ones of a prompt or the
@@ -189,15 +190,17 @@ where place >= {{ job['admitted'] }} and place < {{ job['admitted'] + free }}
 {% macro read_tokens(job) -%}
     {%- call relama.run() -%}
 delete from tokens;
-insert into tokens (sequence_id, position, token_id, is_prompt)
+insert into tokens (sequence_id, position, token_id, is_prompt, has_read)
 select
     sequence_id,
     position,
     token_id,
-    true as is_prompt
+    true as is_prompt,
+    has_read
 from (
     select
         r.sequence_id,
+        r.has_read,
         r.has_read + i.i as position,
         r.token_ids[r.has_read + i.i + 1] as token_id,
         row_number() over (order by len(r.token_ids) - r.has_read > 1, r.place, i.i) as n
@@ -292,12 +295,13 @@ from (
             {%- set end = [prefix, first + job['max_batch_tokens']] | min -%}
             {%- call relama.run() -%}
 delete from tokens;
-insert into tokens (sequence_id, position, token_id, is_prompt)
+insert into tokens (sequence_id, position, token_id, is_prompt, has_read)
 select
     -1 as sequence_id,
     i.i as position,
     prompt.prompt_ids[i.i + 1] as token_id,
-    true as is_prompt
+    true as is_prompt,
+    {{ first }} as has_read
 from prompt
 cross join range({{ first }}, {{ end }}) as i (i)
 where prompt.place = 0
@@ -362,8 +366,7 @@ delete from finished
     {%- set position_bytes = 24 * layers * language_model['num_key_value_heads']
         * language_model['head_dim'] -%}
     {%- if job['positions'] * position_bytes > 536870912 -%}
-        {%- for name in relama.kv_cache_names(layers) + relama.kv_pages_names(layers)
-            + ['step', 'tokens', 'running'] -%}
+        {%- for name in relama.state_tables(layers).keys() | list + ['step', 'running'] -%}
             {%- call relama.run() -%}
 create or replace temporary table {{ name }} as select * from {{ name }}
             {%- endcall -%}

@@ -31,12 +31,13 @@ create temporary table reading (place integer)
 delete from reading;
 insert into reading values ({{ label[0] }});
 delete from tokens;
-insert into tokens (sequence_id, position, token_id, is_prompt)
+insert into tokens (sequence_id, position, token_id, is_prompt, has_read)
 select
     r.sequence_id,
     r.has_read + i.i as position,
     i.token_id,
-    true as is_prompt
+    true as is_prompt,
+    r.has_read
 from running as r
 cross join (
     select

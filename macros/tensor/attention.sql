@@ -6,27 +6,29 @@
 
     A select of (sequence_id, position, vector): the heads side by side.
 
-    rotated   relation (sequence_id, position, head, vector), query heads first
-    cache     relation (sequence_id, position, kv_head, key, value) of earlier steps
-    appended  the same of this step
-    pages     relation of the full pages of the cache, see `kv_page`
-    paged     relation (sequence_id, position): where the pages of a sequence end
-    parallelism  into how many parts a step of many positions is cut, one for a thread
-    scaling   what query . key is multiplied by in place of 1 / sqrt(head_dim)
+    rotated       relation (sequence_id, position, head, vector), query heads first
+    cache         relation (sequence_id, position, kv_head, key, value) of earlier steps
+    appended      the same of this step
+    pages         relation of the full pages of the cache, see `kv_page`
+    paged         relation (sequence_id, position): where the pages of a sequence end
+    parallelism   into how many parts a step of many positions is cut, one for a thread
+    scaling       what query . key is multiplied by in place of 1 / sqrt(head_dim)
+    single_token  see the macro of this name
 #}
 {% macro attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism=2,
-    scaling=none
+    scaling=none, single_token=false
 ) -%}
     {{ return(adapter.dispatch('attention', 'relama')(
         rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
-        scaling
+        scaling, single_token
     )) }}
 {%- endmacro %}
 
 {# Pages only repeat what is in the cache. #}
 {% macro default__attention(
-    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism, scaling
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
+    scaling, single_token
 ) -%}
     {%- set weights = relama.attention_weights(
         rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling
@@ -51,15 +53,14 @@
     page is copied. A page without a sequence_id is one of every sequence: what all
     texts begin with is kept once.
 
-    A step that decodes reads one token of one sequence. It comes after everything
-    cached, so no score is masked, and it goes into one page with what no page holds
-    yet. Otherwise the rows of the step are `parallelism` pages, one for a thread: the heads
-    are dealt out to them.
+    A single token comes after everything cached, so no score is masked, and it goes into
+    one page with what no page holds yet. Otherwise the rows of the step are `parallelism`
+    pages, one for a thread: the heads are dealt out to them.
 #}
 {% macro duckdb__attention(
-    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism, scaling
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
+    scaling, single_token
 ) -%}
-    {%- set decode = var('relama_decode', false) -%}
     {%- set parts = ['recent'] -%}
     {%- set scale = relama.real(scaling if scaling is not none else 1 / head_dim ** 0.5) -%}
     {%- set score = relama.inner_product('key', 'q.vector') ~ ' * ' ~ scale -%}
@@ -69,8 +70,8 @@ with recent as (
     select c.*
     from {{ cache }} as c
     inner join {{ paged }} as p
-        on {{ relama.same('c', 'p', ['sequence_id']) }} and c.position >= p.position
-    {%- if decode %}
+        on {{ relama.same('c', 'p', ['sequence_id'], single_token) }} and c.position >= p.position
+    {%- if single_token %}
 
     union all by name
 
@@ -79,7 +80,7 @@ with recent as (
 
 ),
 
-{% if not decode -%}
+{% if not single_token -%}
 {% for part in range(parallelism) -%}
 {% do parts.append('heads_' ~ part) -%}
 heads_{{ part }} as (
@@ -118,7 +119,7 @@ scored as (
         q.head,
         k.first_position,
         k.dimensions,
-        {%- if decode %}
+        {%- if single_token %}
         list_transform(
             k.keys,
             lambda key: {{ score }}
@@ -136,13 +137,13 @@ scored as (
     from page as k
     inner join {{ rotated }} as q
         on
-            {% if decode -%}
+            {% if single_token -%}
             k.kv_head - q.head // {{ num_heads // num_kv_heads }} = 0
             {%- else -%}
             k.kv_head = q.head // {{ num_heads // num_kv_heads }}
             and coalesce(k.sequence_id, q.sequence_id) = q.sequence_id
             {%- endif %}
-    where q.head < {{ num_heads }}{% if not decode %} and k.first_position <= q.position{% endif %}
+    where q.head < {{ num_heads }}{% if not single_token %} and k.first_position <= q.position{% endif %}
 
 ),
 

@@ -8,28 +8,29 @@
     a thread of its own. The weight stands on the left of the join: it is streamed
     past the few rows of the hidden state, never copied.
 
-    hidden    relation (sequence_id, position, vector)
-    weight    relation of one row, see `matrix_blocks`
-    blocks    number of blocks
-    storage   one that has blocks, see `storage`
-    bias      whether the weight has a bias
-    residual  relation (sequence_id, position, vector) to be added, or none
+    hidden        relation (sequence_id, position, vector)
+    weight        relation of one row, see `matrix_blocks`
+    blocks        number of blocks
+    storage       one that has blocks, see `storage`
+    bias          whether the weight has a bias
+    residual      relation (sequence_id, position, vector) to be added, or none
+    single_token  see the macro of this name
 #}
 {% macro block_matmul(
-    hidden, weight, blocks, storage='float32', bias=false, residual=none
+    hidden, weight, blocks, storage='float32', bias=false, residual=none, single_token=false
 ) -%}
     {{ return(adapter.dispatch('block_matmul', 'relama')(
-        hidden, weight, blocks, storage, bias, residual
+        hidden, weight, blocks, storage, bias, residual, single_token
     )) }}
 {%- endmacro %}
 
-{% macro duckdb__block_matmul(hidden, weight, blocks, storage, bias, residual) -%}
+{% macro duckdb__block_matmul(hidden, weight, blocks, storage, bias, residual, single_token) -%}
     {%- set products = relama.storage(storage, 'block_products') -%}
     {%- set many = relama.storage(storage, 'block_matmul_many') -%}
     {%- set input = relama.storage(storage, 'block_input')(
-        relama.matmul_input(hidden, residual)
+        relama.matmul_input(hidden, residual, single_token)
     ) -%}
-    {%- if many and not var('relama_decode', false) -%}
+    {%- if many and not single_token -%}
 {{ many(hidden, weight, blocks, bias, residual) }}
     {%- elif blocks == 1 -%}
 with x as (
@@ -94,7 +95,7 @@ select
 from x
 {%- for block in range(blocks) %}
 inner join block_{{ block }}
-    on {{ relama.same('x', 'block_' ~ block, ['sequence_id', 'position']) }}
+    on {{ relama.same('x', 'block_' ~ block, ['sequence_id', 'position'], single_token) }}
 {%- endfor %}
     {%- endif -%}
 {%- endmacro %}

@@ -6,14 +6,17 @@
     A select of (sequence_id, position, vector). The weight is a table of rows;
     `block_matmul` is the same for a weight in blocks.
 
-    hidden    relation (sequence_id, position, vector)
-    weight    relation of row_id and the columns of the storage, with a column bias
-              where `bias` is true
-    storage   one that has rows, see `storage`
-    bias      whether the weight has a bias
-    residual  relation (sequence_id, position, vector) to be added, or none
+    hidden        relation (sequence_id, position, vector)
+    weight        relation of row_id and the columns of the storage, with a column bias
+                  where `bias` is true
+    storage       one that has rows, see `storage`
+    bias          whether the weight has a bias
+    residual      relation (sequence_id, position, vector) to be added, or none
+    single_token  see the macro of this name
 #}
-{% macro matmul(hidden, weight, storage='float32', bias=false, residual=none) -%}
+{% macro matmul(
+    hidden, weight, storage='float32', bias=false, residual=none, single_token=false
+) -%}
     {%- set products -%}
 (
     select
@@ -29,7 +32,7 @@
     {%- endset -%}
 with x as (
 
-    {{ relama.matmul_input(hidden, residual) | indent(4) }}
+    {{ relama.matmul_input(hidden, residual, single_token) | indent(4) }}
 
 )
 
@@ -37,7 +40,7 @@ with x as (
 {%- endmacro %}
 
 {# The hidden state, with the residual beside it where there is one. #}
-{% macro matmul_input(hidden, residual) -%}
+{% macro matmul_input(hidden, residual, single_token=false) -%}
 select
     h.sequence_id,
     h.position,
@@ -48,6 +51,6 @@ select
 from {{ hidden }} as h
 {%- if residual is not none %}
 inner join {{ residual }} as r
-    on {{ relama.same('h', 'r', ['sequence_id', 'position']) }}
+    on {{ relama.same('h', 'r', ['sequence_id', 'position'], single_token) }}
 {%- endif %}
 {%- endmacro %}

@@ -8,18 +8,21 @@
     A select of (sequence_id, position, head, vector): the query heads come
     first, the key heads after them.
 
-    inputs    list of (relation, number of heads); each relation is
-              (sequence_id, position, vector) with its heads at the front
-    angles    relation (position, cosine, sine)
-    head_dim  width of a head
-    by_head   whether each relation is (sequence_id, position, head, vector) instead,
-              its heads numbered from 0: what a norm of each head gives
+    inputs        list of (relation, number of heads); each relation is
+                  (sequence_id, position, vector) with its heads at the front
+    angles        relation (position, cosine, sine)
+    head_dim      width of a head
+    by_head       whether each relation is (sequence_id, position, head, vector) instead,
+                  its heads numbered from 0: what a norm of each head gives
+    single_token  see the macro of this name
 #}
-{% macro rotary_embedding(inputs, angles, head_dim, by_head=false) -%}
-    {{ return(adapter.dispatch('rotary_embedding', 'relama')(inputs, angles, head_dim, by_head)) }}
+{% macro rotary_embedding(inputs, angles, head_dim, by_head=false, single_token=false) -%}
+    {{ return(adapter.dispatch('rotary_embedding', 'relama')(
+        inputs, angles, head_dim, by_head, single_token
+    )) }}
 {%- endmacro %}
 
-{% macro default__rotary_embedding(inputs, angles, head_dim, by_head=false) -%}
+{% macro default__rotary_embedding(inputs, angles, head_dim, by_head, single_token) -%}
     {%- set half = head_dim // 2 -%}
 select
     x.sequence_id,
@@ -43,7 +46,7 @@ from (
 inner join {{ angles }} as a on x.position = a.position
 {%- endmacro %}
 
-{% macro duckdb__rotary_embedding(inputs, angles, head_dim, by_head=false) -%}
+{% macro duckdb__rotary_embedding(inputs, angles, head_dim, by_head, single_token) -%}
     {%- set half = head_dim // 2 -%}
 select
     x.sequence_id,
@@ -62,7 +65,7 @@ select
 from (
     {{ relama.rotated_heads(inputs, head_dim, by_head) | indent(4) }}
 ) as x
-inner join {{ angles }} as a on {{ relama.same('x', 'a', ['position']) }}
+inner join {{ angles }} as a on {{ relama.same('x', 'a', ['position'], single_token) }}
 {%- endmacro %}
 
 {# The heads to be turned, cut from vectors or as they are. A select. #}

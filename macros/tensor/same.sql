@@ -1,26 +1,24 @@
 {#
     The condition of a join on columns that both sides have. An expression.
 
-    left, right  aliases of the two relations
-    columns      list of column names
+    left, right   aliases of the two relations
+    columns       list of column names
+    single_token  whether each side has one row for the columns, see `single_token`
 #}
-{% macro same(left, right, columns) -%}
-    {{ return(adapter.dispatch('same', 'relama')(left, right, columns)) }}
+{% macro same(left, right, columns, single_token=false) -%}
+    {{ return(adapter.dispatch('same', 'relama')(left, right, columns, single_token)) }}
 {%- endmacro %}
 
-{% macro default__same(left, right, columns) -%}
+{% macro default__same(left, right, columns, single_token=false) -%}
     {%- for column in columns -%}
         {{ left }}.{{ column }} = {{ right }}.{{ column }}
         {%- if not loop.last %} and {% endif -%}
     {%- endfor -%}
 {%- endmacro %}
 
-{#
-    A step that decodes reads one token of one sequence: every relation has one row
-    for it, and there is nothing to tell apart. A hash join would cost 200 us.
-#}
-{% macro duckdb__same(left, right, columns) -%}
-    {%- if var('relama_decode', false) -%}
+{# With a single token there is nothing to tell apart. A hash join would cost 200 us. #}
+{% macro duckdb__same(left, right, columns, single_token=false) -%}
+    {%- if single_token -%}
         true
     {%- else -%}
         {{ relama.default__same(left, right, columns) }}

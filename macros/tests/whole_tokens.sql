@@ -1,23 +1,19 @@
 {#
-    The cache of a layer holds every token that has been read, once a head, and
-    no other: positions 0 to the last one that a step has predicted.
+    The cache of a layer holds every token that has been read, once a head, and no other:
+    positions 0 to has_read - 1 of each sequence.
+
+    model         relation (sequence_id, position, kv_head)
+    sequences     relation (sequence_id, has_read)
+    num_kv_heads  heads of the layer
 #}
-{% test whole_tokens(model, tokens) %}
-with predicted as (
+{% test whole_tokens(model, sequences, num_kv_heads) %}
+with expected as (
 
     select
         sequence_id,
-        max(position) as token_count
-    from {{ tokens }}
-    where logprob is not null
-    group by sequence_id
-
-),
-
-heads as (
-
-    select count(distinct kv_head) as head_count
-    from {{ model }}
+        has_read as token_count
+    from {{ sequences }}
+    where has_read > 0
 
 ),
 
@@ -27,23 +23,27 @@ cached as (
         sequence_id,
         count(*) as row_count,
         count(distinct position) as token_count,
-        max(position) as last_position
+        count(distinct kv_head) as head_count,
+        max(position) as last_position,
+        max(kv_head) as last_head
     from {{ model }}
     group by sequence_id
 
 )
 
 select
-    p.sequence_id,
-    p.token_count,
-    c.row_count
-from predicted as p
-cross join heads as h
-full outer join cached as c on p.sequence_id = c.sequence_id
+    e.sequence_id,
+    e.token_count,
+    c.row_count,
+    c.head_count
+from expected as e
+full outer join cached as c on e.sequence_id = c.sequence_id
 where
     c.sequence_id is null
-    or p.sequence_id is null
-    or c.token_count <> p.token_count
-    or c.row_count <> p.token_count * h.head_count
-    or c.last_position <> p.token_count - 1
+    or e.sequence_id is null
+    or c.token_count <> e.token_count
+    or c.last_position <> e.token_count - 1
+    or c.head_count <> {{ num_kv_heads }}
+    or c.last_head <> {{ num_kv_heads - 1 }}
+    or c.row_count <> e.token_count * {{ num_kv_heads }}
 {% endtest %}

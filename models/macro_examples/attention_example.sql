@@ -40,7 +40,8 @@ attended as (
         'paged',
         num_heads=2,
         num_kv_heads=1,
-        head_dim=4
+        head_dim=4,
+        single_token=relama.single_token()
     ) | indent(4) }}
 
 )

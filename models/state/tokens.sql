@@ -12,6 +12,8 @@ select
     position,
     token_id,
     false as is_prompt,
+    -- The step has read all tokens before the one that it has chosen.
+    position as has_read,
     logprob
 from {{ ref('step') }}
 where layer is null

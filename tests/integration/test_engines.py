@@ -26,7 +26,7 @@ GREEDY = (0.0, 0, 1.0, 0)
 
 
 def continued(project: Project, engine_name: str, count: int, sampling=GREEDY) -> list[int]:
-    with open_engine(project, engine_name) as engine:
+    with open_engine(project, engine_name, sequence_id=0) as engine:
         engine.start(PROMPT, sampling)
         return [engine.step() for _ in range(count)]
 
@@ -38,7 +38,7 @@ def assert_whole_tokens(project: Project) -> int:
     """
     with open_database(project) as connection:
         ((read,),) = connection.execute(
-            "select coalesce(max(position), 0) from tokens where logprob is not null"
+            "select has_read from sequences where sequence_id = 0"
         ).fetchall()
         for layer in range(project.config.num_hidden_layers):
             rows = connection.execute(
@@ -75,7 +75,7 @@ def test_a_prepared_step_does_not_go_stale(tiny_project: Project) -> None:
     """DuckDB bakes statistics into prepared plans unless told otherwise (64 steps, every row)."""
     general = compiled(tiny_project, ["step"])["step"].sql
     decode = compiled(tiny_project, ["step"], decode=True)["step"].sql
-    with open_engine(tiny_project, "session") as engine:
+    with open_engine(tiny_project, "session", sequence_id=0) as engine:
         engine.start(PROMPT, GREEDY)
         connection = engine.connection  # type: ignore[attr-defined]
         for i in range(64):
@@ -105,7 +105,7 @@ def test_a_step_that_dbt_did_not_finish_is_done_again(tiny_project: Project) -> 
     """Killed between two appends: some caches are ahead of `tokens`."""
     expected = continued(tiny_project, "session", 4)
     directory = tiny_project.directory
-    with open_engine(tiny_project, "dbt") as engine:
+    with open_engine(tiny_project, "dbt", sequence_id=0) as engine:
         engine.start(PROMPT, GREEDY)
         ids = [engine.step()]
         dbt.invoke(directory, ["run", "--select", "step", "layer_00__kv_cache"])
@@ -119,7 +119,7 @@ def test_a_step_that_dbt_did_not_finish_is_done_again(tiny_project: Project) -> 
 
 
 def test_a_failing_step_changes_nothing(tiny_project: Project) -> None:
-    with open_engine(tiny_project, "session") as engine:
+    with open_engine(tiny_project, "session", sequence_id=0) as engine:
         engine.start(PROMPT, GREEDY)
         engine.step()
         connection = engine.connection  # type: ignore[attr-defined]
@@ -133,29 +133,61 @@ def test_a_failing_step_changes_nothing(tiny_project: Project) -> None:
 
 
 def test_the_cache_is_kept_for_what_a_conversation_shares(tiny_project: Project) -> None:
-    with open_engine(tiny_project, "session") as engine:
+    with open_engine(tiny_project, "session", sequence_id=0) as engine:
         engine.start(PROMPT, GREEDY)
         ids = [engine.step() for _ in range(5)]
         longer = [*PROMPT, *ids, 46, 75]
         engine.start(longer, GREEDY)
         ((waiting,),) = engine.connection.execute(  # type: ignore[attr-defined]
-            "select count(*) from tokens where position >= "
-            "(select max(position) from tokens where logprob is not null)"
+            "select count(*) from tokens where position >= (select has_read from sequences)"
         ).fetchall()
         assert waiting == 3  # The last generated token, which no step has read, and two new ones.
         kept = [engine.step() for _ in range(3)]
-    with open_engine(tiny_project, "session") as engine:
+    with open_engine(tiny_project, "session", sequence_id=0) as engine:
         engine.start([1], GREEDY)
         engine.step()
         engine.start(longer, GREEDY)
         assert [engine.step() for _ in range(3)] == kept
 
 
+@pytest.mark.parametrize("engine_name", ["session", "dbt"])
+def test_sequences_leave_each_other_alone(tiny_project: Project, engine_name: str) -> None:
+    """Their tokens, caches and pages stay, and no sequence attends to another."""
+    others = {1: [7, 33, 46, 75], 5_000_000_000: [9] * (PAGE_SIZE + 2)}
+
+    def held(sequence_id: int) -> list[tuple[object, ...]]:
+        with open_database(tiny_project) as connection:
+            tables = ["tokens", kv_cache(1), kv_pages(1)]
+            return [
+                row
+                for table in tables
+                for row in connection.execute(
+                    f"select * from {table} where sequence_id = ? order by all", [sequence_id]
+                ).fetchall()
+            ]
+
+    count = 3
+    expected = {0: continued(tiny_project, "session", count)}
+    for sequence_id, prompt in others.items():
+        with open_engine(tiny_project, "session", sequence_id=0) as engine:
+            engine.start(prompt, GREEDY)
+            expected[sequence_id] = [engine.step() for _ in range(count)]
+    with open_database(tiny_project) as connection:
+        State(tiny_project, connection, sequence_id=0).clear()
+    for sequence_id, prompt in {**others, 0: PROMPT}.items():
+        before = {other: held(other) for other in expected if other != sequence_id}
+        with open_engine(tiny_project, engine_name, sequence_id=sequence_id) as engine:
+            engine.start(prompt, GREEDY)
+            assert [engine.step() for _ in range(count)] == expected[sequence_id]
+        assert before == {other: held(other) for other in before}
+        assert held(sequence_id)
+
+
 def test_generation_ends_at_the_context(tiny_project: Project) -> None:
     context = tiny_project.config.max_position_embeddings
     tokenizer = ProjectTokenizer(tiny_project.directory)
     prompt = [46 + i % 7 for i in range(context - 2)]
-    with open_engine(tiny_project, "session") as engine:
+    with open_engine(tiny_project, "session", sequence_id=0) as engine:
         generation = generate(tiny_project, engine, tokenizer, prompt, Settings(max_new_tokens=50))
     assert len(generation.ids) == 3
     assert generation.finish_reason == "length"
@@ -178,7 +210,7 @@ def test_dbt_alone_needs_no_relama(tiny_project: Project, tmp_path: Path) -> Non
 
 def test_state_refuses_tokens_that_do_not_exist(tiny_project: Project) -> None:
     with open_database(tiny_project) as connection:
-        state = State(tiny_project, connection)
+        state = State(tiny_project, connection, sequence_id=0)
         for bad in ([], [101], [-1], [1] * 257):
             with pytest.raises(Exception, match=r"prompt|token id"):
                 state.set_tokens(bad)

@@ -82,9 +82,12 @@ CALLS = {
     "attention_parallel": "relama.attention("
     f"'rotated', 'cache', 'appended', 'pages', 'paged', 6, 2, 8, {PARALLELISM})",
 } | {f"faces_{name}": f"relama.{name}_storage() | join(' ')" for name in storages.STORAGES}
+SINGLE = "single_token=relama.single_token()"
 #: The same, in the text for one new token of each sequence as well.
 BOTH_TEXTS = {
-    "attention": "relama.attention('rotated', 'cache', 'appended', 'pages', 'paged', 6, 2, 8)",
+    "attention": (
+        f"relama.attention('rotated', 'cache', 'appended', 'pages', 'paged', 6, 2, 8, {SINGLE})"
+    ),
     "kv_page": "relama.kv_page('cache', 8, page_size=64)",
     "paged": "relama.paged('rotated', 'pages')",
 }
@@ -97,7 +100,7 @@ for size in SIZES:
         CALLS[f"blocks_{storage}_{size.name}"] = blocks
         CALLS[f"rows_{storage}_{size.name}"] = f"relama.matrix_rows('blocks', {arguments})"
         BOTH_TEXTS[f"product_{storage}_{size.name}"] = (
-            f"relama.block_matmul('hidden', 'blocks', {product})"
+            f"relama.block_matmul('hidden', 'blocks', {product}, {SINGLE})"
         )
 
 #: A call of every portable variant; DuckDB has its own of most.

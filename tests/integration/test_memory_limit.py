@@ -85,7 +85,7 @@ def test_a_limit_changes_no_token(tiny_project: Project, length: int) -> None:
     prompt = list(range(40, 40 + length))
 
     def continued(limit: int | None) -> list[int]:
-        with open_engine(tiny_project, "session", limit) as engine:
+        with open_engine(tiny_project, "session", limit, sequence_id=0) as engine:
             engine.start(prompt, (0.8, 20, 0.9, 7))
             tokens = [engine.step() for _ in range(40)]
             # Another turn, of which the session knows the beginning.
@@ -99,7 +99,7 @@ def test_a_long_prompt_is_in_the_state_as_a_short_one(tiny_project: Project) -> 
     prompt = list(range(40, 40 + 3 * CHUNK))
 
     def state(limit: int | None) -> list[tuple[object, ...]]:
-        with open_engine(tiny_project, "session", limit) as engine:
+        with open_engine(tiny_project, "session", limit, sequence_id=0) as engine:
             assert isinstance(engine, Session)
             with engine.state.transaction():
                 engine.state.clear()

@@ -32,7 +32,7 @@ def assert_equals_the_oracle(project: Project, checkpoint: Path) -> None:
     for token_ids in (PROMPT, PROMPT[:1]):
         expected = forward(project.config, tensors, token_ids).logits[-1]
         assert np.abs(all_logits(project, token_ids) - expected).max() < 1e-4
-    with open_engine(project, "session") as engine:
+    with open_engine(project, "session", sequence_id=0) as engine:
         engine.start(PROMPT, GREEDY)
         ids = [engine.step() for _ in range(6)]
     assert ids == greedy(project.config, tensors, PROMPT, 6)

@@ -60,7 +60,7 @@ def test_decoding_across_two_pages(tiny_project: Project) -> None:
     expected = oracle(tiny_project, PROMPT, steps)
     fresh_sql = compiled(tiny_project, ["step"], decode=True)["step"].sql
     general_sql = compiled(tiny_project, ["step"])["step"].sql
-    with open_engine(tiny_project, "session") as engine:
+    with open_engine(tiny_project, "session", sequence_id=0) as engine:
         connection = engine.connection  # type: ignore[attr-defined]
 
         def rows(sql: str) -> list[Any]:
@@ -84,7 +84,7 @@ def test_decoding_across_two_pages(tiny_project: Project) -> None:
 
 def test_a_long_prompt_is_packed_at_once(tiny_project: Project) -> None:
     prompt = [(7 * i) % 101 for i in range(190)]
-    with open_engine(tiny_project, "session") as engine:
+    with open_engine(tiny_project, "session", sequence_id=0) as engine:
         engine.start(prompt, GREEDY)
         ids = [engine.step() for _ in range(6)]
         connection = engine.connection  # type: ignore[attr-defined]
@@ -94,7 +94,7 @@ def test_a_long_prompt_is_packed_at_once(tiny_project: Project) -> None:
 
 def test_going_back_to_a_shorter_prefix(tiny_project: Project) -> None:
     """Ends of what stays on, before and behind the ends of pages."""
-    with open_engine(tiny_project, "session") as engine:
+    with open_engine(tiny_project, "session", sequence_id=0) as engine:
         connection = engine.connection  # type: ignore[attr-defined]
         engine.start(PROMPT, GREEDY)
         tokens = [*PROMPT, *(engine.step() for _ in range(132))]
@@ -119,7 +119,7 @@ def test_dbt_reads_pages_and_removes_what_tokens_does_not_vouch_for(
     tiny_project: Project,
 ) -> None:
     database = str(tiny_project.directory / "relama.duckdb")
-    with open_engine(tiny_project, "session") as engine:
+    with open_engine(tiny_project, "session", sequence_id=0) as engine:
         engine.start(PROMPT, GREEDY)
         tokens = [*PROMPT, *(engine.step() for _ in range(60))]
     dbt.invoke(tiny_project.directory, ["run", "--select", "tag:step"])

@@ -73,7 +73,7 @@ def test_batches_choose_what_each_prompt_alone_does(
     assert len(rows) == ROWS
     assert "tokens that all prompts begin with are read once" in desk.output
     plain = tokenizer._tokenizer
-    with open_engine(smollm2_project, "session") as engine:
+    with open_engine(smollm2_project, "session", sequence_id=0) as engine:
         for prompt, completion, count, _ in rows:
             plain.encode_special_tokens = True
             content = plain.encode(f"user\n{prompt}", add_special_tokens=False).ids

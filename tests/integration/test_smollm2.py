@@ -31,7 +31,7 @@ def test_every_greedy_id_equals_the_reference(smollm2_project: Project, name: st
     expected = REFERENCE[name]
     tokenizer = ProjectTokenizer(smollm2_project.directory)
     settings = Settings(max_new_tokens=len(expected["greedy"]))
-    with open_engine(smollm2_project, "session") as engine:
+    with open_engine(smollm2_project, "session", sequence_id=0) as engine:
         generation = generate(smollm2_project, engine, tokenizer, expected["ids"], settings)
     assert generation.ids == expected["greedy"]
     stopped = expected["greedy"][-1] in tokenizer.end_token_ids

@@ -81,7 +81,7 @@ def test_logits_are_those_of_the_stored_weights(built: Project, storage: str) ->
 def test_decoding_is_greedy_on_the_stored_weights(built: Project, storage: str) -> None:
     """70 tokens after 14: the first page of the cache fills up on the way."""
     tensors = stored_tensors(built, open_checkpoint(TINY_LLAMA), storage)
-    with open_engine(built, "session") as engine:
+    with open_engine(built, "session", sequence_id=0) as engine:
         engine.start(PROMPT, GREEDY)
         ids = [engine.step() for _ in range(70)]
     assert ids == greedy(built.config, tensors, PROMPT, 70)

@@ -21,7 +21,7 @@ PROMPT = [46, 75, 82, 82, 85]
 def test_trace(tmp_path: Path) -> None:
     project = make_project(tmp_path / "traced", TINY_LLAMA, trace=True)
     database = str(project.directory / "relama.duckdb")
-    with open_engine(project, "dbt") as engine:
+    with open_engine(project, "dbt", sequence_id=0) as engine:
         engine.start(PROMPT, (0.0, 0, 1.0, 0))
         chosen = engine.step()
     reference = forward(project.config, open_checkpoint(TINY_LLAMA).tensors, PROMPT)
@@ -36,7 +36,7 @@ def test_trace(tmp_path: Path) -> None:
             assert np.array([row[0] for row in rows]) == pytest.approx(expected, abs=1e-4)
 
     # The session runs the step as one statement all the same.
-    with open_engine(project, "session") as engine:
+    with open_engine(project, "session", sequence_id=0) as engine:
         engine.start(PROMPT, (0.0, 0, 1.0, 0))
         assert engine.step() == chosen
 

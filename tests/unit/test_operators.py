@@ -109,7 +109,7 @@ def test_a_norm_per_head_before_the_rotary_embedding() -> None:
     assert columns == ["sequence_id", "position", "head", "vector"]
     assert properties["data_tests"][0]["relama.finite_vector"]["arguments"] == {"length": 8}
     for name in ("q_norm", "rotary_embedding"):
-        assert "by_head=true" in operator_sql(graph, graph.operators[f"layer_00__{name}"])
+        assert "by_head=true" in operator_sql(graph, graph.operators[f"layer_00__{name}"], 2)
 
 
 @pytest.mark.parametrize("name", ["attention", "attention_weights"])
@@ -117,9 +117,9 @@ def test_attention_with_a_scaling_of_its_own(name: str) -> None:
     graph = graph_with_a_norm_per_head(scaling=0.25)
     operator = graph.operators[f"layer_00__{name}"]
     assert "softmax(query . key * 0.25)" in operator_comment(graph, operator)
-    assert "scaling=0.25" in operator_sql(graph, operator)
+    assert "scaling=0.25" in operator_sql(graph, operator, 2)
     plain = graph_with_a_norm_per_head()
-    assert "scaling" not in operator_sql(plain, plain.operators[operator.name])
+    assert "scaling" not in operator_sql(plain, plain.operators[operator.name], 2)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,16 @@ def kv_cache_properties(graph: Graph, layer: int) -> Properties:
                 "value": f"The value, [{head_dim}].",
             }
         ),
-        "data_tests": [{"relama.whole_tokens": {"arguments": {"tokens": "ref('tokens')"}}}],
+        "data_tests": [
+            {
+                "relama.whole_tokens": {
+                    "arguments": {
+                        "sequences": "ref('sequences')",
+                        "num_kv_heads": graph.config.num_key_value_heads,
+                    }
+                }
+            }
+        ],
     }
 
 

@@ -73,6 +73,11 @@ class Project:
         """The pages of each layer's cache, in order."""
         return [names.kv_pages(layer) for layer in range(self.config.num_hidden_layers)]
 
+    @property
+    def state_tables(self) -> list[str]:
+        """What holds the state of sequences, as the macro `state_tables` creates it."""
+        return ["tokens", *self.kv_caches, *self.kv_pages]
+
 
 def load_project(directory: str | Path) -> Project:
     """Reads the project at `directory`.

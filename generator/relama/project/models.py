@@ -69,7 +69,7 @@ def write_models(
         write(models / "layers" / names.layer_model(layer) / f"{names.layer_model(layer)}.sql", sql)
     whole = [names.layer_model(layer) for layer in layers]
     caches = [names.kv_cache(layer) for layer in layers]
-    for name in ("next_token", "step", "tokens", "transcript"):
+    for name in ("next_token", "step", "tokens", "sequences", "transcript"):
         sql = render(f"{name}.sql", config=config, layers=whole, caches=caches)
         write(models / "state" / f"{name}.sql", sql)
     for name in ("inverse_frequencies", "vocabulary"):

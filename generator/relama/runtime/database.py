@@ -13,8 +13,6 @@ from relama.project.manifest import DISABLED_OPTIMIZERS, PAGE_SIZE, Project
 from relama.runtime.profile import Database, database_of
 from relama.runtime.stack import deepen_stack
 
-SEQUENCE = 0
-
 
 @contextmanager
 def open_database(project: Project) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -71,15 +69,18 @@ def _one_line(error: Exception) -> str:
 
 
 class State:
-    """The tokens and KV caches of a project, all of one sequence.
+    """The tokens and KV caches of a sequence; others in the same tables are left alone.
 
     The state holds whole tokens only: every method that changes it is one
     transaction, or part of the caller's.
     """
 
-    def __init__(self, project: Project, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self, project: Project, connection: duckdb.DuckDBPyConnection, sequence_id: int
+    ) -> None:
         self.project = project
         self.connection = connection
+        self.sequence_id = sequence_id
         self._caches, self._pages = project.kv_caches, project.kv_pages
         self._require_tables()
 
@@ -87,11 +88,11 @@ class State:
         found = {
             name
             for (name,) in self.connection.execute(
-                "select table_name from duckdb_tables() "
-                "where database_name = current_database() and schema_name = current_schema()"
+                "select table_name from information_schema.tables where "
+                "table_catalog = current_database() and table_schema = current_schema()"
             ).fetchall()
         }
-        missing = {"tokens", "step", "sampling", *self._caches, *self._pages} - found
+        missing = {"sequences", "step", "sampling", *self.project.state_tables} - found
         if missing:
             raise ProjectError(
                 f"{self.project.directory} has not been built completely (there is no table "
@@ -112,7 +113,8 @@ class State:
     def token_ids(self) -> list[int]:
         """All tokens of the sequence, prompt and generated, in order."""
         rows = self.connection.execute(
-            "select token_id from tokens where sequence_id = ? order by position", [SEQUENCE]
+            "select token_id from tokens where sequence_id = ? order by position",
+            [self.sequence_id],
         ).fetchall()
         return [token_id for (token_id,) in rows]
 
@@ -134,57 +136,58 @@ class State:
         while shared < min(len(held), len(token_ids) - 1) and held[shared] == token_ids[shared]:
             shared += 1
         execute = self.connection.execute
-        ((predicted,),) = execute(
-            "select coalesce(max(position), 0) from tokens "
-            "where sequence_id = ? and logprob is not null",
-            [SEQUENCE],
-        ).fetchall()
-        read = min(int(predicted), shared)
-        execute("delete from tokens where sequence_id <> ? or position >= ?", [SEQUENCE, shared])
+        read = min(self.has_read(), shared)
+        sequence = [self.sequence_id]
+        execute("delete from tokens where sequence_id = ? and position >= ?", [*sequence, shared])
         for cache in self._caches:
             execute(
-                f"delete from {cache} where sequence_id <> ? or position >= ?", [SEQUENCE, read]
+                f"delete from {cache} where sequence_id = ? and position >= ?", [*sequence, read]
             )
         for pages in self._pages:
             execute(
-                f"delete from {pages} where sequence_id <> ? or first_position + ? > ?",
-                [SEQUENCE, PAGE_SIZE, read],
+                f"delete from {pages} where sequence_id = ? and first_position + ? > ?",
+                [*sequence, PAGE_SIZE, read],
             )
-        self.append_tokens(token_ids[shared:], first_position=shared)
-        self._has_read(read)
+        self.append_tokens(token_ids[shared:], first_position=shared, has_read=read)
         return read
+
+    def has_read(self) -> int:
+        """How many tokens of the sequence have been read."""
+        rows = self.connection.execute(
+            "select has_read from sequences where sequence_id = ?", [self.sequence_id]
+        ).fetchall()
+        return int(rows[0][0]) if rows else 0
+
+    def is_alone(self) -> bool:
+        """Whether the state holds no other sequence."""
+        rows = self.connection.execute(
+            "select 1 from sequences where sequence_id <> ? limit 1", [self.sequence_id]
+        ).fetchall()
+        return not rows
 
     def cut_tokens(self, length: int) -> None:
         """Forgets the tokens after the first `length`, which no step has read."""
-        self.connection.execute("delete from tokens where position >= ?", [length])
-
-    def continue_prompt(self, token_ids: Sequence[int], first_position: int) -> None:
-        """Adds tokens of a prompt to the sequence, all of which has been read."""
-        self.append_tokens(token_ids, first_position)
-        self._has_read(first_position)
-
-    def _has_read(self, position: int) -> None:
-        """Marks that everything before a token has been read.
-
-        How likely the token is, no step has kept.
-        """
         self.connection.execute(
-            "update tokens set logprob = 'nan' where position = ? and position > 0 "
-            "and logprob is null",
-            [position],
+            "delete from tokens where sequence_id = ? and position >= ?",
+            [self.sequence_id, length],
         )
 
-    def append_tokens(self, token_ids: Sequence[int], first_position: int) -> None:
-        """Adds tokens to the sequence that the next step will read."""
+    def append_tokens(self, token_ids: Sequence[int], first_position: int, has_read: int) -> None:
+        """Adds tokens of a prompt to the sequence, which the next step will read.
+
+        Args:
+            has_read: how many tokens of the sequence have been read.
+        """
         self.connection.execute(
-            "insert into tokens select ?, ? + i - 1, ids[i], true, null "
+            "insert into tokens (sequence_id, position, token_id, is_prompt, has_read) "
+            "select ?, ? + i - 1, ids[i], true, ? "
             "from (select ?::integer[] as ids), range(1, ? + 1) as r (i)",
-            [SEQUENCE, first_position, list(token_ids), len(token_ids)],
+            [self.sequence_id, first_position, has_read, list(token_ids), len(token_ids)],
         )
 
     def clear(self) -> None:
         """Forgets all sequences."""
-        for table in ("tokens", *self._caches, *self._pages):
+        for table in self.project.state_tables:
             self.connection.execute(f"delete from {table}")
 
     def check_tokens(self, token_ids: Sequence[int]) -> None:
@@ -206,8 +209,8 @@ class State:
 
 @contextmanager
 def scratch(project: Project, connection: duckdb.DuckDBPyConnection) -> Iterator[State]:
-    """An empty state to work on, whose changes are rolled back in the end."""
-    state = State(project, connection)
+    """A state with nothing in it to work on, whose changes are rolled back in the end."""
+    state = State(project, connection, sequence_id=0)
     with state.transaction(keep=False):
         state.clear()
         yield state

@@ -13,8 +13,9 @@ import duckdb
 from relama.errors import ProjectError
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.runtime import dbt
-from relama.runtime.database import SEQUENCE, State, open_database
+from relama.runtime.database import State, open_database
 from relama.runtime.limit import Weights, limited
+from relama.runtime.profile import database_of
 from relama.runtime.statements import Statement, compiled, decode_statements, session_statements
 from relama.sampling import check_sampling
 
@@ -22,6 +23,8 @@ from relama.sampling import check_sampling
 CHUNK = 8
 #: How a session chooses tokens: plain dbt reads the seed, which no session changes.
 _SAMPLING = "temp.main.session_sampling"
+#: The tokens of a session's sequence: its steps read no other's.
+_TOKENS = "temp.main.session_tokens"
 
 
 class Engine(Protocol):
@@ -38,7 +41,8 @@ class Session:
     """Runs the compiled step as a prepared statement on one connection.
 
     Everything that a step changes is one transaction. There are two texts of the
-    step: one for any number of tokens, and `decode` for one token of the sequence.
+    step: one for any number of tokens, and `decode` for one token of a sequence that is the
+    only one in the state. Other sequences stay as they are.
     Within a memory limit a long prompt is read by several steps.
     """
 
@@ -48,18 +52,24 @@ class Session:
         connection: duckdb.DuckDBPyConnection,
         sql: Mapping[str, Statement],
         decode: Mapping[str, Statement],
+        sequence_id: int,
         weights: Weights | None = None,
     ) -> None:
         self.connection = connection
-        self.state = State(project, connection)
+        self.state = State(project, connection, sequence_id)
         self._weights = weights or Weights()
         self._cached, self._waiting = 0, 0
+        self._is_alone = False
         self._later: Sequence[int] = ()
         connection.execute(
             f"create or replace temporary table {_SAMPLING} "
             "(temperature double, top_k integer, top_p double, seed bigint)"
         )
-        own = {"sampling": _SAMPLING}
+        connection.execute(
+            f"create or replace temporary view {_TOKENS} as "
+            f"select * from {database_of(project).quoted}.tokens where sequence_id = {sequence_id}"
+        )
+        own = {"sampling": _SAMPLING, "tokens": _TOKENS}
         general, single = (texts["step"].reading(own) for texts in (sql, decode))
         try:
             self._step = self._weights.prepared(connection, "step", general)
@@ -81,6 +91,7 @@ class Session:
         check_sampling(*sampling)
         with self.state.transaction():
             self._cached = self.state.set_tokens(token_ids)
+            self._is_alone = self.state.is_alone()
             end = len(token_ids)
             if self._weights.plan:
                 end = min(end, self._cached + CHUNK)
@@ -93,17 +104,17 @@ class Session:
         while self._later:
             chunk, later = self._later[:CHUNK], self._later[CHUNK:]
             end = self._cached + self._waiting
-            self._read(self._appends[:-1], partial(self.state.continue_prompt, chunk, end))
+            self._read(self._appends[:-1], partial(self.state.append_tokens, chunk, end, end))
             self._waiting, self._later = len(chunk), later
         self._read(self._appends)
         self._waiting = 1
-        return _chosen(self.connection)
+        return _chosen(self.state)
 
     def _read(self, appends: Sequence[str], then: Callable[[], None] = lambda: None) -> None:
         """Reads the tokens that are waiting; `then` is part of the transaction."""
         execute = self.connection.execute
         cached = self._cached + self._waiting
-        *models, insert = self._decode if self._waiting == 1 else self._step
+        *models, insert = self._decode if self._waiting == 1 and self._is_alone else self._step
         self._weights.rewind()
         for piece in models:
             with self._weights.reading(piece):
@@ -124,8 +135,9 @@ class Session:
 class DbtEngine:
     """Runs `dbt run` for each token and needs nothing but dbt; seconds per token."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, sequence_id: int) -> None:
         self.project = project
+        self.sequence_id = sequence_id
         self._sampling: dict[str, float] = {}
 
     def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
@@ -133,32 +145,37 @@ class DbtEngine:
         names = ("temperature", "top_k", "top_p", "seed")
         self._sampling = dict(zip(names, sampling, strict=True))
         with open_database(self.project) as connection:
-            state = State(self.project, connection)
+            state = State(self.project, connection, self.sequence_id)
             with state.transaction():
                 state.set_tokens(token_ids)
 
     def step(self) -> int:
-        variables = json.dumps({"relama_sampling": self._sampling})
+        variables = json.dumps(
+            {"relama_sampling": self._sampling, "relama_sequence_id": self.sequence_id}
+        )
         arguments = ["run", "--select", "tag:step", "--vars", variables]
         dbt.invoke(self.project.directory, arguments)
         with open_database(self.project) as connection:
-            return _chosen(connection)
+            return _chosen(State(self.project, connection, self.sequence_id))
 
 
-def _chosen(connection: duckdb.DuckDBPyConnection) -> int:
+def _chosen(state: State) -> int:
     """The token that the last step has appended."""
-    rows = connection.execute(
+    rows = state.connection.execute(
         "select token_id from tokens where sequence_id = ? order by position desc limit 1",
-        [SEQUENCE],
+        [state.sequence_id],
     ).fetchall()
     return int(rows[0][0])
 
 
 @contextmanager
-def open_engine(project: Project, name: str, memory_limit: int | None = None) -> Iterator[Engine]:
+def open_engine(
+    project: Project, name: str, memory_limit: int | None = None, *, sequence_id: int
+) -> Iterator[Engine]:
     """The engine `session` or `dbt`, ready to start.
 
     Args:
+        sequence_id: the sequence that it continues.
         memory_limit: bytes that this process may have in memory, engine `session`.
 
     Raises:
@@ -166,7 +183,7 @@ def open_engine(project: Project, name: str, memory_limit: int | None = None) ->
         InputError: the limit is too small for the model.
     """
     if name == "dbt":
-        yield DbtEngine(project)
+        yield DbtEngine(project, sequence_id)
     else:
         sql = compiled(project, session_statements(project))
         decode = compiled(project, decode_statements(project), decode=True)
@@ -174,4 +191,4 @@ def open_engine(project: Project, name: str, memory_limit: int | None = None) ->
             open_database(project) as connection,
             limited(project, connection, decode["step"], memory_limit) as weights,
         ):
-            yield Session(project, connection, sql, decode, weights)
+            yield Session(project, connection, sql, decode, sequence_id, weights)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from relama.errors import InputError
 from relama.project.manifest import Project
-from relama.runtime.database import SEQUENCE, open_database, scratch
+from relama.runtime.database import open_database, scratch
 from relama.runtime.limit import limited
 from relama.runtime.statements import compiled
 
@@ -75,10 +75,10 @@ def negative_log_likelihood(
         connection.execute(f"prepare score as insert into step {score.sql}")
         for name in names:
             connection.execute(f"prepare append_{name} as insert into {name} {sql[name].sql}")
-        state.append_tokens(token_ids[:1], first_position=0)
+        state.append_tokens(token_ids[:1], first_position=0, has_read=0)
         for first in range(1, len(token_ids), CHUNK):
             chunk = token_ids[first : first + CHUNK]
-            state.append_tokens(chunk, first_position=first)
+            state.append_tokens(chunk, first_position=first, has_read=first - 1)
             connection.execute("delete from step")
             weights.rewind()
             with weights.reading(score):
@@ -92,7 +92,7 @@ def negative_log_likelihood(
             on_progress(len(chunk))
         ((total, scored),) = connection.execute(
             "select -sum(logprob::double), count(logprob) from tokens where sequence_id = ?",
-            [SEQUENCE],
+            [state.sequence_id],
         ).fetchall()
     assert scored == len(token_ids) - 1
     return float(total)

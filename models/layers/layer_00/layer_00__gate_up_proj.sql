@@ -16,7 +16,8 @@ product as (
         ref('layer_00__gate_up_proj_weight'),
         blocks=1,
         storage='float32',
-        bias=true
+        bias=true,
+        single_token=relama.single_token()
     ) | indent(4) }}
 
 )

@@ -22,7 +22,8 @@ key_values as (
         'projected',
         value_offset=64,
         num_heads=6,
-        head_dim=8
+        head_dim=8,
+        single_token=relama.single_token()
     ) | indent(4) }}
 
 )

@@ -22,7 +22,8 @@ rotary_embedding as (
             ('qkv_proj', 8),
         ],
         'angles',
-        head_dim=8
+        head_dim=8,
+        single_token=relama.single_token()
     ) | indent(4) }}
 
 )

@@ -44,7 +44,8 @@ attended as (
         num_heads=6,
         num_kv_heads=2,
         head_dim=8,
-        parallelism=2
+        parallelism=2,
+        single_token=relama.single_token()
     ) | indent(4) }}
 
 )

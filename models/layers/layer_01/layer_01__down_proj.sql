@@ -23,7 +23,8 @@ product as (
         blocks=1,
         storage='float32',
         bias=true,
-        residual='residual'
+        residual='residual',
+        single_token=relama.single_token()
     ) | indent(4) }}
 
 )

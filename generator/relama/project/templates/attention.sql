@@ -39,7 +39,8 @@ attended as (
         num_heads=<< attributes.num_attention_heads >>,
         num_kv_heads=<< attributes.num_key_value_heads >>,
         head_dim=<< attributes.head_dim >>,
-        parallelism=<< parallelism >>
+        parallelism=<< parallelism >>,
+        single_token=relama.single_token()
 <%- if attributes.scaling is not none %>,
         scaling=<< attributes.scaling >>
 <%- endif %>

@@ -17,7 +17,8 @@ key_values as (
         'projected',
         value_offset=<< attributes.value_offset >>,
         num_heads=<< attributes.num_attention_heads >>,
-        head_dim=<< attributes.head_dim >>
+        head_dim=<< attributes.head_dim >>,
+        single_token=relama.single_token()
     ) | indent(4) }}
 
 )

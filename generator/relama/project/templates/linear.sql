@@ -26,7 +26,8 @@ product as (
 <%- endif %>
 <%- if inputs | length == 2 %>,
         residual='residual'
-<%- endif %>
+<%- endif %>,
+        single_token=relama.single_token()
     ) | indent(4) }}
 
 )

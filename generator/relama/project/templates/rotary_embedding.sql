@@ -21,7 +21,8 @@ rotary_embedding as (
 <%- endfor %>
         ],
         'angles',
-        head_dim=<< attributes.head_dim >>
+        head_dim=<< attributes.head_dim >>,
+        single_token=relama.single_token()
 <%- if by_head %>,
         by_head=true
 <%- endif %>

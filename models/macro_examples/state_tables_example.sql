@@ -1,0 +1,2 @@
+-- The tables of the state.
+select '{{ relama.state_tables() | join(', ') }}' as names
