@@ -214,3 +214,21 @@ def test_state_refuses_tokens_that_do_not_exist(tiny_project: Project) -> None:
         for bad in ([], [101], [-1], [1] * 257):
             with pytest.raises(Exception, match=r"prompt|token id"):
                 state.set_tokens(bad)
+
+
+def test_a_step_looks_for_no_module(tiny_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB looks for modules to see what a parameter is, and drops a Ctrl-C meanwhile."""
+    looked_for: list[str] = []
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, *_: object) -> None:
+            looked_for.append(name)
+
+    with open_engine(tiny_project, "session", sequence_id=0) as engine:
+        engine.start(PROMPT, GREEDY)
+        engine.step()
+        monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+        for _ in range(3):
+            engine.step()
+    assert looked_for == []

@@ -160,10 +160,14 @@ class DbtEngine:
 
 
 def _chosen(state: State) -> int:
-    """The token that the last step has appended."""
+    """The token that the last step has appended.
+
+    Without parameters: for each of them DuckDB tries to import numpy and others, and a Ctrl-C
+    that arrives while it looks for them is lost.
+    """
     rows = state.connection.execute(
-        "select token_id from tokens where sequence_id = ? order by position desc limit 1",
-        [state.sequence_id],
+        f"select token_id from tokens where sequence_id = {state.sequence_id} "
+        "order by position desc limit 1"
     ).fetchall()
     return int(rows[0][0])
 
