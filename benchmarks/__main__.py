@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
     memory = commands.add_parser(
         "memory",
-        help="seconds a token while the memory shrinks below the model (root, Linux cgroups)",
+        help="seconds per token while the memory shrinks below the model (root, Linux cgroups)",
     )
     _shape_options(memory)
     memory.add_argument(
@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     memory.set_defaults(run=_memory)
 
-    scale = commands.add_parser("scale", help="seconds a token and build time by model size")
+    scale = commands.add_parser("scale", help="seconds per token and build time by model size")
     scale.add_argument(
         "--sizes",
         type=lambda text: text.split(","),

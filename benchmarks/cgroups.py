@@ -72,11 +72,11 @@ def _version(mount: Path) -> int | None:
 
 @contextmanager
 def limited(memory: int, read_rate: int | None, file: Path) -> Iterator[Group]:
-    """A group that may hold `memory` bytes and read `read_rate` bytes a second.
+    """A group that may hold `memory` bytes and read `read_rate` bytes per second.
 
     Args:
         memory: bytes of processes and page cache together; swap is not used.
-        read_rate: bytes a second, or None for the disk's own speed.
+        read_rate: bytes per second, or None for the disk's own speed.
         file: any file on the disk that is throttled.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The suite `memory`: seconds a token while the memory shrinks below the size of the model.
+"""The suite `memory`: seconds per token while the memory shrinks below the size of the model.
 
 Each point is a process of its own in a cgroup of its own, which counts the
 page cache as well: neither system can keep the model outside of the limit.
@@ -61,7 +61,7 @@ def run(
         shape: of the synthetic model.
         storage: relama's.
         fractions: limits, as parts of the bytes of the Q8_0 file.
-        rates: bytes a second that may be read, None for the disk's own speed.
+        rates: bytes per second that may be read, None for the disk's own speed.
         warmup: tokens that are not counted.
         tokens: tokens that are.
         cap: seconds after which a point ends, once it has two tokens.

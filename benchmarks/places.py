@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Models, projects and databases of the benchmark: large, and made again where missing.
 BUILD = ROOT / "build" / "bench"
 
-#: What is measured, one JSON file a suite.
+#: What is measured, one JSON file per suite.
 RESULTS = ROOT / "benchmarks" / "results"
 
 #: The plots of the README.

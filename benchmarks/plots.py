@@ -72,7 +72,7 @@ def memory(result: dict[str, Any], path: Path) -> None:
         panel.set_yscale("log")
         panel.invert_xaxis()
         panel.grid(True, which="both", alpha=0.25)
-    panels[0][0].set_ylabel("seconds a token")
+    panels[0][0].set_ylabel("seconds per token")
     for panel in panels[0]:
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         panel.legend(frameon=False, fontsize=8)
@@ -108,7 +108,7 @@ def tokens(result: dict[str, Any], path: Path) -> None:
             f"prefill of {count} tokens" if kind == "prefill" else f"decode at {count} positions",
             fontsize=10,
         )
-        panel.set_xlabel("tokens a second (log)")
+        panel.set_xlabel("tokens per second (log)")
         panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     _save(figure, path)
 
@@ -145,7 +145,7 @@ def scale(result: dict[str, Any], path: Path) -> None:
         linewidth=1.4,
         label="multiply-adds / ceiling",
     )
-    left.set_title("seconds a token", fontsize=10)
+    left.set_title("seconds per token", fontsize=10)
     left.set_yscale("log")
     left.legend(frameon=False, fontsize=8, loc="center right", bbox_to_anchor=(1, 0.6))
     storage = models[0]["build"]["storage"]
@@ -189,7 +189,7 @@ def rows(result: dict[str, Any], path: Path) -> None:
         axis.bar_label(bars, labels=[f" {value:.1f} s" for value in seconds], fontsize=8)
         axis.set_xlim(0, max(seconds) * 1.2)
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel("seconds a row")
+        axis.set_xlabel("seconds per row")
         axis.invert_yaxis()
     _save(figure, path)
 

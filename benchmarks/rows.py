@@ -36,7 +36,7 @@ _WORDS = (
 )
 
 #: Models of the project: what they are configured with, which seed they ask, how many rows.
-#: The slow ones have fewer; what counts is seconds a row.
+#: The slow ones have fewer; what counts is seconds per row.
 CASES = {
     "one_at_a_time": (f"max_tokens={NEW_TOKENS}, batch_size=1, share_prefix=false", "prompts", 8),
     "batches_of_16": (f"max_tokens={NEW_TOKENS}, batch_size=16", "prompts", ROWS),
@@ -51,7 +51,7 @@ CASES = {
 
 
 def run(*, storage: str, quick: bool, threads: int, say: Say) -> dict[str, Any]:
-    """Measures rows a second of `relama_completions`, each case a model of one dbt project."""
+    """Measures rows per second of `relama_completions`, each case a model of one dbt project."""
     directory = places.BUILD / "rows"
     _write(directory, storage, threads, 4 if quick else None, say)
     _dbt(directory, "deps")

@@ -1,4 +1,4 @@
-"""The suite `scale`: seconds a token and build time against the size of the model."""
+"""The suite `scale`: seconds per token and build time against the size of the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The systems that are measured, one file a kind, behind one interface."""
+"""The systems that are measured, one file per kind, behind one interface."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A matrix in blocks is one row of a table: a block is multiplied within one
 expression, and nothing has to be grouped (docs/decisions/0010). Blocks run at
-once, one a thread, so a matrix has as many as there are to be threads, unless starting
+once, one per thread, so a matrix has as many as there are to be threads, unless starting
 them costs more than it gains. Those of a large matrix hold at most `BLOCK_ELEMENTS`: a block is
 held in memory as float32 while it is multiplied.
 """
