@@ -37,32 +37,34 @@ def smollm2_gguf() -> Path:
     return SMOLLM2
 
 
+def shared_project(factory: pytest.TempPathFactory, name: str, checkpoint: Path) -> Project:
+    """A project that the first of the processes that run tests builds, and each copies."""
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # That of a process lies within that of the run.
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / name).is_dir():
+            make_project(shared / "building" / name, checkpoint, overwrite=True)
+            (shared / "building" / name).rename(shared / name)
+    target = factory.mktemp(name) / name
+    shutil.copytree(shared / name, target, symlinks=True)
+    return load_project(target)
+
+
 @pytest.fixture(scope="session")
 def smollm2_project(
     smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
-    directory = tmp_path_factory.mktemp("smollm2") / "smollm2"
-    yield make_project(directory, smollm2_gguf)
-    shutil.rmtree(directory)
+    project = shared_project(tmp_path_factory, "smollm2", smollm2_gguf)
+    yield project
+    shutil.rmtree(project.directory)
 
 
 @pytest.fixture(scope="session")
 def built_tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The fixture checkpoint's project; to be copied, not changed.
-
-    The first of the processes that run tests builds it, each takes a copy.
-    """
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent  # That of a process lies within that of the run.
-    with (shared / "tiny.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "tiny").is_dir():
-            make_project(shared / "building" / "tiny", TINY_LLAMA, overwrite=True)
-            (shared / "building" / "tiny").rename(shared / "tiny")
-    target = tmp_path_factory.mktemp("tiny") / "tiny"
-    shutil.copytree(shared / "tiny", target, symlinks=True)
-    return load_project(target)
+    """The fixture checkpoint's project; to be copied, not changed."""
+    return shared_project(tmp_path_factory, "tiny", TINY_LLAMA)
 
 
 @pytest.fixture
