@@ -196,8 +196,8 @@ def generate(
 ) -> None:
     """Continue PROMPT (`-` reads standard input)."""
     from relama.project.manifest import load_project
-    from relama.runtime.engines import open_engine
-    from relama.runtime.loop import generate as run
+    from relama.runtime.session import generate as run
+    from relama.runtime.session import open_engine
     from relama.runtime.tokenizer import ProjectTokenizer
 
     project = load_project(directory)
@@ -257,8 +257,7 @@ def plan(
     the streamed weights and multiplying all of them, at speeds measured on this machine.
     """
     from relama.project.manifest import load_project
-    from relama.runtime.forecast import forecast, layer_numbers
-    from relama.runtime.residency import megabytes
+    from relama.runtime.memory import forecast, layer_numbers, megabytes
     from relama.runtime.tokenizer import ProjectTokenizer
 
     if disk_speed is not None and disk_speed <= 0:
@@ -309,8 +308,8 @@ def chat(
 ) -> None:
     """Converse; the KV cache is kept from turn to turn. End with Ctrl-D or /exit."""
     from relama.project.manifest import load_project
-    from relama.runtime.engines import open_engine
-    from relama.runtime.loop import generate as run
+    from relama.runtime.session import generate as run
+    from relama.runtime.session import open_engine
     from relama.runtime.tokenizer import ProjectTokenizer
 
     project = load_project(directory)
@@ -354,7 +353,7 @@ def chat(
 def logits(directory: Path, prompt: str, top: int, as_json: bool) -> None:
     """Show the K best next tokens after PROMPT."""
     from relama.project.manifest import load_project
-    from relama.runtime.scoring import top_logits
+    from relama.runtime.session import top_logits
     from relama.runtime.tokenizer import ProjectTokenizer
 
     project = load_project(directory)
@@ -385,8 +384,8 @@ def perplexity(
 ) -> None:
     """Score FILE: negative log-likelihood and perplexity, computed in SQL."""
     from relama.project.manifest import load_project
-    from relama.runtime.scoring import negative_log_likelihood
-    from relama.runtime.scoring import perplexity as of
+    from relama.runtime.session import negative_log_likelihood
+    from relama.runtime.session import perplexity as of
     from relama.runtime.tokenizer import ProjectTokenizer
 
     project = load_project(directory)
@@ -468,7 +467,7 @@ def docs(directory: Path, as_json: bool) -> None:
 def _limit(project: Project, given: str | None) -> int | None:
     """The memory limit in bytes: the option's, or that of the project's variables, or none."""
     from relama.project.variables import memory_limit
-    from relama.runtime.residency import parse_size
+    from relama.runtime.memory import parse_size
 
     text = given if given is not None else memory_limit(project)
     return None if text is None else parse_size(text)
@@ -476,7 +475,7 @@ def _limit(project: Project, given: str | None) -> int | None:
 
 def _settings(directory: Path, options: dict[str, Any]) -> Any:
     """The project's settings with the given options in their place, checked."""
-    from relama.runtime.loop import default_settings
+    from relama.runtime.session import default_settings
 
     given = {key: value for key, value in options.items() if value is not None}
     if "max_tokens" in given:

@@ -15,8 +15,7 @@ from relama.errors import ProjectError
 from relama.project.manifest import Project, load_project
 from relama.project.writer import write_project
 from relama.runtime.build import build_project
-from relama.runtime.engines import open_engine
-from relama.runtime.loop import Settings, generate
+from relama.runtime.session import Settings, generate, open_engine
 from relama.runtime.tokenizer import ProjectTokenizer
 
 QUESTION = "What is the capital of France?"

@@ -9,9 +9,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from relama.runtime import prefetch
-from relama.runtime.prefetch import SUPPORTED, BlockFile, Blocks, Prefetcher
-from relama.runtime.resident import stored_weights, weights_read
+from relama.runtime.memory import prefetch
+from relama.runtime.memory.prefetch import SUPPORTED, BlockFile, Blocks, Prefetcher
+from relama.runtime.memory.stored import stored_weights, weights_read
 
 BLOCK = 1000
 TABLES = [Blocks((7, 3, 5, 1)), Blocks((8, 2))]

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from relama.errors import InputError
 from relama.names import parsed
-from relama.runtime.residency import Overhead, Plan, Table, parse_size, plan_residency
-from relama.runtime.resident import reading_order
+from relama.runtime.memory.residency import Overhead, Plan, Table, plan_residency
+from relama.runtime.memory.size import parse_size
+from relama.runtime.memory.stored import reading_order
 
 OVERHEAD = Overhead(process=100, statement=20, working=30, buffers=8, ahead=2)
 SMALL = 10

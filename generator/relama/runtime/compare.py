@@ -12,7 +12,8 @@ from relama.checkpoint import Checkpoint
 from relama.errors import InputError
 from relama.project.manifest import Project
 from relama.reference import forward
-from relama.runtime.database import open_database, scratch
+from relama.runtime.database import open_database
+from relama.runtime.session import scratch
 from relama.runtime.statements import compiled
 
 

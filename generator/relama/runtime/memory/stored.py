@@ -1,30 +1,26 @@
-"""Weights in memory for the length of a session."""
+"""How the weights of a project lie in its database file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain, pairwise, zip_longest
+from itertools import chain, zip_longest
 
 import duckdb
 
 from relama import names
-from relama.runtime.prefetch import BlockFile, Blocks
-from relama.runtime.residency import Table
-
-_RESIDENT = '"resident"."main".'
+from relama.runtime.memory.prefetch import Blocks
+from relama.runtime.memory.residency import Table
 
 #: Bytes of one value as DuckDB stores it uncompressed; a list is an offset.
 _WIDTHS = {"TINYINT": 1, "SMALLINT": 2, "INTEGER": 4, "FLOAT": 4, "BIGINT": 8, "DOUBLE": 8}
 _LIST_WIDTH = 8
 #: Tables of so many blocks share them with others.
-_SHARED = 2
+SHARED = 2
 #: Bytes of a block in memory: a column's rest takes a whole one.
 _BLOCK = 1 << 18
 #: Bytes that a small table takes beside its values.
 _SMALL = 1 << 16
-#: Bytes that copying takes beside the copies.
-_COPYING = 96_000_000
 
 
 @dataclass(frozen=True)
@@ -50,11 +46,6 @@ def weights_read(tables: Iterable[str]) -> list[str]:
     """
     weights = [name for name in tables if names.is_weight(name)]
     return list(reversed(dict.fromkeys(reversed(weights))))
-
-
-def resident(tables: Iterable[str]) -> dict[str, str]:
-    """Where `hold` puts tables, by name."""
-    return {name: f'{_RESIDENT}"{name}"' for name in tables}
 
 
 def stored_weights(
@@ -104,7 +95,7 @@ def _stored(
         bitpacked |= kind == "TINYINT" and compression == "BitPacking"
     blocks = reading_order(columns, threads)
     in_memory = size + _SMALL
-    if len(blocks) > _SHARED:
+    if len(blocks) > SHARED:
         size = len(blocks) * block_size
         in_memory = -(-size // _BLOCK) * _BLOCK
     piece = max(pieces.values(), default=0)
@@ -137,43 +128,6 @@ def reading_order(columns: Mapping[tuple[int, int], Iterable[int]], threads: int
     together = (waiting[i : i + threads] for i in range(0, len(waiting), threads))
     in_order = chain.from_iterable(chain.from_iterable(zip_longest(*some)) for some in together)
     return list(dict.fromkeys(block for block in in_order if block is not None))
-
-
-def hold(
-    connection: duckdb.DuckDBPyConnection,
-    weights: Sequence[Stored],
-    file: BlockFile,
-    at_most: int,
-) -> None:
-    """Copies tables into a database in memory, stored as they are in the file.
-
-    Without a place for temporary files DuckDB cannot evict what is in it. Its limit rises
-    with what is held, up to `at_most` bytes, so that its copies of the file's blocks make
-    room for that.
-    """
-    connection.execute("attach ':memory:' as resident (compress, row_group_size 2048)")
-    ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
-    connection.execute("set threads = 1")  # More would copy the rows in pieces, and merge them.
-    held = 0
-    # The largest first: while a table is copied, it takes two or three times its size.
-    in_order = sorted(weights, key=lambda weight: -weight.table.size)
-    for weight, following in pairwise([*in_order, None]):
-        assert weight is not None
-        if following is not None:
-            file.read_ahead(following.blocks.numbers)
-        needed = held + 3 * weight.table.held + _COPYING
-        connection.execute(f"set memory_limit = '{min(needed, at_most)}B'")
-        compression = "bitpacking" if weight.bitpacked else "uncompressed"
-        connection.execute(f"set force_compression = '{compression}'")
-        name = f'"{weight.table.name}"'
-        connection.execute(f"create table {_RESIDENT}{name} as from {name}")
-        file.drop(weight.blocks.numbers)
-        if len(weight.blocks.numbers) > _SHARED:
-            # Packs its columns into common blocks. What is small would take a block then.
-            connection.execute("checkpoint resident")
-        held += weight.table.held
-    connection.execute("set force_compression = 'uncompressed'")
-    connection.execute(f"set threads = {threads}")
 
 
 def _vector(kind: str, count: int, computed: int) -> int:

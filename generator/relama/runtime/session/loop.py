@@ -11,8 +11,8 @@ from typing import Any
 
 from relama.errors import InputError, ProjectError
 from relama.project.manifest import Project
-from relama.runtime.engines import Engine
-from relama.runtime.stopping import StopTexts
+from relama.runtime.session.engines import Engine
+from relama.runtime.session.stopping import StopTexts
 from relama.runtime.tokenizer import ProjectTokenizer
 from relama.sampling import check_sampling
 

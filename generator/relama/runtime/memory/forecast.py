@@ -8,11 +8,11 @@ from typing import Any
 from relama.names import parsed
 from relama.project.manifest import Project
 from relama.runtime.database import open_database
-from relama.runtime.limit import plan_session
-from relama.runtime.process_memory import available, resident_set
+from relama.runtime.memory.limit import plan_session
+from relama.runtime.memory.process_memory import available, resident_set
+from relama.runtime.memory.residency import Plan, Table
+from relama.runtime.memory.speed import compute_speed, disk_speed
 from relama.runtime.profile import database_of
-from relama.runtime.residency import Plan, Table
-from relama.runtime.speed import compute_speed, disk_speed
 from relama.runtime.statements import compiled, decode_statements
 
 
