@@ -55,9 +55,8 @@ def compare(project: Project, checkpoint: Checkpoint, token_ids: Sequence[int]) 
         ).fetchall()
     reference = forward(config, checkpoint.tensors, token_ids)
     expected = [*reference.hidden_states, reference.final_norm]
-    names = list(dict.fromkeys(model for model, _ in rows))
     differences = []
-    for name, theirs in zip(names, expected, strict=True):
+    for name, theirs in zip(project.graph.inputs["hidden_states"], expected, strict=True):
         ours = np.array([vector for model, vector in rows if model == name], dtype=np.float64)
         largest = float(np.abs(ours - theirs).max())
         scale = float(np.abs(theirs).max()) or 1.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from relama.names import parsed
 from relama.project.manifest import Project
 from relama.runtime.database import open_database
 from relama.runtime.memory.limit import plan_session
@@ -63,7 +62,7 @@ class Forecast:
         kinds: dict[str, tuple[list[Table], list[Table]]] = {}
         names = {table.name for table in self.plan.resident}
         for table in self.plan.tables:
-            resident, streamed = kinds.setdefault(parsed(table.name).base, ([], []))
+            resident, streamed = kinds.setdefault(table.kind, ([], []))
             (resident if table.name in names else streamed).append(table)
         return [(name, *tables) for name, tables in kinds.items()]
 
@@ -71,8 +70,7 @@ class Forecast:
 def layer_numbers(tables: list[Table]) -> str:
     """The layers of tables, as `0-3, 5`; empty for tables outside of layers."""
     ranges: list[list[int]] = []
-    found = (parsed(table.name).layer for table in tables)
-    for layer in (layer for layer in found if layer is not None):
+    for layer in (table.layer for table in tables if table.layer is not None):
         if ranges and layer == ranges[-1][1] + 1:
             ranges[-1][1] = layer
         else:

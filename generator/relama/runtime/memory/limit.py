@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ from relama.runtime.memory.prefetch import (
 from relama.runtime.memory.process_memory import trimmed_resident_set
 from relama.runtime.memory.residency import Plan, plan_residency
 from relama.runtime.memory.resident import hold, resident
-from relama.runtime.memory.stored import Stored, block_size, stored_weights, weights_read
+from relama.runtime.memory.stored import Stored, block_size, stored_weights
 from relama.runtime.profile import database_of
 from relama.runtime.statements import Statement
 
@@ -54,7 +54,7 @@ class Weights:
     def whole(self, statement: Statement) -> Piece:
         """A select that reads every weight, to be run in one piece."""
         moved = self._moved(statement)
-        return self._piece(moved.sql, weights_read(moved.tables()))
+        return self._piece(moved.sql, set(moved.tables()))
 
     def prepared(
         self, connection: duckdb.DuckDBPyConnection, name: str, statement: Statement
@@ -69,9 +69,9 @@ class Weights:
             return [Piece(f"execute {name}")]
         # A prepared statement would hold its intermediate rows until it runs again.
         parts = split(self._moved(statement), "insert into step")
-        last_use = {name: part for part in parts for name in weights_read(part.tables)}
+        last_use = {name: part for part in parts for name in part.tables}
         return [
-            self._piece(part.sql, [n for n in weights_read(part.tables) if last_use[n] is part])
+            self._piece(part.sql, {name for name in part.tables if last_use[name] is part})
             for part in parts
         ]
 
@@ -89,8 +89,8 @@ class Weights:
             return statement
         return statement.reading(resident(table.name for table in self.plan.resident))
 
-    def _piece(self, sql: str, names: Sequence[str]) -> Piece:
-        return Piece(sql, sum(self.blocks.get(name, 0) for name in names))
+    def _piece(self, sql: str, tables: Collection[str]) -> Piece:
+        return Piece(sql, sum(self.blocks.get(name, 0) for name in tables))
 
 
 def plan_session(
@@ -107,7 +107,7 @@ def plan_session(
     """
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
     process = trimmed_resident_set() or _UNKNOWN
-    stored = stored_weights(connection, statement.tables(), threads)
+    stored = stored_weights(connection, project.graph, statement.tables(), threads)
     tables = [weight.table for weight in stored]
     needed = overhead(tables, project.config, process, threads, block_size(connection), whole)
     return plan_residency(tables, limit, needed), stored

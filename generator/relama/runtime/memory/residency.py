@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relama import names
 from relama.errors import InputError
 from relama.runtime.memory.size import megabytes
 
@@ -23,6 +22,8 @@ class Table:
     Attributes:
         name: its name in the database.
         size: bytes that it takes on disk.
+        kind: its name without its layer, such as `o_proj`.
+        layer: the layer that it belongs to, `None` outside the layers.
         in_memory: bytes that it takes in memory, where DuckDB's blocks are larger; 0: the same.
         pieces: columns that threads read, the blocks of a matrix.
         piece: bytes of the largest piece of a column that a thread reads at once.
@@ -33,6 +34,8 @@ class Table:
 
     name: str
     size: int
+    kind: str = ""
+    layer: int | None = None
     in_memory: int = 0
     pieces: int = 1
     piece: int = 0
@@ -167,7 +170,7 @@ def _streamed(tables: Sequence[Table], deficit: int) -> list[Table]:
     """
     kinds: dict[str, list[Table]] = {}
     for table in tables:
-        kinds.setdefault(names.parsed(table.name).base, []).append(table)
+        kinds.setdefault(table.kind, []).append(table)
     chosen: list[Table] = []
     taken = 0
     for group in sorted(kinds.values(), key=lambda group: max(table.size for table in group)):
