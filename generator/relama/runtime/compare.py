@@ -34,6 +34,12 @@ class Difference:
     norm: float
 
 
+def first_over(differences: Sequence[Difference], tolerance: float) -> str | None:
+    """The first model that is further from the reference than `tolerance`, relatively."""
+    # `not <=` so that NaN counts as a difference.
+    return next((d.model for d in differences if not d.relative <= tolerance), None)
+
+
 def compare(project: Project, checkpoint: Checkpoint, token_ids: Sequence[int]) -> list[Difference]:
     """Compares the hidden state after the embedding, every layer and the final norm.
 

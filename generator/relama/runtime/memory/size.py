@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from relama.errors import InputError
+from relama.project.manifest import Project
+from relama.project.variables import variables
 
 _UNITS: dict[str, int] = {
     "B": 1,
@@ -29,6 +31,16 @@ def parse_size(text: str) -> int:
     if size < 1:
         raise InputError(f"A memory limit must be positive, not '{text}'.")
     return size
+
+
+def memory_limit(project: Project, given: str | None) -> int | None:
+    """The memory limit in bytes: the given one, or the project's variable, or none.
+
+    Raises:
+        ProjectError, InputError: see `variables` and `parse_size`.
+    """
+    text = variables(project).get("relama_memory_limit") if given is None else given
+    return parse_size(str(text)) if text or given is not None else None
 
 
 def megabytes(size: float) -> str:

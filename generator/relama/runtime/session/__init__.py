@@ -3,8 +3,9 @@
 Whoever is outside this room imports from here alone.
 """
 
+from relama.runtime.session.conversation import complete, conversation
 from relama.runtime.session.engines import Session, open_engine
-from relama.runtime.session.loop import Settings, default_settings, generate
+from relama.runtime.session.loop import Settings, chosen_settings, generate
 from relama.runtime.session.scoring import negative_log_likelihood, perplexity, top_logits
 from relama.runtime.session.state import State, scratch
 
@@ -12,7 +13,9 @@ __all__ = [
     "Session",
     "Settings",
     "State",
-    "default_settings",
+    "chosen_settings",
+    "complete",
+    "conversation",
     "generate",
     "negative_log_likelihood",
     "open_engine",
