@@ -12,8 +12,7 @@ from benchmarks.places import BenchmarkError
 from benchmarks.systems.base import System
 from relama.checkpoint.base import FloatArray
 from relama.project.manifest import load_project
-from relama.runtime.engines import Session, open_engine
-from relama.runtime.scoring import top_logits
+from relama.runtime.session import Session, open_engine, top_logits
 
 GREEDY = (0.0, 0, 1.0, 0)
 

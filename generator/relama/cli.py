@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.console import Console
@@ -29,17 +29,24 @@ from relama.errors import InputError
 from relama.passes import PASSES
 from relama.storage import CHOICES
 
-if TYPE_CHECKING:
-    from relama.project.manifest import Project
-
 
 def _prints(as_json: bool, result: dict[str, Any]) -> None:
     if as_json:
         click.echo(json.dumps(result, ensure_ascii=False))
 
 
-#: The sequence of the state that commands continue.
-_SEQUENCE_ID = 0
+def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _shown(as_json: bool) -> Callable[[str], None]:
+    """What is done with text as it comes: nothing where all of it is printed at the end."""
+    return (lambda text: None) if as_json else stream_text
+
+
 _DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 _PROMPT = click.argument("prompt", metavar="PROMPT")
 _JSON = click.option(
@@ -62,7 +69,13 @@ _MEMORY_LIMIT = click.option(
 
 def _sampling_options(command: Command) -> Command:
     options = (
-        click.option("--max-tokens", type=int, metavar="N", help="Generate at most N tokens."),
+        click.option(
+            "--max-tokens",
+            "max_new_tokens",
+            type=int,
+            metavar="N",
+            help="Generate at most N tokens.",
+        ),
         click.option("--temperature", type=float, help="0 takes the most likely token."),
         click.option("--top-k", type=int, help="Keep the K most likely tokens; 0 keeps all."),
         click.option("--top-p", type=float, help="Keep the tokens that reach this probability."),
@@ -196,41 +209,26 @@ def generate(
 ) -> None:
     """Continue PROMPT (`-` reads standard input)."""
     from relama.project.manifest import load_project
-    from relama.runtime.engines import open_engine
-    from relama.runtime.loop import generate as run
-    from relama.runtime.tokenizer import ProjectTokenizer
+    from relama.runtime.memory import memory_limit as limit_of
+    from relama.runtime.session import chosen_settings, complete
 
     project = load_project(directory)
-    tokenizer = ProjectTokenizer(directory)
-    settings = _settings(directory, sampling)
-    text = argument_text(prompt)
-    if chat or system is not None:
-        messages = [{"role": "system", "content": system}] if system is not None else []
-        rendered = tokenizer.render_chat([*messages, {"role": "user", "content": text}])
-        prompt_ids = tokenizer.encode(rendered, add_special_tokens=False)
-    else:
-        prompt_ids = tokenizer.encode(text)
-    began = time.perf_counter()
-    with open_engine(
-        project, engine, _limit(project, memory_limit), sequence_id=_SEQUENCE_ID
-    ) as opened:
-        compile_s = time.perf_counter() - began
-        generation = run(
-            project,
-            opened,
-            tokenizer,
-            prompt_ids,
-            settings,
-            lambda t: None if as_json else stream_text(t),
-        )
-    result = generation.as_json(compile_s)
-    _prints(as_json, result)
+    generation = complete(
+        project,
+        argument_text(prompt),
+        chosen_settings(project, sampling),
+        chat=chat,
+        system=system,
+        engine=engine,
+        memory_limit=limit_of(project, memory_limit),
+        on_text=_shown(as_json),
+    )
+    _prints(as_json, generation.as_json())
     if not as_json:
         click.echo()
-        timings = result["timings"]
-        speed = timings["decode_s_per_token"]
+        speed = generation.seconds_per_token
         notes.print(
-            f"[dim]{len(generation.ids)} tokens, prefill {timings['prefill_s']:.2f} s"
+            f"[dim]{len(generation.ids)} tokens, prefill {generation.prefill_s:.2f} s"
             + (f", {speed:.2f} s per token" if speed else "")
             + f" ({generation.finish_reason})[/dim]"
         )
@@ -257,44 +255,18 @@ def plan(
     the streamed weights and multiplying all of them, at speeds measured on this machine.
     """
     from relama.project.manifest import load_project
-    from relama.runtime.forecast import forecast, layer_numbers
-    from relama.runtime.residency import megabytes
-    from relama.runtime.tokenizer import ProjectTokenizer
+    from relama.runtime.memory import forecast
+    from relama.runtime.memory import memory_limit as limit_of
 
-    if disk_speed is not None and disk_speed <= 0:
-        raise InputError(f"disk-speed must be positive, not {disk_speed:g}.")
     project = load_project(directory)
-    ProjectTokenizer(directory)  # A session holds it in memory, and the plan counts that.
-    limit = _limit(project, memory_limit)
+    limit = limit_of(project, memory_limit)
     with waiting("Measuring", as_json):
-        result = forecast(project, limit, disk_speed and disk_speed * 1e6)
+        result = forecast(project, limit, None if disk_speed is None else disk_speed * 1e6)
     _prints(as_json, result.as_json())
-    if as_json:
-        return
-    table = Table("weights", "in memory", "", "streamed", "", title=None)
-    for kind, resident, streamed in result.groups():
-        cells = []
-        for tables in (resident, streamed):
-            layers = layer_numbers(tables)
-            cells.append(f"layers {layers}" if layers else "all" if tables else "")
-            cells.append(megabytes(sum(t.size for t in tables)) if tables else "")
-        table.add_row(kind, *cells)
-    Console().print(table)
-    found, overhead = result.plan, result.plan.overhead
-    streaming = overhead.streaming if found.streamed else 0
-    click.echo(
-        f"Limit {megabytes(found.limit)}: {megabytes(found.resident_bytes)} of weights, "
-        f"{megabytes(overhead.process)} process, {megabytes(overhead.statement)} state and "
-        f"statement, {megabytes(overhead.working)} working vectors"
-        + (f", {megabytes(streaming)} for streaming." if streaming else ".")
-    )
-    given = "as given" if disk_speed else "measured"
-    click.echo(
-        f"A token: {megabytes(found.streamed_bytes)} from disk at {result.disk / 1e6:,.0f} MB/s "
-        f"({given}), {found.multiply_adds / 1e6:,.0f} million multiply-adds at "
-        f"{result.compute / 1e9:.2f} billion per second (measured): at least "
-        f"{result.seconds_per_token:.2f} s."
-    )
+    if not as_json:
+        _print_table(("weights", "in memory", "", "streamed", ""), result.rows())
+        for sentence in result.sentences():
+            click.echo(sentence)
 
 
 @main.command()
@@ -309,40 +281,18 @@ def chat(
 ) -> None:
     """Converse; the KV cache is kept from turn to turn. End with Ctrl-D or /exit."""
     from relama.project.manifest import load_project
-    from relama.runtime.engines import open_engine
-    from relama.runtime.loop import generate as run
-    from relama.runtime.tokenizer import ProjectTokenizer
+    from relama.runtime.memory import memory_limit as limit_of
+    from relama.runtime.session import chosen_settings, conversation
 
     project = load_project(directory)
-    tokenizer = ProjectTokenizer(directory)
-    settings = _settings(directory, sampling)
-    messages = [{"role": "system", "content": system}] if system is not None else []
-    # A template that is absent or broken is reported before anyone types.
-    tokenizer.render_chat([*messages, {"role": "user", "content": ""}])
-    turns = []
-    began = time.perf_counter()
-    with open_engine(
-        project, "session", _limit(project, memory_limit), sequence_id=_SEQUENCE_ID
-    ) as engine:
-        compile_s = time.perf_counter() - began
+    settings, limit = chosen_settings(project, sampling), limit_of(project, memory_limit)
+    with conversation(project, settings, system=system, memory_limit=limit) as opened:
         while (line := read_line(as_json)) is not None:
-            if not line:
-                continue
-            messages.append({"role": "user", "content": line})
-            prompt_ids = tokenizer.encode(tokenizer.render_chat(messages), add_special_tokens=False)
-            generation = run(
-                project,
-                engine,
-                tokenizer,
-                prompt_ids,
-                settings,
-                lambda t: None if as_json else stream_text(t),
-            )
-            messages.append({"role": "assistant", "content": generation.text})
-            turns.append(generation.as_json(compile_s))
-            if not as_json:
-                click.echo("\n")
-    _prints(as_json, {"messages": messages, "turns": turns})
+            if line:
+                opened.answer(line, _shown(as_json))
+                if not as_json:
+                    click.echo("\n")
+    _prints(as_json, opened.as_json())
 
 
 @main.command()
@@ -354,7 +304,7 @@ def chat(
 def logits(directory: Path, prompt: str, top: int, as_json: bool) -> None:
     """Show the K best next tokens after PROMPT."""
     from relama.project.manifest import load_project
-    from relama.runtime.scoring import top_logits
+    from relama.runtime.session import top_logits
     from relama.runtime.tokenizer import ProjectTokenizer
 
     project = load_project(directory)
@@ -362,15 +312,22 @@ def logits(directory: Path, prompt: str, top: int, as_json: bool) -> None:
     prompt_ids = tokenizer.encode(argument_text(prompt))
     with waiting("Computing logits", as_json):
         candidates = top_logits(project, prompt_ids, top)
-    rows = [{**asdict(c), "token": tokenizer.token(c.id)} for c in candidates]
-    best = [{key: row[key] for key in ("id", "token", "logit", "logprob")} for row in rows]
+    best = [
+        {"id": c.id, "token": tokenizer.token(c.id), "logit": c.logit, "logprob": c.logprob}
+        for c in candidates
+    ]
     _prints(as_json, {"prompt_ids": prompt_ids, "top": best})
     if not as_json:
-        table = Table("id", "token", "logit", "logprob")
-        for row in best:
-            token = json.dumps(row["token"], ensure_ascii=False)
-            table.add_row(str(row["id"]), token, f"{row['logit']:.5f}", f"{row['logprob']:.5f}")
-        Console().print(table)
+        rows = [
+            (
+                str(c.id),
+                json.dumps(b["token"], ensure_ascii=False),
+                f"{c.logit:.5f}",
+                f"{c.logprob:.5f}",
+            )
+            for b, c in zip(best, candidates, strict=True)
+        ]
+        _print_table(("id", "token", "logit", "logprob"), rows)
 
 
 @main.command()
@@ -385,8 +342,9 @@ def perplexity(
 ) -> None:
     """Score FILE: negative log-likelihood and perplexity, computed in SQL."""
     from relama.project.manifest import load_project
-    from relama.runtime.scoring import negative_log_likelihood
-    from relama.runtime.scoring import perplexity as of
+    from relama.runtime.memory import memory_limit as limit_of
+    from relama.runtime.session import negative_log_likelihood
+    from relama.runtime.session import perplexity as of
     from relama.runtime.tokenizer import ProjectTokenizer
 
     project = load_project(directory)
@@ -396,7 +354,7 @@ def perplexity(
     token_ids = ProjectTokenizer(directory).encode(text)[:max_tokens]
     with bar("Scoring", unit="tokens", hidden=as_json) as move:
         move(total=len(token_ids), advance=1)
-        limit = _limit(project, memory_limit)
+        limit = limit_of(project, memory_limit)
         nll = negative_log_likelihood(project, token_ids, move, limit)
     result = {"tokens": len(token_ids), "nll": nll, "perplexity": of(nll, len(token_ids))}
     _prints(as_json, result)
@@ -419,28 +377,28 @@ def compare(directory: Path, model: Path, prompt: str, tolerance: float, as_json
     from relama.checkpoint import open_checkpoint
     from relama.project.manifest import load_project
     from relama.runtime.compare import compare as run
+    from relama.runtime.compare import first_over
     from relama.runtime.tokenizer import ProjectTokenizer
 
     project = load_project(directory)
     token_ids = ProjectTokenizer(directory).encode(argument_text(prompt))
     with waiting("Comparing", as_json):
         differences = run(project, open_checkpoint(model), token_ids)
-    # `not <=` so that NaN counts as a difference.
-    over = [d.model for d in differences if not d.relative <= tolerance]
+    over = first_over(differences, tolerance)
     result = {
         "prompt_ids": token_ids,
         "tolerance": tolerance,
         "layers": [asdict(difference) for difference in differences],
-        "first_over_tolerance": over[0] if over else None,
+        "first_over_tolerance": over,
     }
     _prints(as_json, result)
     if not as_json:
-        table = Table("model", "largest difference", "relative", "norm")
-        for d in differences:
-            table.add_row(d.model, f"{d.largest:.2e}", f"{d.relative:.2e}", f"{d.norm:.4f}")
-        Console().print(table)
+        rows = [
+            (d.model, f"{d.largest:.2e}", f"{d.relative:.2e}", f"{d.norm:.4f}") for d in differences
+        ]
+        _print_table(("model", "largest difference", "relative", "norm"), rows)
         click.echo(
-            f"First over the tolerance of {tolerance:g}: {over[0]}"
+            f"First over the tolerance of {tolerance:g}: {over}"
             if over
             else f"All within the tolerance of {tolerance:g}."
         )
@@ -463,24 +421,3 @@ def docs(directory: Path, as_json: bool) -> None:
     _prints(as_json, {"file": str(page)})
     if not as_json:
         click.echo(f"Open {page} in a browser.")
-
-
-def _limit(project: Project, given: str | None) -> int | None:
-    """The memory limit in bytes: the option's, or that of the project's variables, or none."""
-    from relama.project.variables import memory_limit
-    from relama.runtime.residency import parse_size
-
-    text = given if given is not None else memory_limit(project)
-    return None if text is None else parse_size(text)
-
-
-def _settings(directory: Path, options: dict[str, Any]) -> Any:
-    """The project's settings with the given options in their place, checked."""
-    from relama.runtime.loop import default_settings
-
-    given = {key: value for key, value in options.items() if value is not None}
-    if "max_tokens" in given:
-        given["max_new_tokens"] = given.pop("max_tokens")
-    settings = replace(default_settings(directory), **given)
-    settings.check()
-    return settings

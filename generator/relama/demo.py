@@ -15,9 +15,7 @@ from relama.errors import ProjectError
 from relama.project.manifest import Project, load_project
 from relama.project.writer import write_project
 from relama.runtime.build import build_project
-from relama.runtime.engines import open_engine
-from relama.runtime.loop import Settings, generate
-from relama.runtime.tokenizer import ProjectTokenizer
+from relama.runtime.session import Settings, complete
 
 QUESTION = "What is the capital of France?"
 
@@ -35,23 +33,18 @@ def run(checkpoint: Path, directory: Path) -> None:
         built = build_project(project, again=False, on_progress=move)
     seconds["dbt build"] = built["seconds"]
 
-    tokenizer = ProjectTokenizer(directory)
-    chat = tokenizer.render_chat([{"role": "user", "content": QUESTION}])
-    prompt_ids = tokenizer.encode(chat, add_special_tokens=False)
     console.print(f"\n[bold]{QUESTION}[/bold]")
-    began = time.perf_counter()
-    with open_engine(project, "session", sequence_id=0) as engine:
-        seconds["open the session"] = time.perf_counter() - began
-        answer = generate(project, engine, tokenizer, prompt_ids, Settings(), stream_text)
+    answer = complete(project, QUESTION, Settings(), chat=True, on_text=stream_text)
     print()
-    seconds[f"prefill, {len(prompt_ids)} tokens"] = answer.prefill_s
+    seconds["open the session"] = answer.compile_s
+    seconds[f"prefill, {len(answer.prompt_ids)} tokens"] = answer.prefill_s
     seconds[f"decode, {len(answer.decode_s)} tokens"] = sum(answer.decode_s)
 
     table = Table(title="", show_header=False)
     for phase, value in seconds.items():
         table.add_row(phase, f"{value:.2f} s")
-    if answer.decode_s:
-        table.add_row("per token", f"{sum(answer.decode_s) / len(answer.decode_s):.2f} s")
+    if answer.seconds_per_token:
+        table.add_row("per token", f"{answer.seconds_per_token:.2f} s")
     table.add_row("stored", f"{built['rows']:,} rows, {built['bytes'] / 1e6:,.0f} MB")
     console.print(table)
     console.print(

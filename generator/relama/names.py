@@ -50,6 +50,11 @@ def layer_model(layer: int) -> str:
     return f"layer_{layer:02d}"
 
 
+def layer_models(layers: int) -> list[str]:
+    """The models that stand for so many layers, in order."""
+    return [layer_model(layer) for layer in range(layers)]
+
+
 def operator(base: str, layer: int | None) -> str:
     """An operator, or anything else that a layer has one of."""
     return base if layer is None else f"{layer_model(layer)}__{base}"
@@ -60,11 +65,6 @@ def weight(operator_name: str) -> str:
     return operator_name + _WEIGHT
 
 
-def is_weight(name: str) -> bool:
-    """Whether it is the name of a weight."""
-    return name.endswith(_WEIGHT)
-
-
 def kv_cache(layer: int) -> str:
     """The keys and values of all positions, a row for each head."""
     return operator("kv_cache", layer)
@@ -73,6 +73,21 @@ def kv_cache(layer: int) -> str:
 def kv_pages(layer: int) -> str:
     """The same once more, in pages; see the macro `kv_page`."""
     return operator("kv_pages", layer)
+
+
+def kv_caches(layers: int) -> list[str]:
+    """The cache of each of so many layers, in order."""
+    return [kv_cache(layer) for layer in range(layers)]
+
+
+def all_kv_pages(layers: int) -> list[str]:
+    """The pages of each layer's cache, in order."""
+    return [kv_pages(layer) for layer in range(layers)]
+
+
+def state_tables(layers: int) -> list[str]:
+    """What holds the state of sequences, as the macro `state_tables` creates it."""
+    return ["tokens", *kv_caches(layers), *all_kv_pages(layers)]
 
 
 def staged(tensor: str) -> str:

@@ -14,9 +14,8 @@ import pytest
 from relama.names import kv_cache, kv_pages
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.runtime import dbt
-from relama.runtime.database import State, open_database
-from relama.runtime.engines import open_engine
-from relama.runtime.loop import Settings, generate
+from relama.runtime.database import open_database
+from relama.runtime.session import Settings, State, generate, open_engine
 from relama.runtime.statements import compiled
 from relama.runtime.tokenizer import ProjectTokenizer
 

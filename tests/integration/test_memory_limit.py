@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from relama.project.manifest import Project
-from relama.runtime.engines import CHUNK, Session, open_engine
+from relama.runtime.session import Session, open_engine
+from relama.runtime.session.engines import CHUNK
 
 PROMPT = "The capital of France is"
 TOKENS = 5

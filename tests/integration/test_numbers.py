@@ -12,8 +12,7 @@ from relama.checkpoint import open_checkpoint
 from relama.passes import PASSES
 from relama.project.manifest import Project
 from relama.reference import forward, greedy, log_softmax
-from relama.runtime.engines import open_engine
-from relama.runtime.scoring import negative_log_likelihood, top_logits
+from relama.runtime.session import negative_log_likelihood, open_engine, top_logits
 from tests.conftest import TINY_LLAMA, make_project
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 

@@ -14,7 +14,7 @@ from relama.names import kv_cache, kv_pages
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.reference import forward, greedy
 from relama.runtime import dbt
-from relama.runtime.engines import open_engine
+from relama.runtime.session import open_engine
 from relama.runtime.statements import compiled
 from tests.conftest import TINY_LLAMA
 

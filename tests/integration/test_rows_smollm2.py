@@ -15,8 +15,7 @@ from relama.checkpoint import open_checkpoint
 from relama.checkpoint.base import Tensor
 from relama.project.manifest import Project
 from relama.reference import forward
-from relama.runtime.engines import open_engine
-from relama.runtime.loop import Settings, generate
+from relama.runtime.session import Settings, generate, open_engine
 from relama.runtime.tokenizer import ProjectTokenizer
 from tests.sentiments import LABELS, sentences
 from tests.texts import mixed_lines

@@ -10,9 +10,7 @@ import pytest
 from relama.checkpoint import open_checkpoint
 from relama.project.manifest import Project
 from relama.runtime.compare import compare
-from relama.runtime.engines import open_engine
-from relama.runtime.loop import Settings, generate
-from relama.runtime.scoring import top_logits
+from relama.runtime.session import Settings, generate, open_engine, top_logits
 from relama.runtime.tokenizer import ProjectTokenizer
 
 REFERENCE = json.loads(

@@ -18,8 +18,7 @@ from relama.project.manifest import Project
 from relama.reference import forward, greedy
 from relama.runtime import dbt
 from relama.runtime.database import open_database
-from relama.runtime.engines import open_engine
-from relama.runtime.scoring import top_logits
+from relama.runtime.session import open_engine, top_logits
 from tests.conftest import TINY_LLAMA, make_project
 from tests.stored import stored_tensors
 

@@ -12,7 +12,7 @@ from relama.checkpoint import open_checkpoint
 from relama.errors import ProjectError
 from relama.reference import forward
 from relama.runtime import dbt
-from relama.runtime.engines import open_engine
+from relama.runtime.session import open_engine
 from tests.conftest import TINY_LLAMA, make_project
 
 PROMPT = [46, 75, 82, 82, 85]

@@ -2,7 +2,7 @@
 
 import duckdb
 
-from relama.runtime.pieces import split
+from relama.runtime.memory.pieces import split
 from relama.runtime.statements import Model, Statement
 
 NUMBERS = """

@@ -9,9 +9,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from relama.runtime import prefetch
-from relama.runtime.prefetch import SUPPORTED, BlockFile, Blocks, Prefetcher
-from relama.runtime.resident import stored_weights, weights_read
+from relama.graph import Part, Weight
+from relama.project.kept_graph import KeptGraph
+from relama.runtime.memory import prefetch
+from relama.runtime.memory.prefetch import SUPPORTED, BlockFile, Blocks, Prefetcher
+from relama.runtime.memory.stored import in_order_of_use, stored_weights
 
 BLOCK = 1000
 TABLES = [Blocks((7, 3, 5, 1)), Blocks((8, 2))]
@@ -126,11 +128,12 @@ def test_which_column_of_many_is_read_next_is_not_known(
         connection.execute("set force_compression = 'uncompressed'")
         connection.execute(f"create table a_weight as select {blocks}, 1.0 as norm")
         connection.execute("checkpoint")
-        (stored,) = stored_weights(connection, ["a_weight"], threads=2)
+        weight = Weight("a_weight", None, (Part("a", columns),), 100_000, blocks=columns)
+        graph = KeptGraph({}, {weight.name: weight}, {})
+        (stored,) = stored_weights(connection, graph, ["a_weight"], threads=2)
     assert stored.blocks.in_order is in_order
 
 
 def test_tables_come_in_the_order_in_which_they_are_last_named() -> None:
-    named = ["embedding_weight", "a_weight", "b_weight", "a_weight", "embedding_weight"]
-    tables = ["sampling", *named, "layer_00__kv_cache"]
-    assert weights_read(tables) == ["b_weight", "a_weight", "embedding_weight"]
+    tables = ["sampling", "embedding", "a", "b", "a", "embedding", "layer_00__kv_cache"]
+    assert in_order_of_use({"a", "b", "embedding"}, tables) == ["b", "a", "embedding"]

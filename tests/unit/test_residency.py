@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relama.errors import InputError
-from relama.names import parsed
-from relama.runtime.residency import Overhead, Plan, Table, parse_size, plan_residency
-from relama.runtime.resident import reading_order
+from relama.runtime.memory.residency import Overhead, Plan, Table, plan_residency
+from relama.runtime.memory.size import parse_size
+from relama.runtime.memory.stored import reading_order
 
 OVERHEAD = Overhead(process=100, statement=20, working=30, buffers=8, ahead=2)
 SMALL = 10
@@ -98,12 +98,12 @@ def test_the_streamed_tables_are_spread_evenly() -> None:
 def test_the_smallest_kinds_are_streamed_first() -> None:
     sizes = {"qkv_proj": 30, "down_proj": 100}
     tables = [
-        Table(f"layer_{layer:02d}__{name}_weight", size)
+        Table(f"layer_{layer:02d}__{name}_weight", size, kind=name)
         for layer in range(10)
         for name, size in sizes.items()
     ]
     plan = planned(tables, OVERHEAD.total + 1300 - 500)
-    kinds = [parsed(table.name).base for table in plan.streamed]
+    kinds = [table.kind for table in plan.streamed]
     assert (kinds.count("qkv_proj"), kinds.count("down_proj")) == (10, 2)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relama.errors import InputError
-from relama.runtime.stopping import StopTexts
+from relama.runtime.session.stopping import StopTexts
 
 
 def cut(text: str, stops: list[str]) -> tuple[str, bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from relama import names
 from relama.config import ModelConfig, model_config
 from relama.errors import InputError, ProjectError
+from relama.project.kept_graph import KeptGraph, kept_graph
 
 MARKER = "relama.json"
 
@@ -43,6 +43,10 @@ _RESERVED = frozenset(
 )
 
 
+#: The fields of the graph, see `kept_graph`.
+_GRAPH = {"operators", "weights", "inputs"}
+
+
 @dataclass(frozen=True)
 class Project:
     """What `relama.json` says of a generated project.
@@ -53,7 +57,7 @@ class Project:
         source: the checkpoint it was made from.
         config: the model's hyperparameters.
         trace: whether activations are tables by default.
-        inputs: the models that each model of a step reads, weights and state left out.
+        graph: what it computes, with all shapes.
     """
 
     directory: Path
@@ -61,40 +65,46 @@ class Project:
     source: str
     config: ModelConfig
     trace: bool
-    inputs: Mapping[str, tuple[str, ...]]
+    graph: KeptGraph
 
     @property
     def kv_caches(self) -> list[str]:
         """The cache of keys and values of each layer, in order."""
-        return [names.kv_cache(layer) for layer in range(self.config.num_hidden_layers)]
+        return names.kv_caches(self.config.num_hidden_layers)
 
     @property
     def kv_pages(self) -> list[str]:
         """The pages of each layer's cache, in order."""
-        return [names.kv_pages(layer) for layer in range(self.config.num_hidden_layers)]
+        return names.all_kv_pages(self.config.num_hidden_layers)
 
     @property
     def state_tables(self) -> list[str]:
         """What holds the state of sequences, as the macro `state_tables` creates it."""
-        return ["tokens", *self.kv_caches, *self.kv_pages]
+        return names.state_tables(self.config.num_hidden_layers)
 
 
 def load_project(directory: str | Path) -> Project:
     """Reads the project at `directory`.
 
     Raises:
-        ProjectError: there is none, or relama did not write it.
+        ProjectError: there is none, or relama did not write it, or an older one did.
     """
     directory = Path(directory)
     try:
         marker = json.loads((directory / MARKER).read_text())
+        if "project" in marker and not marker.keys() >= _GRAPH:
+            raise ProjectError(
+                f"{directory} was written by an older relama, whose {MARKER} has no "
+                f"'{min(_GRAPH - marker.keys())}'; write it anew with: "
+                f"relama new {directory} --force --model PATH"
+            )
         return Project(
             directory,
             marker["project"],
             marker["source"],
             model_config(marker["config"]),
             marker["trace"],
-            {name: tuple(inputs) for name, inputs in marker["inputs"].items()},
+            kept_graph(**{field: marker[field] for field in _GRAPH}),
         )
     except (OSError, ValueError, KeyError, TypeError):
         raise ProjectError(

@@ -10,7 +10,7 @@ import yaml
 
 from relama import names
 from relama.config import ModelConfig
-from relama.graph import Graph, Kind, Operator
+from relama.graph import Graph, Operator
 from relama.project.describe import (
     COLOURS,
     kv_cache_properties,
@@ -67,8 +67,8 @@ def write_models(
     for layer in layers:
         sql = _layer_sql(graph, layer, before if layer == 0 else [])
         write(models / "layers" / names.layer_model(layer) / f"{names.layer_model(layer)}.sql", sql)
-    whole = [names.layer_model(layer) for layer in layers]
-    caches = [names.kv_cache(layer) for layer in layers]
+    whole = names.layer_models(len(layers))
+    caches = names.kv_caches(len(layers))
     for name in ("next_token", "step", "tokens", "sequences", "transcript"):
         sql = render(f"{name}.sql", config=config, layers=whole, caches=caches)
         write(models / "state" / f"{name}.sql", sql)
@@ -126,23 +126,17 @@ def write_models(
 
 
 def model_inputs(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """The models that each model of a step reads, each model after those that it reads.
+    """The models that each model of a step reads that is no operator.
 
     Weights and what earlier steps have left are tables, and not among them.
     """
     layers = range(graph.config.num_hidden_layers)
-    whole = tuple(names.layer_model(layer) for layer in layers)
-    inputs: dict[str, tuple[str, ...]] = {
+    whole = names.layer_models(len(layers))
+    return {
         "step_input": (),
         "rotary_angles": ("step_input",),
         "paged": ("step_input",),
-    }
-    for operator in graph.operators.values():
-        inputs[operator.name] = (*operator.computes.step_models, *operator.inputs)
-        if operator.kind is Kind.KV_APPEND and operator.layer is not None:
-            inputs[names.layer_model(operator.layer)] = (operator.name,)
-    return {
-        **inputs,
+        **{names.layer_model(layer): (graph.appended(layer).name,) for layer in layers},
         "next_token": ("logits",),
         "step": (*whole, "next_token"),
         "candidates": ("logits",),
@@ -190,15 +184,14 @@ def _sources(graph: Graph, project: str) -> str:
     staged.append(("vocabulary", "the tokenizer's vocabulary"))
     staged.append(("merges", "the tokenizer's merges, best first"))
     staged.append(("alphabet", "the letters that the tokenizer spells words in"))
-    caches = [names.kv_cache(layer) for layer in range(graph.config.num_hidden_layers)]
-    pages = [names.kv_pages(layer) for layer in range(graph.config.num_hidden_layers)]
+    layers = graph.config.num_hidden_layers
     return render(
         "sources.yml",
         project=project,
         library=project == LIBRARY,
         staged=staged,
-        caches=caches,
-        pages=pages,
+        caches=names.kv_caches(layers),
+        pages=names.all_kv_pages(layers),
     )
 
 

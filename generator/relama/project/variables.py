@@ -17,9 +17,3 @@ def variables(project: Project) -> dict[str, Any]:
         return dict(yaml.safe_load(path.read_text())["vars"])
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
         raise ProjectError(f"{path} cannot be read, or has no 'vars'.") from None
-
-
-def memory_limit(project: Project) -> str | None:
-    """The variable `relama_memory_limit`, a size such as `1500MB`; None where it is not set."""
-    limit = variables(project).get("relama_memory_limit")
-    return str(limit) if limit else None

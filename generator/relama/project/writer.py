@@ -21,6 +21,7 @@ from relama.checkpoint import Checkpoint
 from relama.errors import InputError, ProjectError, RelamaError, UnsupportedError
 from relama.graph import Graph
 from relama.passes import PARALLELISM, run_passes
+from relama.project.kept_graph import graph_fields
 from relama.project.language_model import language_model_settings
 from relama.project.macros import install_macros
 from relama.project.manifest import (
@@ -124,6 +125,7 @@ def write_project(
             "disabled_passes": sorted(disabled_passes),
             "parallelism": parallelism,
             "config": config_fields(graph.config),
+            **graph_fields(graph),
             "inputs": model_inputs(graph),
         }
         (temporary / MARKER).write_text(json.dumps(marker, indent=2) + "\n")

@@ -12,7 +12,8 @@ from relama.checkpoint import Checkpoint
 from relama.errors import InputError
 from relama.project.manifest import Project
 from relama.reference import forward
-from relama.runtime.database import open_database, scratch
+from relama.runtime.database import open_database
+from relama.runtime.session import scratch
 from relama.runtime.statements import compiled
 
 
@@ -31,6 +32,12 @@ class Difference:
     largest: float
     relative: float
     norm: float
+
+
+def first_over(differences: Sequence[Difference], tolerance: float) -> str | None:
+    """The first model that is further from the reference than `tolerance`, relatively."""
+    # `not <=` so that NaN counts as a difference.
+    return next((d.model for d in differences if not d.relative <= tolerance), None)
 
 
 def compare(project: Project, checkpoint: Checkpoint, token_ids: Sequence[int]) -> list[Difference]:
@@ -54,9 +61,8 @@ def compare(project: Project, checkpoint: Checkpoint, token_ids: Sequence[int]) 
         ).fetchall()
     reference = forward(config, checkpoint.tensors, token_ids)
     expected = [*reference.hidden_states, reference.final_norm]
-    names = list(dict.fromkeys(model for model, _ in rows))
     differences = []
-    for name, theirs in zip(names, expected, strict=True):
+    for name, theirs in zip(project.graph.inputs["hidden_states"], expected, strict=True):
         ours = np.array([vector for model, vector in rows if model == name], dtype=np.float64)
         largest = float(np.abs(ours - theirs).max())
         scale = float(np.abs(theirs).max()) or 1.0

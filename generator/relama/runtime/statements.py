@@ -185,7 +185,7 @@ def _compile(project: Project, names: Sequence[str], decode: bool) -> dict[str, 
 
 def _model(project: Project, node: Mapping[str, Any], relations: Mapping[str, Any]) -> Model:
     read = [relations[name] for name in node["depends_on"]["nodes"] if name in relations]
-    inputs = project.inputs.get(node["name"])
+    inputs = project.graph.inputs.get(node["name"])
     if inputs is None:  # A model of the user's.
         inputs = tuple(n["name"] for n in read if _is_ephemeral(n))
     tables = {n["name"]: n["relation_name"] for n in read if n.get("relation_name")}

@@ -145,7 +145,7 @@ class ProjectTokenizer:
     def render_chat(
         self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        """The prompt of a chat. Encode it with `add_special_tokens=False`, as transformers does.
+        """The prompt of a chat, special tokens included: see `encode_chat`.
 
         Raises:
             InputError: the model has no chat template, or it refuses the messages.
@@ -157,6 +157,14 @@ class ProjectTokenizer:
             add_generation_prompt=add_generation_prompt,
             special_tokens=self.special_tokens,
         )
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Token ids of the prompt of a chat, to which none are added, as in transformers.
+
+        Raises:
+            InputError, CheckpointError: see `render_chat`.
+        """
+        return self.encode(self.render_chat(messages), add_special_tokens=False)
 
     @property
     def special_tokens(self) -> dict[str, str]:

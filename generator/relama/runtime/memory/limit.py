@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import duckdb
 
-from relama.config import ModelConfig
 from relama.project.manifest import Project
 from relama.runtime.database import reattach
-from relama.runtime.pieces import split
-from relama.runtime.prefetch import SUPPORTED, BlockFile, Prefetcher, read_block_by_block
-from relama.runtime.process_memory import trimmed_resident_set
-from relama.runtime.profile import database_of
-from relama.runtime.residency import Overhead, Plan, Table, plan_residency
-from relama.runtime.resident import (
-    Stored,
-    block_size,
-    hold,
-    resident,
-    stored_weights,
-    weights_read,
+from relama.runtime.memory.overhead import AHEAD, BEHIND, overhead
+from relama.runtime.memory.pieces import split
+from relama.runtime.memory.prefetch import (
+    SUPPORTED,
+    BlockFile,
+    Prefetcher,
+    read_block_by_block,
 )
+from relama.runtime.memory.process_memory import trimmed_resident_set
+from relama.runtime.memory.residency import Plan, plan_residency
+from relama.runtime.memory.resident import hold, resident
+from relama.runtime.memory.stored import Stored, block_size, stored_weights
+from relama.runtime.profile import database_of
 from relama.runtime.statements import Statement
 
-# Measured, see docs/decisions/0011-residency.md.
-# Plans, DuckDB's record of its blocks, and what its allocator keeps of freed memory.
-_GROWTH = 60_000_000
-# The columns of a layer's cache and pages grow by a block each, and by what a step appends.
-_STATE_BLOCKS_A_LAYER = 26
-_STATEMENT = 90_000_000
-# Joining the products of a block, for the tokens of a prompt that a step reads at once.
-_JOIN = 1_500_000
-_WHOLE_A_LAYER = 8_000_000
-_VECTORS_A_LAYER = 16
-# Where the system does not say how large a process is.
+#: Bytes of a process where the system does not say how large it is.
 _UNKNOWN = 100_000_000
-_AHEAD = 20_000_000
-_BEHIND = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +54,7 @@ class Weights:
     def whole(self, statement: Statement) -> Piece:
         """A select that reads every weight, to be run in one piece."""
         moved = self._moved(statement)
-        return self._piece(moved.sql, weights_read(moved.tables()))
+        return self._piece(moved.sql, set(moved.tables()))
 
     def prepared(
         self, connection: duckdb.DuckDBPyConnection, name: str, statement: Statement
@@ -82,9 +69,9 @@ class Weights:
             return [Piece(f"execute {name}")]
         # A prepared statement would hold its intermediate rows until it runs again.
         parts = split(self._moved(statement), "insert into step")
-        last_use = {name: part for part in parts for name in weights_read(part.tables)}
+        last_use = {name: part for part in parts for name in part.tables}
         return [
-            self._piece(part.sql, [n for n in weights_read(part.tables) if last_use[n] is part])
+            self._piece(part.sql, {name for name in part.tables if last_use[name] is part})
             for part in parts
         ]
 
@@ -102,43 +89,8 @@ class Weights:
             return statement
         return statement.reading(resident(table.name for table in self.plan.resident))
 
-    def _piece(self, sql: str, names: Sequence[str]) -> Piece:
-        return Piece(sql, sum(self.blocks.get(name, 0) for name in names))
-
-
-def overhead(
-    tables: Sequence[Table],
-    config: ModelConfig,
-    process: int,
-    threads: int,
-    block: int,
-    whole: int = 0,
-) -> Overhead:
-    """What a session needs beside the weights.
-
-    Args:
-        tables: the weights.
-        process: bytes of the process before anything is computed.
-        config: of the model.
-        threads: DuckDB's.
-        block: bytes of a block of the database file.
-        whole: positions of a statement that is run in one piece; 0 where none is.
-    """
-    piece = max((table.piece for table in tables), default=0)
-    vectors = max((table.vectors for table in tables), default=0)
-    statement = _STATEMENT + config.num_hidden_layers * _STATE_BLOCKS_A_LAYER * block
-    statement += _JOIN * max((table.pieces for table in tables), default=0)
-    if whole:
-        position = _VECTORS_A_LAYER * 4 * (config.hidden_size + config.intermediate_size)
-        statement += config.num_hidden_layers * (_WHOLE_A_LAYER + whole * position)
-    return Overhead(
-        process=process + _GROWTH,
-        statement=statement,
-        working=threads * vectors,
-        # DuckDB holds all blocks of a piece until it has read the piece.
-        buffers=threads * piece,
-        ahead=_AHEAD + _BEHIND,
-    )
+    def _piece(self, sql: str, tables: Collection[str]) -> Piece:
+        return Piece(sql, sum(self.blocks.get(name, 0) for name in tables))
 
 
 def plan_session(
@@ -155,7 +107,7 @@ def plan_session(
     """
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
     process = trimmed_resident_set() or _UNKNOWN
-    stored = stored_weights(connection, statement.tables(), threads)
+    stored = stored_weights(connection, project.graph, statement.tables(), threads)
     tables = [weight.table for weight in stored]
     needed = overhead(tables, project.config, process, threads, block_size(connection), whole)
     return plan_residency(tables, limit, needed), stored
@@ -200,7 +152,7 @@ def limited(
         read_block_by_block(path)
         tables = [weight.blocks for weight in streamed]
         counts = {weight.table.name: len(weight.blocks.numbers) for weight in streamed}
-        prefetcher = Prefetcher(file, tables, window=_AHEAD, behind=_BEHIND)
+        prefetcher = Prefetcher(file, tables, window=AHEAD, behind=BEHIND)
         with closing(prefetcher):
             prefetcher.start()
             yield Weights(plan, prefetcher, counts)

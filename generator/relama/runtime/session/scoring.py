@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from relama.errors import InputError
 from relama.project.manifest import Project
-from relama.runtime.database import open_database, scratch
-from relama.runtime.limit import limited
+from relama.runtime.database import open_database
+from relama.runtime.memory import limited
+from relama.runtime.session.state import scratch
 from relama.runtime.statements import compiled
 
 #: Positions that one scoring step reads: bounds the memory of the logits.

@@ -8,41 +8,11 @@ here touches a database.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relama import names
 from relama.errors import InputError
-
-_UNITS: dict[str, int] = {
-    "B": 1,
-    **{f"{letter}B": 10 ** (3 * power) for power, letter in enumerate("KMGT", 1)},
-    **{f"{letter}IB": 2 ** (10 * power) for power, letter in enumerate("KMGT", 1)},
-}
-
-
-def parse_size(text: str) -> int:
-    """Bytes of a size as DuckDB writes it: `1500MB`, `1.5GB`, `800MiB`.
-
-    Units of thousands are B, KB, MB, GB and TB; units of 1,024 are KiB to TiB.
-
-    Raises:
-        InputError: it is not a size, or not positive.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    unit = _UNITS.get(match[2].upper()) if match else None
-    if match is None or unit is None:
-        raise InputError(f"'{text}' is not a size; write it like 1500MB, 1.5GB or 800MiB.")
-    size = round(float(match[1]) * unit)
-    if size < 1:
-        raise InputError(f"A memory limit must be positive, not '{text}'.")
-    return size
-
-
-def megabytes(size: float) -> str:
-    """Bytes for a person to read, rounded up: `1,500 MB`."""
-    return f"{-(-round(size) // 1_000_000):,} MB"
+from relama.runtime.memory.size import megabytes
 
 
 @dataclass(frozen=True)
@@ -52,6 +22,8 @@ class Table:
     Attributes:
         name: its name in the database.
         size: bytes that it takes on disk.
+        kind: its name without its layer, such as `o_proj`.
+        layer: the layer that it belongs to, `None` outside the layers.
         in_memory: bytes that it takes in memory, where DuckDB's blocks are larger; 0: the same.
         pieces: columns that threads read, the blocks of a matrix.
         piece: bytes of the largest piece of a column that a thread reads at once.
@@ -62,6 +34,8 @@ class Table:
 
     name: str
     size: int
+    kind: str = ""
+    layer: int | None = None
     in_memory: int = 0
     pieces: int = 1
     piece: int = 0
@@ -196,7 +170,7 @@ def _streamed(tables: Sequence[Table], deficit: int) -> list[Table]:
     """
     kinds: dict[str, list[Table]] = {}
     for table in tables:
-        kinds.setdefault(names.parsed(table.name).base, []).append(table)
+        kinds.setdefault(table.kind, []).append(table)
     chosen: list[Table] = []
     taken = 0
     for group in sorted(kinds.values(), key=lambda group: max(table.size for table in group)):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from relama.errors import InputError, ProjectError
 from relama.project.manifest import Project
-from relama.runtime.engines import Engine
-from relama.runtime.stopping import StopTexts
+from relama.runtime.session.engines import Engine
+from relama.runtime.session.stopping import StopTexts
 from relama.runtime.tokenizer import ProjectTokenizer
 from relama.sampling import check_sampling
 
@@ -52,6 +52,7 @@ class Generation:
         finish_reason: `stop` (end token or stop text) or `length`.
         prefill_s: seconds until the first token.
         decode_s: seconds of each token after the first.
+        compile_s: seconds until the engine was open.
     """
 
     prompt_ids: list[int]
@@ -60,17 +61,23 @@ class Generation:
     finish_reason: str = "length"
     prefill_s: float = 0.0
     decode_s: list[float] = field(default_factory=list)
+    compile_s: float = 0.0
 
-    def as_json(self, compile_s: float) -> dict[str, Any]:
+    @property
+    def seconds_per_token(self) -> float | None:
+        """Of the tokens after the first; None without any."""
+        return sum(self.decode_s) / len(self.decode_s) if self.decode_s else None
+
+    def as_json(self) -> dict[str, Any]:
         """The object that `relama generate --json` prints."""
-        per_token = sum(self.decode_s) / len(self.decode_s) if self.decode_s else None
+        per_token = self.seconds_per_token
         return {
             "prompt_ids": self.prompt_ids,
             "ids": self.ids,
             "text": self.text,
             "finish_reason": self.finish_reason,
             "timings": {
-                "compile_s": round(compile_s, 4),
+                "compile_s": round(self.compile_s, 4),
                 "prefill_s": round(self.prefill_s, 4),
                 "decode_s_per_token": None if per_token is None else round(per_token, 4),
                 "tokens_per_s": None if not per_token else round(1 / per_token, 3),
@@ -128,6 +135,21 @@ def generate(
         generation.finish_reason = "stop"
     generation.text = "".join(pieces)
     return generation
+
+
+def chosen_settings(project: Project, options: Mapping[str, Any]) -> Settings:
+    """The project's settings with the options that are given in their place, checked.
+
+    Args:
+        options: fields of `Settings`; None is not given.
+
+    Raises:
+        ProjectError, InputError: see `default_settings` and `Settings.check`.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = replace(default_settings(project.directory), **given)
+    settings.check()
+    return settings
 
 
 def default_settings(directory: Path) -> Settings:

@@ -1,30 +1,30 @@
-"""Weights in memory for the length of a session."""
+"""How the weights of a project lie in its database file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain, pairwise, zip_longest
+from itertools import chain, zip_longest
 
 import duckdb
 
 from relama import names
-from relama.runtime.prefetch import BlockFile, Blocks
-from relama.runtime.residency import Table
+from relama.graph import Kind, Weight
+from relama.project.kept_graph import KeptGraph
+from relama.runtime.memory.prefetch import Blocks
+from relama.runtime.memory.residency import Table
 
-_RESIDENT = '"resident"."main".'
-
+#: What reads only the rows of a step's tokens.
+_LOOKED_UP = {Kind.EMBEDDING}
 #: Bytes of one value as DuckDB stores it uncompressed; a list is an offset.
 _WIDTHS = {"TINYINT": 1, "SMALLINT": 2, "INTEGER": 4, "FLOAT": 4, "BIGINT": 8, "DOUBLE": 8}
 _LIST_WIDTH = 8
 #: Tables of so many blocks share them with others.
-_SHARED = 2
+SHARED = 2
 #: Bytes of a block in memory: a column's rest takes a whole one.
 _BLOCK = 1 << 18
 #: Bytes that a small table takes beside its values.
 _SMALL = 1 << 16
-#: Bytes that copying takes beside the copies.
-_COPYING = 96_000_000
 
 
 @dataclass(frozen=True)
@@ -42,29 +42,25 @@ class Stored:
     bitpacked: bool
 
 
-def weights_read(tables: Iterable[str]) -> list[str]:
-    """The weights among the tables that a statement reads, in order of use.
+def in_order_of_use(weights: Collection[str], tables: Iterable[str]) -> list[str]:
+    """Those of `weights` that are among the tables that a statement reads.
 
     Of a table that is read twice, the first only looks rows up: an embedding that is the
     output's matrix as well.
     """
-    weights = [name for name in tables if names.is_weight(name)]
-    return list(reversed(dict.fromkeys(reversed(weights))))
-
-
-def resident(tables: Iterable[str]) -> dict[str, str]:
-    """Where `hold` puts tables, by name."""
-    return {name: f'{_RESIDENT}"{name}"' for name in tables}
+    read = [name for name in tables if name in weights]
+    return list(reversed(dict.fromkeys(reversed(read))))
 
 
 def stored_weights(
-    connection: duckdb.DuckDBPyConnection, tables: Iterable[str], threads: int
+    connection: duckdb.DuckDBPyConnection, graph: KeptGraph, tables: Iterable[str], threads: int
 ) -> list[Stored]:
-    """How the weights among `tables` lie in the file, in order of use."""
-    weights = weights_read(tables)
-    looked_up = names.EMBEDDING_WEIGHT if names.HEAD_WEIGHT in weights else None
+    """How the graph's weights among `tables` lie in the file, in order of use."""
     size = block_size(connection)
-    return [_stored(connection, name, size, threads, name == looked_up) for name in weights]
+    return [
+        _stored(connection, graph.weights[name], size, threads, graph.readers(name) == _LOOKED_UP)
+        for name in in_order_of_use(graph.weights, tables)
+    ]
 
 
 def block_size(connection: duckdb.DuckDBPyConnection) -> int:
@@ -77,7 +73,7 @@ def block_size(connection: duckdb.DuckDBPyConnection) -> int:
 
 def _stored(
     connection: duckdb.DuckDBPyConnection,
-    name: str,
+    weight: Weight,
     block_size: int,
     threads: int,
     looked_up: bool,
@@ -85,12 +81,12 @@ def _stored(
     segments = connection.execute(
         "select row_group_id, column_id, segment_type, count, compression, block_id, "
         "additional_block_ids from pragma_storage_info(?) where segment_type <> 'VALIDITY'",
-        [name],
+        [weight.name],
     ).fetchall()
     columns: dict[tuple[int, int], dict[int, None]] = {}
     pieces: dict[tuple[int, int], int] = {}
     numbers: dict[tuple[tuple[int, int], str], int] = {}
-    size = elements = 0
+    size = 0
     bitpacked = False
     for row_group, column, kind, count, compression, block, more in segments:
         key = (row_group, column)
@@ -98,28 +94,36 @@ def _stored(
         columns.setdefault(key, {}).update(on_disk)
         size += count * _WIDTHS.get(kind, _LIST_WIDTH)
         if kind in ("TINYINT", "FLOAT"):
-            elements += count
             pieces[key] = pieces.get(key, 0) + count * _WIDTHS[kind]
             numbers[key, kind] = numbers.get((key, kind), 0) + count
         bitpacked |= kind == "TINYINT" and compression == "BitPacking"
     blocks = reading_order(columns, threads)
     in_memory = size + _SMALL
-    if len(blocks) > _SHARED:
+    if len(blocks) > SHARED:
         size = len(blocks) * block_size
         in_memory = -(-size // _BLOCK) * _BLOCK
     piece = max(pieces.values(), default=0)
-    ((rows,),) = connection.execute(f'select count(*) from "{name}"').fetchall()
     # Codes are turned into floats, and those of a matrix of one row into doubles, where a
     # prompt is read.
-    computed = _WIDTHS["DOUBLE" if rows == 1 and not bitpacked else "FLOAT"]
+    computed = _WIDTHS["DOUBLE" if weight.blocks and not bitpacked else "FLOAT"]
     vectors = max(
         (_vector(kind, count, computed) for (_, kind), count in numbers.items()), default=0
     )
-    count = sum(1 for size in pieces.values() if size >= piece / 2) if rows == 1 else 1
-    table = Table(name, size, in_memory, count, piece, vectors, elements, looked_up)
+    table = Table(
+        weight.name,
+        size,
+        kind=names.parsed(weight.name).base,
+        layer=weight.layer,
+        in_memory=in_memory,
+        pieces=weight.blocks or 1,
+        piece=piece,
+        vectors=vectors,
+        elements=weight.rows * weight.columns,
+        looked_up=looked_up,
+    )
     # Pieces of columns wait for a thread, and which comes next is not known. The rows of
     # a table come in order.
-    in_order = count <= threads
+    in_order = table.pieces <= threads
     return Stored(table, Blocks(tuple(blocks), in_order), bitpacked)
 
 
@@ -137,43 +141,6 @@ def reading_order(columns: Mapping[tuple[int, int], Iterable[int]], threads: int
     together = (waiting[i : i + threads] for i in range(0, len(waiting), threads))
     in_order = chain.from_iterable(chain.from_iterable(zip_longest(*some)) for some in together)
     return list(dict.fromkeys(block for block in in_order if block is not None))
-
-
-def hold(
-    connection: duckdb.DuckDBPyConnection,
-    weights: Sequence[Stored],
-    file: BlockFile,
-    at_most: int,
-) -> None:
-    """Copies tables into a database in memory, stored as they are in the file.
-
-    Without a place for temporary files DuckDB cannot evict what is in it. Its limit rises
-    with what is held, up to `at_most` bytes, so that its copies of the file's blocks make
-    room for that.
-    """
-    connection.execute("attach ':memory:' as resident (compress, row_group_size 2048)")
-    ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
-    connection.execute("set threads = 1")  # More would copy the rows in pieces, and merge them.
-    held = 0
-    # The largest first: while a table is copied, it takes two or three times its size.
-    in_order = sorted(weights, key=lambda weight: -weight.table.size)
-    for weight, following in pairwise([*in_order, None]):
-        assert weight is not None
-        if following is not None:
-            file.read_ahead(following.blocks.numbers)
-        needed = held + 3 * weight.table.held + _COPYING
-        connection.execute(f"set memory_limit = '{min(needed, at_most)}B'")
-        compression = "bitpacking" if weight.bitpacked else "uncompressed"
-        connection.execute(f"set force_compression = '{compression}'")
-        name = f'"{weight.table.name}"'
-        connection.execute(f"create table {_RESIDENT}{name} as from {name}")
-        file.drop(weight.blocks.numbers)
-        if len(weight.blocks.numbers) > _SHARED:
-            # Packs its columns into common blocks. What is small would take a block then.
-            connection.execute("checkpoint resident")
-        held += weight.table.held
-    connection.execute("set force_compression = 'uncompressed'")
-    connection.execute(f"set threads = {threads}")
 
 
 def _vector(kind: str, count: int, computed: int) -> int:

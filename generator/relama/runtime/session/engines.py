@@ -13,9 +13,10 @@ import duckdb
 from relama.errors import ProjectError
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.runtime import dbt
-from relama.runtime.database import State, open_database
-from relama.runtime.limit import Weights, limited
+from relama.runtime.database import open_database
+from relama.runtime.memory import Weights, limited
 from relama.runtime.profile import database_of
+from relama.runtime.session.state import State
 from relama.runtime.statements import Statement, compiled, decode_statements, session_statements
 from relama.sampling import check_sampling
 

@@ -1,0 +1,115 @@
+"""The graph as `relama.json` keeps it: what a step computes from what, and all shapes.
+
+Plain dbt needs none of it. The runtime puts statements together by it and plans a memory
+limit, and whoever wants to know a project's shapes need not look for them in SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from relama.graph import Graph, Kind, Part, Weight
+from relama.operators.base import Shape
+
+
+@dataclass(frozen=True)
+class KeptOperator:
+    """An operator, without the constants that its model is written with.
+
+    Attributes:
+        kind: what it computes.
+        layer: the layer it belongs to, `None` outside the layers.
+        inputs: the models that it reads, those of the step itself before operators.
+        weight: name of the weight that it reads, if any.
+        shape: of what comes out for one position, `(hidden_size,)` or `(heads, head_dim)`.
+    """
+
+    kind: Kind
+    layer: int | None
+    inputs: tuple[str, ...]
+    weight: str | None
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class KeptGraph:
+    """What a project computes.
+
+    Attributes:
+        operators: by name, in the order of the forward pass.
+        weights: weight tables by name.
+        inputs: the models that each model of a step reads, operators and others; weights and
+            what earlier steps have left are tables, and not among them.
+    """
+
+    operators: Mapping[str, KeptOperator]
+    weights: Mapping[str, Weight]
+    inputs: Mapping[str, tuple[str, ...]]
+
+    def readers(self, weight: str) -> set[Kind]:
+        """The kinds of operators that read a weight."""
+        return {operator.kind for operator in self.operators.values() if operator.weight == weight}
+
+
+def graph_fields(graph: Graph) -> dict[str, Any]:
+    """The graph as fields of JSON, `operators` and `weights` by name."""
+    operators = {
+        operator.name: {
+            "kind": operator.kind,
+            "layer": operator.layer,
+            "inputs": [*operator.computes.step_models, *operator.inputs],
+            "weight": operator.weight,
+            "shape": graph.shapes[operator.name],
+        }
+        for operator in graph.operators.values()
+    }
+    weights = {
+        weight.name: {
+            "layer": weight.layer,
+            "rows": weight.rows,
+            "columns": weight.columns,
+            "storage": weight.storage,
+            "blocks": weight.blocks,
+            "tensors": [asdict(part) for part in weight.parts],
+        }
+        for weight in graph.weights.values()
+    }
+    return {"operators": operators, "weights": weights}
+
+
+def kept_graph(
+    operators: Mapping[str, Any], weights: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> KeptGraph:
+    """Reads what `graph_fields` gives.
+
+    Args:
+        inputs: the models that each model of a step reads that is no operator.
+
+    Raises:
+        KeyError, TypeError, ValueError: a field is missing, or is not what it should be.
+    """
+    kept = {
+        name: KeptOperator(
+            Kind(fields["kind"]),
+            fields["layer"],
+            tuple(fields["inputs"]),
+            fields["weight"],
+            tuple(fields["shape"]),
+        )
+        for name, fields in operators.items()
+    }
+    tables = {
+        name: Weight(
+            name,
+            fields["layer"],
+            tuple(Part(**part) for part in fields["tensors"]),
+            fields["columns"],
+            fields["storage"],
+            fields["blocks"],
+        )
+        for name, fields in weights.items()
+    }
+    others = {name: tuple(models) for name, models in inputs.items()}
+    return KeptGraph(kept, tables, {name: o.inputs for name, o in kept.items()} | others)
