@@ -15,8 +15,8 @@
     See docs/llm-over-a-table.md.
 #}
 {% materialization relama_completions, default %}
-    {%- set settings = relama.completion_settings() -%}
-    {%- set job = relama.ask_rows(['prompt'], {
+    {%- set settings = relama._completion_settings() -%}
+    {%- set job = relama._ask_rows(['prompt'], {
         'completion': 'varchar',
         'finish_reason': 'varchar',
         'prompt_tokens': 'bigint',
@@ -25,23 +25,23 @@
     }, settings) -%}
     {%- if settings['chat'] -%}
         {%- call statement('chat', language='python') -%}
-{{ relama.render_chat(job, settings) }}
+{{ relama._render_chat(job, settings) }}
         {%- endcall -%}
     {%- endif -%}
-    {%- do relama.open_rows(job, settings) -%}
+    {%- do relama._open_rows(job, settings) -%}
     {%- set failure = none -%}
     {%- if job['waiting'] -%}
-        {%- do relama.tokenize_prompts(job, settings) -%}
+        {%- do relama._tokenize_prompts(job, settings) -%}
         {%- set room = job['language_model']['max_position_embeddings'] -%}
-        {%- if relama.must_shorten(job, settings, room) -%}
+        {%- if relama._must_shorten(job, settings, room) -%}
             {%- call statement('shorten', language='python') -%}
-{{ relama.shorten_chat(job, settings) }}
+{{ relama._shorten_chat(job, settings) }}
             {%- endcall -%}
         {%- endif -%}
-        {%- set failure = relama.overflowing(job, settings, room) -%}
-        {%- do relama.open_grammar(job, settings) -%}
-        {%- do relama.open_batch(job, relama.batch_settings()) -%}
-        {%- do relama.complete_rows(job, settings) -%}
+        {%- set failure = relama._overflowing(job, settings, room) -%}
+        {%- do relama._open_grammar(job, settings) -%}
+        {%- do relama._open_batch(job, relama._batch_settings()) -%}
+        {%- do relama._complete_rows(job, settings) -%}
     {%- endif -%}
-    {{ return(relama.close_rows(job, failure)) }}
+    {{ return(relama._close_rows(job, failure)) }}
 {% endmaterialization %}

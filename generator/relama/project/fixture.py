@@ -128,9 +128,9 @@ def _chat_jinja() -> str:
     """The macro that holds the Python of `relama.runtime.chat_jinja`."""
     source = Path(chat_jinja.__file__).read_text(encoding="utf-8")
     return (
-        "{#\n    The Python that renders chat templates, see `render_chat`: a copy of\n"
+        "{#\n    The Python that renders chat templates, see `_render_chat`: a copy of\n"
         "    generator/relama/runtime/chat_jinja.py, written by `make generate`.\n#}\n"
-        f"{{% macro chat_jinja() -%}}\n{{% raw %}}{source}{{% endraw %}}\n{{%- endmacro %}}\n"
+        f"{{% macro _chat_jinja() -%}}\n{{% raw %}}{source}{{% endraw %}}\n{{%- endmacro %}}\n"
     )
 
 

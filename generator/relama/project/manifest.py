@@ -75,7 +75,7 @@ class Project:
 
     @property
     def state_tables(self) -> list[str]:
-        """What holds the state of sequences, as the macro `state_tables` creates it."""
+        """What holds the state of sequences, as the macro `_state_tables` creates it."""
         return ["tokens", *self.kv_caches, *self.kv_pages]
 
 
