@@ -23,7 +23,7 @@
 #}
 {% macro _check_materializations(project) -%}
     {%- set folders = {
-        'weights': 'weight',
+        'weights': 'relama_weight',
         'layers': relama.activation(),
         'batch': 'relama_function',
     } -%}

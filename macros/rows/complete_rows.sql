@@ -2,7 +2,7 @@
     Answers the rows of `prompt` with completions. The loop over tokens: each round
     chooses the next token of every sequence that has been read to its end.
 
-    settings  max_tokens, temperature, top_k, top_p, seed, stop; see `relama_completions`
+    settings  max_tokens, temperature, top_k, top_p, seed, stop; see `relama_complete`
 #}
 {% macro _complete_rows(job, settings) -%}
     {%- set language_model = job['language_model'] -%}

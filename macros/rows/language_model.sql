@@ -101,5 +101,5 @@
 {%- endmacro %}
 
 {% macro _row_materializations() -%}
-    {{ return(['relama_completions', 'relama_classify', 'relama_score', 'relama_embed']) }}
+    {{ return(['relama_complete', 'relama_classify', 'relama_score', 'relama_embed']) }}
 {%- endmacro %}

@@ -144,7 +144,7 @@ group by relama_hash
     {%- for node in graph.nodes.values() -%}
         {%- if
             node.package_name == language_model['package']
-            and node.config.get('materialized') == 'weight'
+            and node.config.get('materialized') == 'relama_weight'
         -%}
             {%- set relation = relama._node_relation(node) -%}
             {%- set place = (

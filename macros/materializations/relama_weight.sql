@@ -5,7 +5,7 @@
     as it was `written` last: see `_check_built`. Billions of weights are not written
     anew because somebody types `dbt build`.
 #}
-{% materialization weight, default %}
+{% materialization relama_weight, default %}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
     {#- A project that has been moved holds the same weights. -#}
