@@ -60,7 +60,7 @@ types: $(INSTALLED)
 generated: $(INSTALLED)
 	$(BIN)/python -m relama.project.fixture --check
 
-# Writes models/, analyses/ and weights/ of the fixture anew.
+# Writes models/, analyses/ and weights/ of the fixture anew, and macros/_macros.yml.
 generate: $(INSTALLED)
 	$(BIN)/python -m relama.project.fixture
 

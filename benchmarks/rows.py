@@ -51,7 +51,7 @@ CASES = {
 
 
 def run(*, storage: str, quick: bool, threads: int, say: Say) -> dict[str, Any]:
-    """Measures rows per second of `relama_completions`, each case a model of one dbt project."""
+    """Measures rows per second of `relama_complete`, each case a model of one dbt project."""
     directory = places.BUILD / "rows"
     _write(directory, storage, threads, 4 if quick else None, say)
     _dbt(directory, "deps")
@@ -122,7 +122,7 @@ def _write(directory: Path, storage: str, threads: int, rows: int | None, say: S
     }
     for name, (config, seed, count) in CASES.items():
         files[f"models/{name}.sql"] = (
-            f"{{{{ config(materialized='relama_completions', chat=false, {config}) }}}}\n"
+            f"{{{{ config(materialized='relama_complete', chat=false, {config}) }}}}\n"
             f"select id, body as prompt from {{{{ ref('{seed}') }}}} "
             f"where id < {min(count, rows or count)}\n"
         )

@@ -39,7 +39,7 @@ class SqlTokenizer:
             "merges": merges_table(definition),
             "alphabet": alphabet_table(definition),
         }
-        symbol = self._relama.token_symbol
+        symbol = self._relama["token_symbol"]
         columns = {
             "vocabulary": "*",
             "merges": (
@@ -55,11 +55,11 @@ class SqlTokenizer:
     def tokenize(
         self, texts: Sequence[str | None], parse_special: bool = False, guard: str | None = None
     ) -> list[list[int] | None]:
-        expression = self._relama.tokenize("text", parse_special, guard)
+        expression = self._relama["tokenize"]("text", parse_special, guard)
         return self._run(expression, pa.array(texts, pa.string()))
 
     def detokenize(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        return self._run(self._relama.detokenize("text"), pa.array(ids, pa.list_(pa.int32())))
+        return self._run(self._relama["detokenize"]("text"), pa.array(ids, pa.list_(pa.int32())))
 
     def _run(self, expression: str, values: pa.Array) -> list[Any]:
         table = pa.table({"id": range(len(values)), "text": values})
@@ -72,8 +72,8 @@ class _ReturnedError(Exception):
     """A macro's `return`, which dbt has as an exception too."""
 
 
-def _rendered(settings: dict[str, Any]) -> SimpleNamespace:
-    relama = SimpleNamespace()
+def _rendered(settings: dict[str, Any]) -> dict[str, Any]:
+    relama: dict[str, Any] = {}
     environment = SandboxedEnvironment(extensions=["jinja2.ext.do"])
 
     def give(value: Any) -> None:
@@ -81,17 +81,18 @@ def _rendered(settings: dict[str, Any]) -> SimpleNamespace:
 
     environment.globals |= {
         "relama": relama,
-        "adapter": SimpleNamespace(dispatch=lambda name, _: getattr(relama, f"duckdb__{name}")),
+        "adapter": SimpleNamespace(dispatch=lambda name, _: relama[f"duckdb__{name}"]),
         "modules": SimpleNamespace(re=re, itertools=itertools),
         "return": give,
     }
     for path in MACROS.glob("*.sql"):
-        module = environment.from_string(path.read_text()).module
-        for name, macro in vars(module).items():
+        # Under another name, as dbt does it: Jinja exports no name that begins with an underscore.
+        text = path.read_text().replace("{% macro ", "{% macro dbt_macro__")
+        for name, macro in vars(environment.from_string(text).module).items():
             if callable(macro):
-                setattr(relama, name, _returning(macro))
-    relama.tokenizer_settings = lambda model=None: settings
-    relama.tokenizer_table = lambda name, model=None: name
+                relama[name.removeprefix("dbt_macro__")] = _returning(macro)
+    relama["_tokenizer_settings"] = lambda model=None: settings
+    relama["_tokenizer_table"] = lambda name, model=None: name
     return relama
 
 

@@ -5,6 +5,8 @@
     rotated       relation (sequence_id, position, head, vector), query heads first
     projected     relation (sequence_id, position, vector) that holds the values
     value_offset  where in `projected` the values begin
+    num_heads     number of query heads
+    head_dim      width of a head
     single_token  see the macro of this name
 #}
 {% macro kv_append(
@@ -18,9 +20,9 @@ select
     r.position,
     {{ kv_head }} as kv_head,
     r.vector as key,
-    {{ relama.vector_slice('v.vector', offset, head_dim) }} as value
+    {{ relama._vector_slice('v.vector', offset, head_dim) }} as value
 from {{ rotated }} as r
 inner join {{ projected }} as v
-    on {{ relama.same('r', 'v', ['sequence_id', 'position'], single_token) }}
+    on {{ relama._same('r', 'v', ['sequence_id', 'position'], single_token) }}
 where r.head >= {{ num_heads }}
 {%- endmacro %}

@@ -1,6 +1,8 @@
 {#
     The rows of the last position of every sequence: only they predict a token
     that is not known yet. A select of (sequence_id, position, vector).
+
+    hidden  relation (sequence_id, position, vector)
 #}
 {% macro last_position(hidden) -%}
 select

@@ -11,13 +11,13 @@ select
     l.sequence_id,
     l.position,
     m.largest,
-    m.largest + ln(sum({{ relama.exponential('l.logit - m.largest') }})) as log_normaliser
+    m.largest + ln(sum({{ relama._exponential('l.logit - m.largest') }})) as log_normaliser
 from {{ logits }} as l
 inner join (
     select
         sequence_id,
         position,
-        {{ relama.finite('max(logit)', 'The logits') | indent(8) }} as largest
+        {{ relama._finite('max(logit)', 'The logits') | indent(8) }} as largest
     from {{ logits }}
     group by sequence_id, position
 ) as m on l.sequence_id = m.sequence_id and l.position = m.position
@@ -31,21 +31,21 @@ group by l.sequence_id, l.position, m.largest
     x     an expression of type real or double precision
     what  what such numbers are, a text
 #}
-{% macro finite(x, what) -%}
-    {{ return(adapter.dispatch('finite', 'relama')(x, what ~ ' are NaN or infinite.')) }}
+{% macro _finite(x, what) -%}
+    {{ return(adapter.dispatch('_finite', 'relama')(x, what ~ ' are NaN or infinite.')) }}
 {%- endmacro %}
 
 {# A cast that fails is the only error that every database can be told to raise. #}
-{% macro default__finite(x, sentence) -%}
+{% macro default___finite(x, sentence) -%}
 case
     when {{ x }} between -3.5e38 and 3.5e38 then {{ x }}
-    else cast({{ relama.text_literal(sentence) }} || ' ' || {{ x }} as real)
+    else cast({{ relama._text_literal(sentence) }} || ' ' || {{ x }} as real)
 end
 {%- endmacro %}
 
-{% macro duckdb__finite(x, sentence) -%}
+{% macro duckdb___finite(x, sentence) -%}
 case
     when isfinite({{ x }}) then {{ x }}
-    else error({{ relama.text_literal(sentence) }})
+    else error({{ relama._text_literal(sentence) }})
 end
 {%- endmacro %}

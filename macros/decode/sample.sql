@@ -42,7 +42,7 @@ ranked as (
         l.sequence_id,
         l.position,
         l.token_id,
-        {{ relama.exponential('(l.logit - n.largest) / s.temperature') }} as weight,
+        {{ relama._exponential('(l.logit - n.largest) / s.temperature') }} as weight,
         row_number() over (
             partition by l.sequence_id, l.position
             order by l.logit desc, l.token_id asc
@@ -90,7 +90,7 @@ drawn as (
         min(place) as place
     from top_p
     where
-        cumulative > kept * {{ relama.uniform('seed', 'sequence_id', 'position') | indent(8) }}
+        cumulative > kept * {{ relama._uniform('seed', 'sequence_id', 'position') | indent(8) }}
     group by sequence_id, position
 
 ),

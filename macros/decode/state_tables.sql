@@ -4,13 +4,13 @@
 
     num_hidden_layers  layers of the model; none for those of this project
 #}
-{% macro state_tables(num_hidden_layers=none) -%}
-    {%- set tables = {'tokens': relama.tokens_columns()} -%}
-    {%- for name in relama.kv_cache_names(num_hidden_layers) -%}
-        {%- do tables.update({name: relama.kv_cache_columns()}) -%}
+{% macro _state_tables(num_hidden_layers=none) -%}
+    {%- set tables = {'tokens': relama._tokens_columns()} -%}
+    {%- for name in relama._kv_cache_names(num_hidden_layers) -%}
+        {%- do tables.update({name: relama._kv_cache_columns()}) -%}
     {%- endfor -%}
-    {%- for name in relama.kv_pages_names(num_hidden_layers) -%}
-        {%- do tables.update({name: relama.kv_pages_columns()}) -%}
+    {%- for name in relama._kv_pages_names(num_hidden_layers) -%}
+        {%- do tables.update({name: relama._kv_pages_columns()}) -%}
     {%- endfor -%}
     {{ return(tables) }}
 {%- endmacro %}
@@ -20,31 +20,31 @@
               its position; see `sequences`
     logprob   NULL where no step has scored the token
 #}
-{% macro tokens_columns() -%}
+{% macro _tokens_columns() -%}
     sequence_id bigint, position integer, token_id integer, is_prompt boolean,
     has_read integer, logprob real
 {%- endmacro %}
 
-{% macro kv_cache_columns() -%}
+{% macro _kv_cache_columns() -%}
     sequence_id bigint, position integer, kv_head integer, key real[], value real[]
 {%- endmacro %}
 
 {# A page without a sequence_id is one of every sequence. #}
-{% macro kv_pages_columns() -%}
+{% macro _kv_pages_columns() -%}
     sequence_id bigint, kv_head integer, first_position integer,
     keys real[][], dimensions real[][]
 {%- endmacro %}
 
 {# Names of the tables of keys and values, one of each layer. #}
-{% macro kv_cache_names(num_hidden_layers=none) -%}
-    {{ return(relama.layer_names('kv_cache', num_hidden_layers)) }}
+{% macro _kv_cache_names(num_hidden_layers=none) -%}
+    {{ return(relama._layer_names('kv_cache', num_hidden_layers)) }}
 {%- endmacro %}
 
-{% macro kv_pages_names(num_hidden_layers=none) -%}
-    {{ return(relama.layer_names('kv_pages', num_hidden_layers)) }}
+{% macro _kv_pages_names(num_hidden_layers=none) -%}
+    {{ return(relama._layer_names('kv_pages', num_hidden_layers)) }}
 {%- endmacro %}
 
-{% macro layer_names(base, num_hidden_layers=none) -%}
+{% macro _layer_names(base, num_hidden_layers=none) -%}
     {%- set names = [] -%}
     {%- for layer in range(num_hidden_layers or var('relama_num_hidden_layers')) -%}
         {%- do names.append('layer_' ~ '%02d' % layer ~ '__' ~ base) -%}

@@ -2,19 +2,19 @@
     A number in [0, 1) that depends on nothing but the seed and the place of the
     token: the same settings give the same text, on either engine. An expression.
 #}
-{% macro uniform(seed, sequence_id, position) -%}
-    {{ return(adapter.dispatch('uniform', 'relama')(seed, sequence_id, position)) }}
+{% macro _uniform(seed, sequence_id, position) -%}
+    {{ return(adapter.dispatch('_uniform', 'relama')(seed, sequence_id, position)) }}
 {%- endmacro %}
 
 {# The first 48 bits of an MD5 digest; PostgreSQL's spelling of hexadecimal to number. #}
-{% macro default__uniform(seed, sequence_id, position) -%}
+{% macro default___uniform(seed, sequence_id, position) -%}
 cast(cast(
     'x' || substr(md5(concat({{ seed }}, ':', {{ sequence_id }}, ':', {{ position }})), 1, 12)
     as bit(48)
 ) as bigint) / 281474976710656.0
 {%- endmacro %}
 
-{% macro duckdb__uniform(seed, sequence_id, position) -%}
+{% macro duckdb___uniform(seed, sequence_id, position) -%}
 cast(
     '0x' || substr(md5(concat({{ seed }}, ':', {{ sequence_id }}, ':', {{ position }})), 1, 12)
     as bigint

@@ -13,10 +13,10 @@
     unique_key, model. See docs/llm-over-a-table.md.
 #}
 {% materialization relama_classify, default %}
-    {%- set settings = relama.prompt_settings(chat=relama.has_chat()) -%}
-    {%- set labels = relama.open_labels() -%}
+    {%- set settings = relama._prompt_settings(chat=relama._has_chat()) -%}
+    {%- set labels = relama._open_labels() -%}
     {%- do settings.update({'labels': labels}) -%}
-    {%- set job = relama.ask_rows(['prompt'], {
+    {%- set job = relama._ask_rows(['prompt'], {
         'label': 'varchar',
         'probability': 'double',
         'probabilities': 'map(varchar, double)',
@@ -24,24 +24,24 @@
     }, settings) -%}
     {%- if settings['chat'] -%}
         {%- call statement('chat', language='python') -%}
-{{ relama.render_chat(job, settings) }}
+{{ relama._render_chat(job, settings) }}
         {%- endcall -%}
     {%- endif -%}
-    {%- do relama.open_rows(job, settings) -%}
+    {%- do relama._open_rows(job, settings) -%}
     {%- set failure = none -%}
     {%- if job['waiting'] -%}
-        {%- do relama.tokenize_labels(labels) -%}
-        {%- set longest = relama.value('select max(len(token_ids)) from label') -%}
-        {%- do relama.tokenize_prompts(job, settings) -%}
+        {%- do relama._tokenize_labels(labels) -%}
+        {%- set longest = relama._value('select max(len(token_ids)) from label') -%}
+        {%- do relama._tokenize_prompts(job, settings) -%}
         {%- set room = job['language_model']['max_position_embeddings'] - longest + 1 -%}
-        {%- if relama.must_shorten(job, settings, room) -%}
+        {%- if relama._must_shorten(job, settings, room) -%}
             {%- call statement('shorten', language='python') -%}
-{{ relama.shorten_chat(job, settings) }}
+{{ relama._shorten_chat(job, settings) }}
             {%- endcall -%}
         {%- endif -%}
-        {%- set failure = relama.overflowing(job, settings, room) -%}
-        {%- do relama.open_batch(job, relama.batch_settings()) -%}
-        {%- do relama.classify_rows(job) -%}
+        {%- set failure = relama._overflowing(job, settings, room) -%}
+        {%- do relama._open_batch(job, relama._batch_settings()) -%}
+        {%- do relama._classify_rows(job) -%}
     {%- endif -%}
-    {{ return(relama.close_rows(job, failure)) }}
+    {{ return(relama._close_rows(job, failure)) }}
 {% endmaterialization %}

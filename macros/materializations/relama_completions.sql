@@ -1,47 +1,6 @@
-{#
-    A model that a language model completes: the columns of its query, which has a column
-    `prompt`, and beside them
-
-        completion         the text that follows the prompt
-        finish_reason      stop (an end token or stop text) or length
-        prompt_tokens      tokens of the prompt, the chat template's included
-        completion_tokens  tokens that were generated, the end token included
-        logprob            the sum of their log-probabilities
-        relama_hash        a digest of prompt, language model and settings: a row that has
-                           been answered before is not computed again
-
-    Config: max_tokens, temperature, top_k, top_p, seed, stop, system, chat, allowed,
-    grammar, parse_special, on_overflow, template_date, batch_size, max_batch_tokens, unique_key, model.
-    See docs/llm-over-a-table.md.
-#}
+{# What `relama_complete` was called; it fails and says so. #}
 {% materialization relama_completions, default %}
-    {%- set settings = relama.completion_settings() -%}
-    {%- set job = relama.ask_rows(['prompt'], {
-        'completion': 'varchar',
-        'finish_reason': 'varchar',
-        'prompt_tokens': 'bigint',
-        'completion_tokens': 'bigint',
-        'logprob': 'double',
-    }, settings) -%}
-    {%- if settings['chat'] -%}
-        {%- call statement('chat', language='python') -%}
-{{ relama.render_chat(job, settings) }}
-        {%- endcall -%}
-    {%- endif -%}
-    {%- do relama.open_rows(job, settings) -%}
-    {%- set failure = none -%}
-    {%- if job['waiting'] -%}
-        {%- do relama.tokenize_prompts(job, settings) -%}
-        {%- set room = job['language_model']['max_position_embeddings'] -%}
-        {%- if relama.must_shorten(job, settings, room) -%}
-            {%- call statement('shorten', language='python') -%}
-{{ relama.shorten_chat(job, settings) }}
-            {%- endcall -%}
-        {%- endif -%}
-        {%- set failure = relama.overflowing(job, settings, room) -%}
-        {%- do relama.open_grammar(job, settings) -%}
-        {%- do relama.open_batch(job, relama.batch_settings()) -%}
-        {%- do relama.complete_rows(job, settings) -%}
-    {%- endif -%}
-    {{ return(relama.close_rows(job, failure)) }}
+    {%- do exceptions.raise_compiler_error(
+        model.name ~ ': the materialization relama_completions is now relama_complete.'
+    ) -%}
 {% endmaterialization %}

@@ -10,29 +10,29 @@
     max_batch_tokens, unique_key, model. See docs/llm-over-a-table.md.
 #}
 {% materialization relama_embed, default %}
-    {%- set settings = relama.prompt_settings(chat=false) -%}
-    {%- set job = relama.ask_rows(['prompt'], {
+    {%- set settings = relama._prompt_settings(chat=false) -%}
+    {%- set job = relama._ask_rows(['prompt'], {
         'embedding': 'real[]',
         'prompt_tokens': 'bigint',
     }, settings) -%}
     {%- if settings['chat'] -%}
         {%- call statement('chat', language='python') -%}
-{{ relama.render_chat(job, settings) }}
+{{ relama._render_chat(job, settings) }}
         {%- endcall -%}
     {%- endif -%}
-    {%- do relama.open_rows(job, settings) -%}
+    {%- do relama._open_rows(job, settings) -%}
     {%- set failure = none -%}
     {%- if job['waiting'] -%}
-        {%- do relama.tokenize_prompts(job, settings) -%}
+        {%- do relama._tokenize_prompts(job, settings) -%}
         {%- set room = job['language_model']['max_position_embeddings'] -%}
-        {%- if relama.must_shorten(job, settings, room) -%}
+        {%- if relama._must_shorten(job, settings, room) -%}
             {%- call statement('shorten', language='python') -%}
-{{ relama.shorten_chat(job, settings) }}
+{{ relama._shorten_chat(job, settings) }}
             {%- endcall -%}
         {%- endif -%}
-        {%- set failure = relama.overflowing(job, settings, room) -%}
-        {%- do relama.open_batch(job, relama.batch_settings()) -%}
-        {%- do relama.embed_rows(job) -%}
+        {%- set failure = relama._overflowing(job, settings, room) -%}
+        {%- do relama._open_batch(job, relama._batch_settings()) -%}
+        {%- do relama._embed_rows(job) -%}
     {%- endif -%}
-    {{ return(relama.close_rows(job, failure)) }}
+    {{ return(relama._close_rows(job, failure)) }}
 {% endmaterialization %}

@@ -7,7 +7,7 @@
     {{ run_hooks(pre_hooks) }}
     {%- call statement('main') -%}
         create or replace function {{ target_relation.render() }}() as table (
-            {{ relama.unlimited(sql) }}
+            {{ relama._unlimited(sql) }}
         )
     {%- endcall -%}
     {{ run_hooks(post_hooks) }}
@@ -19,7 +19,7 @@
     A query, or a relation, without the limit that dbt's option --empty puts on every relation:
     it reads weights, which are there in full.
 #}
-{% macro unlimited(sql) -%}
+{% macro _unlimited(sql) -%}
     {%- if not flags.EMPTY -%}{{ return(sql) }}{%- endif -%}
     {{ return(modules.re.sub(
         '\\(select \\* from (\\S+) where false limit 0\\)(?: _dbt_limit_subq_\\w+)?',

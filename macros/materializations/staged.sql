@@ -16,7 +16,7 @@
 {% macro duckdb__staged(relation) -%}
     {%- if not execute or not relation.external -%}{{ return(relation) }}{%- endif -%}
     {{ return(
-        "read_parquet('" ~ relama.staged_directory() ~ '/' ~ relation.identifier ~ ".parquet')"
+        "read_parquet('" ~ relama._staged_directory() ~ '/' ~ relation.identifier ~ ".parquet')"
     ) }}
 {%- endmacro %}
 
@@ -24,7 +24,7 @@
     The folder of the staged tensors, as it stands in a string of DuckDB: a quote is doubled,
     and what would be a pattern stands for itself.
 #}
-{% macro staged_directory() -%}
+{% macro _staged_directory() -%}
     {%- set project = adapter.config.load_dependencies()[model.package_name] -%}
     {%- set path = project.project_root ~ '/weights' -%}
     {%- set path = path | replace('[', '[[]') | replace('*', '[*]') | replace('?', '[?]') -%}

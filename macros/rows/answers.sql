@@ -3,12 +3,12 @@
     with what is known for each `relama_hash`. Rows whose answer is known are written at
     once where the table does not have them yet, and so are rows that ask nothing.
 #}
-{% macro open_answers(job, types) -%}
+{% macro _open_answers(job, types) -%}
     {%- set existing = load_cached_relation(this) -%}
     {%- set relation = job['relation'] -%}
     {%- set stored = {} -%}
     {%- if existing is not none and existing.is_table and not should_full_refresh() -%}
-        {%- for row in relama.rows('describe ' ~ existing) -%}
+        {%- for row in relama._rows('describe ' ~ existing) -%}
             {%- do stored.update({row[0] | lower: row[1]}) -%}
         {%- endfor -%}
     {%- endif -%}
@@ -18,15 +18,15 @@
             {%- do adapter.drop_relation(existing) -%}
         {%- endif -%}
         {%- do adapter.commit() -%}
-        {%- call relama.run() -%}
+        {%- call relama._run() -%}
 create table {{ relation }} as
-{{ relama.answered_columns(types) }}
+{{ relama._answered_columns(types) }}
         {%- endcall -%}
     {%- else -%}
         {%- do adapter.commit() -%}
-        {%- do relama.alter_columns(job, stored) -%}
+        {%- do relama._alter_columns(job, stored) -%}
     {%- endif -%}
-    {%- call relama.run() -%}
+    {%- call relama._run() -%}
 create temporary table answer as
 select distinct on (relama_hash)
     relama_hash,
@@ -37,14 +37,14 @@ create temporary table written_row as
 select {{ (job['columns'] | map(attribute='quoted') | list + ['relama_hash']) | join(', ') }}
 from {{ relation }}
 limit 0;
-{{ relama.write_answers(
+{{ relama._write_answers(
     job, 'i.relama_hash is null or i.relama_hash in (select relama_hash from answer)'
 ) }}
     {%- endcall -%}
 {%- endmacro %}
 
 {# The columns of an answered table, in a select without rows. #}
-{% macro answered_columns(types) -%}
+{% macro _answered_columns(types) -%}
     {%- set typed = [] -%}
     {%- for name in types -%}
         {%- do typed.append('cast(null as ' ~ types[name] ~ ') as ' ~ name) -%}
@@ -66,7 +66,7 @@ limit 0
 
     stored  mapping of the table's columns, in lower case, to their types
 #}
-{% macro alter_columns(job, stored) -%}
+{% macro _alter_columns(job, stored) -%}
     {%- set alterations, added, known = [], [], [] -%}
     {%- for column in job['columns'] -%}
         {%- set name, type = column['quoted'], column['type'] -%}
@@ -75,11 +75,11 @@ limit 0
             {%- do alterations.append('add column ' ~ name ~ ' ' ~ type) -%}
             {%- do added.append(name) -%}
         {%- elif before != type -%}
-            {%- if relama.survives(job['relation'], name, before, type) -%}
-                {%- do relama.check_indexes(job, name, before, type) -%}
+            {%- if relama._survives(job['relation'], name, before, type) -%}
+                {%- do relama._check_indexes(job, name, before, type) -%}
                 {%- do alterations.append('alter column ' ~ name ~ ' type ' ~ type) -%}
                 {%- set before = type -%}
-            {%- elif not relama.survives('input_row', name, type, before) -%}
+            {%- elif not relama._survives('input_row', name, type, before) -%}
                 {%- do exceptions.raise_compiler_error(
                     model.name ~ ": the column '" ~ column['name'] ~ "' is stored as " ~ before
                     ~ ' and the query has ' ~ type ~ ', and neither type holds all values of both; '
@@ -95,7 +95,7 @@ limit 0
         {%- endif -%}
     {%- endfor -%}
     {%- if alterations -%}
-        {%- call relama.run() -%}
+        {%- call relama._run() -%}
 begin;
             {%- for alteration in alterations %}
 alter table {{ job['relation'] }} {{ alteration }};
@@ -112,10 +112,10 @@ commit
 {%- endmacro %}
 
 {# DuckDB does not alter the type of a column while the table has an index. #}
-{% macro check_indexes(job, column, before, type) -%}
+{% macro _check_indexes(job, column, before, type) -%}
     {%- set relation = job['relation'] -%}
-    {%- set indexes = relama.rows(
-        'select index_name from duckdb_indexes() where ' ~ relama.is_place(relation, 'table_name')
+    {%- set indexes = relama._rows(
+        'select index_name from duckdb_indexes() where ' ~ relama._is_place(relation, 'table_name')
     ) -%}
     {%- if indexes | length -%}
         {%- do exceptions.raise_compiler_error(
@@ -127,7 +127,7 @@ commit
 {%- endmacro %}
 
 {# Whether all values of a column come back from another type as they were. #}
-{% macro survives(relation, column, type, other) -%}
+{% macro _survives(relation, column, type, other) -%}
     {#- DuckDB does not try to cast a STRUCT to one that has none of its fields. -#}
     {%- set fields = '(?:STRUCT\\(|, )("(?:[^"]|"")*"|[A-Za-z_]\\w*) ' -%}
     {%- set names = modules.re.findall(fields, other) -%}
@@ -140,7 +140,7 @@ select count(*)
 from {{ relation }}
 where try_cast(try_cast({{ column }} as {{ other }}) as {{ type }}) is distinct from {{ column }}
     {%- endset -%}
-    {{ return(relama.value(lost) == 0) }}
+    {{ return(relama._value(lost) == 0) }}
 {%- endmacro %}
 
 {#
@@ -150,11 +150,11 @@ where try_cast(try_cast({{ column }} as {{ other }}) as {{ type }}) is distinct 
 
     which  the condition of the rows in `input_row` to write
 #}
-{% macro write_answers(job, which) -%}
+{% macro _write_answers(job, which) -%}
     {%- set relation = job['relation'] -%}
     {%- set columns = job['columns'] | map(attribute='quoted') | list -%}
     {%- set written = (columns + ['relama_hash']) | join(', ') -%}
-    {%- set key = relama.unique_key() or columns -%}
+    {%- set key = relama._unique_key() or columns -%}
 begin;
 delete from written_row;
 insert into written_row ({{ written }})
@@ -173,15 +173,15 @@ where not exists (
         union all
         select {{ written }}, -1 as relama__more
         from {{ relation }} as t
-        where exists (select 1 from written_row as w where {{ relama.equal_rows('t', 'w', key) }})
+        where exists (select 1 from written_row as w where {{ relama._equal_rows('t', 'w', key) }})
     ) as c
-    where {{ relama.equal_rows('c', 'w', key) }}
+    where {{ relama._equal_rows('c', 'w', key) }}
     group by {{ written }}
     having sum(c.relama__more) <> 0
 );
 delete from {{ relation }} as t
 using written_row as w
-where {{ relama.equal_rows('t', 'w', key) }};
+where {{ relama._equal_rows('t', 'w', key) }};
 insert into {{ relation }} ({{ (columns + job['answers'] + ['relama_hash']) | join(', ') }})
 select
     {%- for column in columns %}
@@ -197,7 +197,7 @@ commit;
 {%- endmacro %}
 
 {# Whether two rows have the same values, NULL too, in columns. A condition. #}
-{% macro equal_rows(left, right, columns) -%}
+{% macro _equal_rows(left, right, columns) -%}
     {%- set equal = [] -%}
     {%- for column in columns -%}
         {%- do equal.append(left ~ '.' ~ column ~ ' is not distinct from ' ~ right ~ '.' ~ column) -%}
@@ -209,7 +209,7 @@ commit;
     Ends the model: warns of rows without an answer, and fails with `failure` where there is
     one. All other rows have their answers by then.
 #}
-{% macro close_rows(job, failure=none) -%}
+{% macro _close_rows(job, failure=none) -%}
     {%- set counting -%}
 select
     count(*) filter (where i.relama_hash is not null and a.relama_hash is null),
@@ -219,7 +219,7 @@ select
 from input_row as i
 left join answer as a on i.relama_hash = a.relama_hash
     {%- endset -%}
-    {%- set unanswered, unasked, wordless, row_count = relama.rows(counting)[0].values() -%}
+    {%- set unanswered, unasked, wordless, row_count = relama._rows(counting)[0].values() -%}
     {%- if failure or unanswered -%}
         {%- do exceptions.raise_compiler_error(
             failure or model.name ~ ': ' ~ unanswered ~ ' of ' ~ row_count

@@ -14,10 +14,10 @@
     settings  batch_size, max_batch_tokens (positions that a round reads at most) and
               share_prefix
 #}
-{% macro open_batch(job, settings) -%}
+{% macro _open_batch(job, settings) -%}
     {%- set language_model = job['language_model'] -%}
-    {%- do relama.answer_empty(job) -%}
-    {%- call relama.run() -%}
+    {%- do relama._answer_empty(job) -%}
+    {%- call relama._run() -%}
 create temporary table prompt as
 select
     relama_hash,
@@ -29,7 +29,7 @@ from prompted_request
     {%- endcall -%}
     {%- do job.update(settings) -%}
     {%- do job.update({
-        'waiting': relama.value('select count(*) from prompt'),
+        'waiting': relama._value('select count(*) from prompt'),
         'done': 0,
         'admitted': 0,
         'running': 0,
@@ -37,7 +37,7 @@ from prompted_request
         'prefix': 0,
         'started': modules.datetime.datetime.now(),
     }) -%}
-    {%- call relama.run() -%}
+    {%- call relama._run() -%}
 set disabled_optimizers = 'statistics_propagation,join_order,build_side_probe_side';
 {{ relama.create_batch_state(language_model['num_hidden_layers']) }}
 create temporary table running (
@@ -55,14 +55,14 @@ create temporary table finished (
     sequence_id bigint, relama_hash varchar, finish_reason varchar
 )
     {%- endcall -%}
-    {%- call relama.run() -%}
+    {%- call relama._run() -%}
 create temporary table step as select * from {{ language_model['function'] }}() limit 0
     {%- endcall -%}
 {%- endmacro %}
 
 {# What has no tokens gets no answer. #}
-{% macro answer_empty(job) -%}
-    {%- call relama.run() -%}
+{% macro _answer_empty(job) -%}
+    {%- call relama._run() -%}
 insert into answer (relama_hash)
 select relama_hash
 from prompted_request
@@ -72,7 +72,7 @@ where
     or len(target_ids) = 0
     {%- endif %};
 delete from prompted_request where relama_hash in (select relama_hash from answer);
-{{ relama.write_answers(job, 'i.relama_hash in (select relama_hash from answer)') }}
+{{ relama._write_answers(job, 'i.relama_hash in (select relama_hash from answer)') }}
     {%- endcall -%}
 {%- endmacro %}
 
@@ -82,13 +82,13 @@ delete from prompted_request where relama_hash in (select relama_hash from answe
 
     statements  mapping of names to statements that a materialization has beside
 #}
-{% macro prepare_batch(job, statements) -%}
+{% macro _prepare_batch(job, statements) -%}
     {%- do job.update({'prepared': statements}) -%}
     {%- set statements = dict(statements) -%}
     {%- set language_model = job['language_model'] -%}
     {%- set layers = language_model['num_hidden_layers'] -%}
-    {%- set caches = relama.kv_cache_names(layers) -%}
-    {%- set pages = relama.kv_pages_names(layers) -%}
+    {%- set caches = relama._kv_cache_names(layers) -%}
+    {%- set pages = relama._kv_pages_names(layers) -%}
     {%- do statements.update({
         'forward': 'insert into step select * from ' ~ language_model['function'] ~ '()'
     }) -%}
@@ -114,7 +114,7 @@ insert into {{ pages[layer] }}
         }) -%}
     {%- endfor -%}
     {%- for name in statements -%}
-        {%- call relama.run() -%}
+        {%- call relama._run() -%}
 prepare relama_{{ name }} as {{ statements[name] }}
         {%- endcall -%}
     {%- endfor -%}
@@ -122,9 +122,9 @@ prepare relama_{{ name }} as {{ statements[name] }}
 
 {#
     Repeats the call block until `is_done(job)`. A loop of dbt's has at most 100000 rounds;
-    each of ours reads a token at least, see `append_step`.
+    each of ours reads a token at least, see `_append_step`.
 #}
-{% macro until(is_done, job) -%}
+{% macro _until(is_done, job) -%}
     {%- for _ in range(100000) -%}
         {%- for _ in range(100000) -%}
             {%- if is_done(job) -%}
@@ -137,31 +137,31 @@ prepare relama_{{ name }} as {{ statements[name] }}
 {%- endmacro %}
 
 {# Whether all that waited has left the batch. #}
-{% macro all_answered(job) -%}
+{% macro _all_answered(job) -%}
     {{ return(job['done'] == job['waiting']) }}
 {%- endmacro %}
 
 {# Whether all that is running has been read to its end. #}
-{% macro has_read_all(job) -%}
-    {{ return(relama.value('select bool_and(has_read = len(token_ids)) from running')) }}
+{% macro _has_read_all(job) -%}
+    {{ return(relama._value('select bool_and(has_read = len(token_ids)) from running')) }}
 {%- endmacro %}
 
 {#
     Reads all that is running to its end, round by round, and executes a prepared
     statement after each.
 #}
-{% macro read_running(job, statement) -%}
-    {%- call relama.until(relama.has_read_all, job) -%}
-        {%- do relama.read_tokens(job) -%}
-        {%- call relama.run() -%} execute {{ statement }} {%- endcall -%}
+{% macro _read_running(job, statement) -%}
+    {%- call relama._until(relama._has_read_all, job) -%}
+        {%- do relama._read_tokens(job) -%}
+        {%- call relama._run() -%} execute {{ statement }} {%- endcall -%}
     {%- endcall -%}
 {%- endmacro %}
 
 {# Waiting sequences take the places that are free. #}
-{% macro admit(job) -%}
+{% macro _admit(job) -%}
     {%- set free = job['batch_size'] - job['running'] -%}
     {%- if free > 0 and job['admitted'] < job['waiting'] -%}
-        {%- call relama.run() -%}
+        {%- call relama._run() -%}
 insert into running
 select
     sequence_id,
@@ -187,8 +187,8 @@ where place >= {{ job['admitted'] }} and place < {{ job['admitted'] + free }}
     max_batch_tokens of them, those of decoding sequences first. What it yields is in
     `step`, and in the caches unless `append` is false.
 #}
-{% macro read_tokens(job) -%}
-    {%- call relama.run() -%}
+{% macro _read_tokens(job) -%}
+    {%- call relama._run() -%}
 delete from tokens;
 insert into tokens (sequence_id, position, token_id, is_prompt, has_read)
 select
@@ -210,9 +210,9 @@ from (
 )
 where n <= {{ job['max_batch_tokens'] }}
     {%- endcall -%}
-    {%- do relama.forward(job) -%}
-    {%- do relama.append_step(job) -%}
-    {%- call relama.run() -%}
+    {%- do relama._forward(job) -%}
+    {%- do relama._append_step(job) -%}
+    {%- call relama._run() -%}
 update running as r
 set has_read = r.has_read + t.n
 from (select sequence_id, count(*) as n from tokens group by sequence_id) as t
@@ -221,27 +221,27 @@ where r.sequence_id = t.sequence_id
 {%- endmacro %}
 
 {# The forward pass over `tokens`. #}
-{% macro forward(job) -%}
-    {%- call relama.run() -%} delete from step; execute relama_forward {%- endcall -%}
+{% macro _forward(job) -%}
+    {%- call relama._run() -%} delete from step; execute relama_forward {%- endcall -%}
 {%- endmacro %}
 
 {#
     Adds the keys and values of the step to the caches. What a sequence has in its caches is
     packed into a page once it is 16 positions or more, so that a step need not.
 #}
-{% macro append_step(job) -%}
+{% macro _append_step(job) -%}
     {%- set layers = range(job['language_model']['num_hidden_layers']) -%}
     {%- for layer in layers -%}
-        {%- call relama.run() -%} execute relama_append_{{ layer }} {%- endcall -%}
+        {%- call relama._run() -%} execute relama_append_{{ layer }} {%- endcall -%}
     {%- endfor -%}
-    {%- set read = relama.value('select count(*) from tokens') -%}
+    {%- set read = relama._value('select count(*) from tokens') -%}
     {%- if not read -%}
         {%- do exceptions.raise_compiler_error(
             model.name ~ ': a round had no token to read. This is a fault of relama.'
         ) -%}
     {%- endif -%}
     {%- do job.update({'positions': job['positions'] + read}) -%}
-    {%- call relama.run() -%}
+    {%- call relama._run() -%}
 delete from packing;
 insert into packing
 select sequence_id
@@ -249,15 +249,15 @@ from layer_00__kv_cache
 group by sequence_id
 having count(distinct position) >= 16
     {%- endcall -%}
-    {%- if relama.value('select count(*) from packing') -%}
-        {%- do relama.pack(layers) -%}
+    {%- if relama._value('select count(*) from packing') -%}
+        {%- do relama._pack(layers) -%}
     {%- endif -%}
 {%- endmacro %}
 
 {# The caches of the sequences of `packing` become pages. #}
-{% macro pack(layers) -%}
+{% macro _pack(layers) -%}
     {%- for layer in layers -%}
-        {%- call relama.run() -%}
+        {%- call relama._run() -%}
 execute relama_pack_{{ layer }};
 execute relama_unpack_{{ layer }}
         {%- endcall -%}
@@ -269,7 +269,7 @@ execute relama_unpack_{{ layer }}
     sequence, which attention reads and nobody copies (RadixAttention, arXiv 2312.07104,
     with a tree of one branch).
 #}
-{% macro read_shared_prefix(job) -%}
+{% macro _read_shared_prefix(job) -%}
     {%- set shared -%}
 select
     least(
@@ -289,11 +289,11 @@ from (
     from prompt
 )
     {%- endset -%}
-    {%- set prefix = relama.value(shared) if job['waiting'] > 1 else 0 -%}
+    {%- set prefix = relama._value(shared) if job['waiting'] > 1 else 0 -%}
     {%- if prefix >= 4 and job['share_prefix'] -%}
         {%- for first in range(0, prefix, job['max_batch_tokens']) -%}
             {%- set end = [prefix, first + job['max_batch_tokens']] | min -%}
-            {%- call relama.run() -%}
+            {%- call relama._run() -%}
 delete from tokens;
 insert into tokens (sequence_id, position, token_id, is_prompt, has_read)
 select
@@ -306,17 +306,17 @@ from prompt
 cross join range({{ first }}, {{ end }}) as i (i)
 where prompt.place = 0
             {%- endcall -%}
-            {%- do relama.forward(job) -%}
-            {%- do relama.append_step(job) -%}
+            {%- do relama._forward(job) -%}
+            {%- do relama._append_step(job) -%}
         {%- endfor -%}
-        {%- call relama.run() -%}
+        {%- call relama._run() -%}
 delete from packing;
 insert into packing values (-1)
         {%- endcall -%}
         {%- set layers = job['language_model']['num_hidden_layers'] -%}
-        {%- do relama.pack(range(layers)) -%}
-        {%- for pages in relama.kv_pages_names(layers) -%}
-            {%- call relama.run() -%}
+        {%- do relama._pack(range(layers)) -%}
+        {%- for pages in relama._kv_pages_names(layers) -%}
+            {%- call relama._run() -%}
 update {{ pages }} set sequence_id = null
             {%- endcall -%}
         {%- endfor -%}
@@ -329,11 +329,11 @@ update {{ pages }} set sequence_id = null
 {%- endmacro %}
 
 {# The sequences of `finished` leave the batch, and their answers are written. #}
-{% macro leave(job) -%}
-    {%- set left = relama.value('select count(*) from finished') -%}
+{% macro _leave(job) -%}
+    {%- set left = relama._value('select count(*) from finished') -%}
     {%- if left -%}
-        {%- call relama.run() -%}
-{{ relama.write_answers(
+        {%- call relama._run() -%}
+{{ relama._write_answers(
     job,
     'i.relama_hash in (select relama_hash from finished) '
     ~ 'and i.relama_hash in (select relama_hash from answer)'
@@ -352,7 +352,7 @@ delete from finished
             ~ '%.0f' % seconds ~ ' s',
             info=true
         ) -%}
-        {%- do relama.release_memory(job) -%}
+        {%- do relama._release_memory(job) -%}
     {%- endif -%}
 {%- endmacro %}
 
@@ -360,24 +360,24 @@ delete from finished
     Deleted rows of a temporary table keep their memory until the table goes. So the tables
     are written anew once 512 MB have been through them, and the statements prepared again.
 #}
-{% macro release_memory(job) -%}
+{% macro _release_memory(job) -%}
     {%- set language_model = job['language_model'] -%}
     {%- set layers = language_model['num_hidden_layers'] -%}
     {%- set position_bytes = 24 * layers * language_model['num_key_value_heads']
         * language_model['head_dim'] -%}
     {%- if job['positions'] * position_bytes > 536870912 -%}
-        {%- for name in relama.state_tables(layers).keys() | list + ['step', 'running'] -%}
-            {%- call relama.run() -%}
+        {%- for name in relama._state_tables(layers).keys() | list + ['step', 'running'] -%}
+            {%- call relama._run() -%}
 create or replace temporary table {{ name }} as select * from {{ name }}
             {%- endcall -%}
         {%- endfor -%}
-        {%- do relama.prepare_batch(job, job['prepared']) -%}
+        {%- do relama._prepare_batch(job, job['prepared']) -%}
         {%- do job.update({'positions': 0}) -%}
     {%- endif -%}
 {%- endmacro %}
 
 {# The last hidden states of the sequences that have been read to their end. A select. #}
-{% macro last_hidden() -%}
+{% macro _last_hidden() -%}
 select
     s.sequence_id,
     s.position,

@@ -8,15 +8,15 @@
 
     dbt takes a Python job from a materialization only, and not from a macro that it calls:
 
-        {% call statement('chat', language='python') %}{{ relama.render_chat(...) }}{% endcall %}
+        {% call statement('chat', language='python') %}{{ relama._render_chat(...) }}{% endcall %}
 #}
-{% macro render_chat(job, settings) -%}
-    {{ return(relama.chat_job(job, settings, 'render_prompts', {})) }}
+{% macro _render_chat(job, settings) -%}
+    {{ return(relama._chat_job(job, settings, 'render_prompts', {})) }}
 {%- endmacro %}
 
 {# Fills `chat_prompt` from `asked_row`, and chooses the guard of special tokens. #}
-{% macro open_chat(job, settings) -%}
-    {%- call relama.run() -%}
+{% macro _open_chat(job, settings) -%}
+    {%- call relama._run() -%}
 create temporary table chat_prompt as
 select distinct cast(prompt as varchar) as prompt
 from asked_row
@@ -25,19 +25,19 @@ create temporary table chat_text (
     prompt varchar, body varchar, is_dated boolean, error varchar
 )
     {%- endcall -%}
-    {%- do job.update({'guard': none if settings['parse_special'] else relama.chat_guard(settings)}) -%}
+    {%- do job.update({'guard': none if settings['parse_special'] else relama._chat_guard(settings)}) -%}
 {%- endmacro %}
 
 {#
     A character that no prompt has, to keep what a prompt says from being read as a special
     token, see `tokenize`: one of Unicode's noncharacters.
 #}
-{% macro chat_guard(settings) -%}
+{% macro _chat_guard(settings) -%}
     {%- for code in range(64976, 65008) -%}
         {%- set guard = '%c' | format(code) -%}
         {%- if
             guard not in (settings['system'] or '')
-            and not relama.value(
+            and not relama._value(
                 'select count(*) from chat_prompt where contains(prompt, chr(' ~ code ~ '))'
             )
         -%}
@@ -59,7 +59,7 @@ create temporary table chat_text (
     too few; after two of them `least`, which is known not to suffice, and `most`, which does,
     are halved.
 #}
-{% macro shorten_chat(job, settings) -%}
+{% macro _shorten_chat(job, settings) -%}
     {#-
         Bytes that are no character yet, U+FFFD, are not dropped. Where tokens do not spell the
         prompt, an unknown one for instance, it is cut in proportion.
@@ -93,7 +93,7 @@ select
 from (
     select *, len(token_ids) <= room as fits
     from (
-        select s.*, {{ relama.chat_token_ids(job, 'c.body') | indent(8) }} as token_ids
+        select s.*, {{ relama._chat_token_ids(job, 'c.body') | indent(8) }} as token_ids
         from shortening as s
         inner join chat_text as c on s.shorter = c.prompt
     ) as tokenized
@@ -118,13 +118,13 @@ select
 from measured
 where len(token_ids) <> room and new_most - new_least > 1
     {%- endset -%}
-    {{ return(relama.chat_job(
+    {{ return(relama._chat_job(
         job, settings, 'render_shortened', {'shorten': shorten, 'measure': measure}
     )) }}
 {%- endmacro %}
 
 {# The tokens of a rendered text of `chat_text` as c. An expression of type integer[]. #}
-{% macro chat_token_ids(job, body) -%}
+{% macro _chat_token_ids(job, body) -%}
     {{ return(relama.tokenize(body, parse_special=true, guard=job['guard'])) }}
 {%- endmacro %}
 
@@ -135,25 +135,25 @@ where len(token_ids) <> room and new_most - new_least > 1
     function    of the module, which takes a connection and settings
     statements  mapping of names to SQL statements for it
 #}
-{% macro chat_job(job, settings, function, statements) -%}
+{% macro _chat_job(job, settings, function, statements) -%}
     {%- set chat = job['language_model']['chat'] -%}
     {%- set given = {
         'template': chat['template'],
         'special_tokens': chat['special_tokens'],
-        'system': relama.encoded(settings['system']) if settings['system'] is not none else none,
-        'date': relama.encoded(settings['template_date']) if settings['template_date'] else none,
-        'guard': relama.encoded(job['guard']) if job['guard'] else none,
+        'system': relama._encoded(settings['system']) if settings['system'] is not none else none,
+        'date': relama._encoded(settings['template_date']) if settings['template_date'] else none,
+        'guard': relama._encoded(job['guard']) if job['guard'] else none,
         'guarded': [],
     } -%}
-    {%- for token in relama.tokenizer_settings()['added'] -%}
+    {%- for token in relama._tokenizer_settings()['added'] -%}
         {%- if token['special'] and job['guard'] -%}
             {%- do given['guarded'].append(token['content']) -%}
         {%- endif -%}
     {%- endfor -%}
     {%- for name in statements -%}
-        {%- do given.update({name: relama.encoded(statements[name])}) -%}
+        {%- do given.update({name: relama._encoded(statements[name])}) -%}
     {%- endfor -%}
-{{ relama.chat_jinja() }}
+{{ relama._chat_jinja() }}
 
 
 def model(dbt, con):
@@ -171,7 +171,7 @@ def materialize(df, con):
 {%- endmacro %}
 
 {# A text in hexadecimal digits, as the model's `meta` has texts. #}
-{% macro encoded(text) -%}
+{% macro _encoded(text) -%}
     {{ return('utf8:' ~ text.encode('utf-8').hex()) }}
 {%- endmacro %}
 
@@ -179,8 +179,8 @@ def materialize(df, con):
     Fails where a prompt could not be rendered; warns where the answers depend on today's date.
     Nothing has been computed by then.
 #}
-{% macro check_chat(job, settings) -%}
-    {%- set failed = relama.rows('select error, prompt from chat_text where error is not null limit 1') -%}
+{% macro _check_chat(job, settings) -%}
+    {%- set failed = relama._rows('select error, prompt from chat_text where error is not null limit 1') -%}
     {%- if failed | length -%}
         {%- do exceptions.raise_compiler_error(
             model.name ~ ': ' ~ failed[0][0] ~ ' (the prompt begins '
@@ -189,7 +189,7 @@ def materialize(df, con):
             ~ 'set chat=false.'
         ) -%}
     {%- endif -%}
-    {%- if not settings['template_date'] and relama.value('select bool_or(is_dated) from chat_text') -%}
+    {%- if not settings['template_date'] and relama._value('select bool_or(is_dated) from chat_text') -%}
         {%- do exceptions.warn(
             model.name ~ ": the chat template holds today's date, so rows are answered again on "
             ~ "another day; config(template_date='" ~ modules.datetime.date.today()

@@ -1,8 +1,8 @@
 {#
-    The Python that renders chat templates, see `render_chat`: a copy of
+    The Python that renders chat templates, see `_render_chat`: a copy of
     generator/relama/runtime/chat_jinja.py, written by `make generate`.
 #}
-{% macro chat_jinja() -%}
+{% macro _chat_jinja() -%}
 {% raw %}"""Chat templates as transformers renders them, and the prompts of a table rendered by them.
 
 The environment is that of `_compile_jinja_template` in transformers'
@@ -10,7 +10,7 @@ The environment is that of `_compile_jinja_template` in transformers'
 message is a value of the template, never part of its source.
 
 A session imports this module. A dbt project cannot, where relama is not installed: there
-its text, in the macro `chat_jinja`, runs as a Python job of dbt-duckdb's. So it needs
+its text, in the macro `_chat_jinja`, runs as a Python job of dbt-duckdb's. So it needs
 nothing but jinja2, which dbt has.
 """
 

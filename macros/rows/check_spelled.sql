@@ -5,10 +5,10 @@
     name   of the setting
     texts  a list
 #}
-{% macro check_spelled(name, texts) -%}
+{% macro _check_spelled(name, texts) -%}
     {%- set rows = [] -%}
     {%- for text in texts -%}
-        {%- do rows.append('(' ~ relama.text_literal(text) ~ ')') -%}
+        {%- do rows.append('(' ~ relama._text_literal(text) ~ ')') -%}
     {%- endfor -%}
     {#- Of a label, the white space before it is in its tokens, though a decoder may drop it. -#}
     {%- set compared = 'ltrim' if name == 'labels' else '' -%}
@@ -25,7 +25,7 @@ from (
 where {{ compared }}(spelled) is distinct from {{ compared }}(body)
 limit 1
     {%- endset -%}
-    {%- set found = relama.rows(misspelled) -%}
+    {%- set found = relama._rows(misspelled) -%}
     {%- if found | length -%}
         {%- do exceptions.raise_compiler_error(
             model.name ~ ": the language model's vocabulary cannot spell '" ~ found[0][0] ~ "' of "

@@ -11,23 +11,23 @@
 
     `label` is a relation (place, label, token_ids).
 #}
-{% macro classify_rows(job) -%}
+{% macro _classify_rows(job) -%}
     {%- set language_model = job['language_model'] -%}
-    {%- call relama.run() -%}
+    {%- call relama._run() -%}
 create temporary table label_score (sequence_id bigint, place integer, logprob double);
 create temporary table reading (place integer)
     {%- endcall -%}
-    {%- do relama.prepare_batch(job, {
-        'first_tokens': relama.first_label_tokens(language_model),
-        'later_tokens': relama.later_label_tokens(language_model),
+    {%- do relama._prepare_batch(job, {
+        'first_tokens': relama._first_label_tokens(language_model),
+        'later_tokens': relama._later_label_tokens(language_model),
     }) -%}
-    {%- do relama.read_shared_prefix(job) -%}
-    {%- set longer = relama.rows('select place from label where len(token_ids) > 1') -%}
-    {%- call relama.until(relama.all_answered, job) -%}
-        {%- do relama.admit(job) -%}
-        {%- do relama.read_running(job, 'relama_first_tokens') -%}
+    {%- do relama._read_shared_prefix(job) -%}
+    {%- set longer = relama._rows('select place from label where len(token_ids) > 1') -%}
+    {%- call relama._until(relama._all_answered, job) -%}
+        {%- do relama._admit(job) -%}
+        {%- do relama._read_running(job, 'relama_first_tokens') -%}
         {%- for label in longer -%}
-            {%- call relama.run() -%}
+            {%- call relama._run() -%}
 delete from reading;
 insert into reading values ({{ label[0] }});
 delete from tokens;
@@ -47,21 +47,21 @@ cross join (
     where place = {{ label[0] }}
 ) as i
             {%- endcall -%}
-            {%- do relama.forward(job) -%}
-            {%- call relama.run() -%} execute relama_later_tokens {%- endcall -%}
+            {%- do relama._forward(job) -%}
+            {%- call relama._run() -%} execute relama_later_tokens {%- endcall -%}
         {%- endfor -%}
-        {%- call relama.run() -%} {{ relama.finish_labels() }} {%- endcall -%}
-        {%- do relama.leave(job) -%}
+        {%- call relama._run() -%} {{ relama._finish_labels() }} {%- endcall -%}
+        {%- do relama._leave(job) -%}
     {%- endcall -%}
 {%- endmacro %}
 
 {# The log-probability of each label's first token, where a prompt has been read to its end. #}
-{% macro first_label_tokens(language_model) -%}
+{% macro _first_label_tokens(language_model) -%}
 insert into label_score
 with logits as materialized (
 
     {{ relama.logits(
-        '(' ~ relama.last_hidden() ~ ')',
+        '(' ~ relama._last_hidden() ~ ')',
         language_model['head'],
         language_model['head_storage'],
         many=true
@@ -85,7 +85,7 @@ inner join normalised as n on l.sequence_id = n.sequence_id and l.position = n.p
 {%- endmacro %}
 
 {# The log-probabilities of the other tokens of the label that `reading` names. #}
-{% macro later_label_tokens(language_model) -%}
+{% macro _later_label_tokens(language_model) -%}
 insert into label_score
 with hidden as (
 
@@ -125,7 +125,7 @@ where l.token_id = label.token_ids[l.position - r.has_read + 2]
 {%- endmacro %}
 
 {# All that is running is finished: the softmax over its labels. #}
-{% macro finish_labels() -%}
+{% macro _finish_labels() -%}
 insert into finished
 select
     sequence_id,
@@ -182,13 +182,13 @@ delete from label_score
     The labels as the temporary table `label`, from a list or from the first column of a
     table. One clear sentence for labels that cannot be told apart.
 #}
-{% macro open_labels() -%}
-    {%- set labels = relama.setting('labels', none) -%}
+{% macro _open_labels() -%}
+    {%- set labels = relama._setting('labels', none) -%}
     {%- set texts = [] -%}
     {%- if labels is mapping and 'ref' in labels -%}
-        {%- set relation = relama.referenced(labels) -%}
-        {%- set column = relama.quoted(relama.rows('describe ' ~ relation)[0][0]) -%}
-        {%- for row in relama.rows(
+        {%- set relation = relama._referenced(labels) -%}
+        {%- set column = relama._quoted(relama._rows('describe ' ~ relation)[0][0]) -%}
+        {%- for row in relama._rows(
             'select distinct cast(' ~ column ~ ' as varchar) from ' ~ relation ~ ' order by 1'
         ) -%}
             {%- do texts.append(row[0]) -%}
@@ -197,7 +197,7 @@ delete from label_score
             {{ return(texts) }}
         {%- endif -%}
     {%- elif labels is none or labels is string or labels is mapping or labels is not iterable -%}
-        {%- do relama.bad_setting(
+        {%- do relama._bad_setting(
             'labels', labels,
             "a list of texts, or relama.ref_to('a_table') whose first column has them"
         ) -%}
@@ -221,13 +221,13 @@ delete from label_score
 {%- endmacro %}
 
 {# The temporary table `label` (place, label, token_ids). #}
-{% macro tokenize_labels(texts) -%}
-    {%- do relama.check_spelled('labels', texts) -%}
+{% macro _tokenize_labels(texts) -%}
+    {%- do relama._check_spelled('labels', texts) -%}
     {%- set rows = [] -%}
     {%- for text in texts -%}
-        {%- do rows.append('(' ~ loop.index0 ~ ', ' ~ relama.text_literal(text) ~ ')') -%}
+        {%- do rows.append('(' ~ loop.index0 ~ ', ' ~ relama._text_literal(text) ~ ')') -%}
     {%- endfor -%}
-    {%- call relama.run() -%}
+    {%- call relama._run() -%}
 create temporary table label as
 select
     place,
@@ -244,7 +244,7 @@ inner join label as b on a.place <> b.place
 where b.token_ids[1:len(a.token_ids)] = a.token_ids
 limit 1
     {%- endset -%}
-    {%- set doubtful = relama.rows(beginnings) -%}
+    {%- set doubtful = relama._rows(beginnings) -%}
     {%- if doubtful | length -%}
         {%- do exceptions.raise_compiler_error(
             model.name ~ ": the label '" ~ doubtful[0][0] ~ "' is the beginning of '"

@@ -2,15 +2,15 @@
     Answers the rows of `prompt` with completions. The loop over tokens: each round
     chooses the next token of every sequence that has been read to its end.
 
-    settings  max_tokens, temperature, top_k, top_p, seed, stop; see `relama_completions`
+    settings  max_tokens, temperature, top_k, top_p, seed, stop; see `relama_complete`
 #}
-{% macro complete_rows(job, settings) -%}
+{% macro _complete_rows(job, settings) -%}
     {%- set language_model = job['language_model'] -%}
     {%- set choose -%}
 with logits as (
 
     {{ relama.logits(
-        '(' ~ relama.last_hidden() ~ ')',
+        '(' ~ relama._last_hidden() ~ ')',
         language_model['head'],
         language_model['head_storage'],
         many=true
@@ -21,7 +21,7 @@ with logits as (
 {% if settings['grammar'] -%}
 allowed_logits as (
 
-    {{ relama.allowed_logits('logits', settings['max_tokens']) | indent(4) }}
+    {{ relama._allowed_logits('logits', settings['max_tokens']) | indent(4) }}
 
 ),
 
@@ -57,16 +57,16 @@ set
 from chosen
 where r.sequence_id = chosen.sequence_id
     {%- endset -%}
-    {%- do relama.prepare_batch(job, {'choose': choose}) -%}
-    {%- do relama.read_shared_prefix(job) -%}
-    {%- call relama.until(relama.all_answered, job) -%}
-        {%- do relama.admit(job) -%}
-        {%- do relama.read_tokens(job) -%}
-        {%- call relama.run() -%}
+    {%- do relama._prepare_batch(job, {'choose': choose}) -%}
+    {%- do relama._read_shared_prefix(job) -%}
+    {%- call relama._until(relama._all_answered, job) -%}
+        {%- do relama._admit(job) -%}
+        {%- do relama._read_tokens(job) -%}
+        {%- call relama._run() -%}
 execute relama_choose;
-{{ relama.finish_completions(language_model, settings) }}
+{{ relama._finish_completions(language_model, settings) }}
         {%- endcall -%}
-        {%- do relama.leave(job) -%}
+        {%- do relama._leave(job) -%}
     {%- endcall -%}
 {%- endmacro %}
 
@@ -74,7 +74,7 @@ execute relama_choose;
     The statements that find what is finished, and why, as `generate` does: an end token or
     a stop text, max_tokens, or the end of the context.
 #}
-{% macro finish_completions(language_model, settings) -%}
+{% macro _finish_completions(language_model, settings) -%}
     {%- set ends = language_model['end_token_ids'] -%}
     {%- set generated = 'r.token_ids[r.prompt_tokens + 1:]' -%}
     {%- set ended = 'list_contains(' ~ (ends or 'cast([] as integer[])') ~ ', r.token_ids[-1])' -%}
@@ -82,7 +82,7 @@ execute relama_choose;
         ~ generated ~ " end" -%}
     {%- set stops = [] -%}
     {%- for text in settings['stop'] -%}
-        {%- do stops.append('nullif(strpos(t.body, ' ~ relama.text_literal(text) ~ '), 0)') -%}
+        {%- do stops.append('nullif(strpos(t.body, ' ~ relama._text_literal(text) ~ '), 0)') -%}
     {%- endfor -%}
     {%- set stop = 'least(' ~ stops | join(', ') ~ ', null)' if stops else 'null' -%}
 insert into finished

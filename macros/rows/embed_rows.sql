@@ -4,8 +4,8 @@
 
         y = m / |m|,  m = mean over p of x[p]
 #}
-{% macro embed_rows(job) -%}
-    {%- call relama.run() -%}
+{% macro _embed_rows(job) -%}
+    {%- call relama._run() -%}
 create temporary table pooling (sequence_id bigint, position integer, vector real[])
     {%- endcall -%}
     {%- set pool -%}
@@ -17,17 +17,17 @@ select
 from step
 where layer is null
     {%- endset -%}
-    {%- do relama.prepare_batch(job, {'pool': pool}) -%}
-    {%- call relama.until(relama.all_answered, job) -%}
-        {%- do relama.admit(job) -%}
-        {%- do relama.read_running(job, 'relama_pool') -%}
-        {%- call relama.run() -%} {{ relama.finish_embeddings() }} {%- endcall -%}
-        {%- do relama.leave(job) -%}
+    {%- do relama._prepare_batch(job, {'pool': pool}) -%}
+    {%- call relama._until(relama._all_answered, job) -%}
+        {%- do relama._admit(job) -%}
+        {%- do relama._read_running(job, 'relama_pool') -%}
+        {%- call relama._run() -%} {{ relama._finish_embeddings() }} {%- endcall -%}
+        {%- do relama._leave(job) -%}
     {%- endcall -%}
 {%- endmacro %}
 
 {# All that is running is finished. #}
-{% macro finish_embeddings() -%}
+{% macro _finish_embeddings() -%}
 insert into finished
 select
     sequence_id,

@@ -6,23 +6,23 @@
 
     From `allowed`, a list of texts, or `grammar`, a table (state, token_id, next_state).
 #}
-{% macro open_grammar(job, settings) -%}
+{% macro _open_grammar(job, settings) -%}
     {%- if settings['allowed'] and settings['grammar'] -%}
-        {%- do relama.bad_setting(
+        {%- do relama._bad_setting(
             'grammar', settings['grammar'], 'absent where allowed is given'
         ) -%}
     {%- endif -%}
     {%- if settings['allowed'] -%}
-        {%- do relama.check_spelled('allowed', settings['allowed']) -%}
-        {%- call relama.run() -%}
+        {%- do relama._check_spelled('allowed', settings['allowed']) -%}
+        {%- call relama._run() -%}
 create temporary table transition as
-{{ relama.choice_transitions(settings['allowed'], job['language_model']) }}
+{{ relama._choice_transitions(settings['allowed'], job['language_model']) }}
         {%- endcall -%}
         {%- do settings.update({'grammar': true}) -%}
     {%- elif settings['grammar'] -%}
-        {%- set relation = relama.grammar_relation(settings['grammar']) -%}
-        {%- do relama.check_transitions(relation, job['language_model']['vocab_size']) -%}
-        {%- call relama.run() -%}
+        {%- set relation = relama._grammar_relation(settings['grammar']) -%}
+        {%- do relama._check_transitions(relation, job['language_model']['vocab_size']) -%}
+        {%- call relama._run() -%}
 create temporary table transition as
 select
     cast(state as integer) as state,
@@ -32,8 +32,8 @@ from {{ relation }}
         {%- endcall -%}
     {%- endif -%}
     {%- if settings['grammar'] -%}
-        {%- call relama.run() -%} {{ relama.grammar_table() }} {%- endcall -%}
-        {%- set least = relama.value('select 1 + min(remaining) from grammar where state = 0') -%}
+        {%- call relama._run() -%} {{ relama._grammar_table() }} {%- endcall -%}
+        {%- set least = relama._value('select 1 + min(remaining) from grammar where state = 0') -%}
         {%- if least is none or least > settings['max_tokens'] -%}
             {%- do exceptions.raise_compiler_error(
                 model.name ~ ': ' ~ (
@@ -48,13 +48,13 @@ from {{ relation }}
 {%- endmacro %}
 
 {# The table of a `ref_to`, which has the columns of a grammar. #}
-{% macro grammar_relation(grammar) -%}
+{% macro _grammar_relation(grammar) -%}
     {%- if grammar is not mapping or 'ref' not in grammar -%}
-        {%- do relama.bad_setting('grammar', grammar, "relama.ref_to('a_table')") -%}
+        {%- do relama._bad_setting('grammar', grammar, "relama.ref_to('a_table')") -%}
     {%- endif -%}
-    {%- set relation = relama.referenced(grammar) -%}
+    {%- set relation = relama._referenced(grammar) -%}
     {%- set names = [] -%}
-    {%- for row in relama.rows('describe ' ~ relation) -%}
+    {%- for row in relama._rows('describe ' ~ relation) -%}
         {%- do names.append(row[0] | lower) -%}
     {%- endfor -%}
     {%- for name in ['state', 'token_id', 'next_state'] if name not in names -%}
@@ -67,7 +67,7 @@ from {{ relation }}
 {%- endmacro %}
 
 {# Fails where a row of a grammar is no transition, or one of two for the same token. #}
-{% macro check_transitions(relation, vocab_size) -%}
+{% macro _check_transitions(relation, vocab_size) -%}
     {%- set whole = [] -%}
     {%- for name in ['state', 'token_id', 'next_state'] -%}
         {%- do whole.append(
@@ -101,7 +101,7 @@ from (
 where fault is not null
 limit 1
     {%- endset -%}
-    {%- set found = relama.rows(wrong) -%}
+    {%- set found = relama._rows(wrong) -%}
     {%- if found | length -%}
         {%- do exceptions.raise_compiler_error(
             model.name ~ ': the grammar ' ~ found[0][0] ~ '.'
@@ -114,10 +114,10 @@ limit 1
     Where one text begins another, an end token may follow it. A select of (state,
     token_id, next_state).
 #}
-{% macro choice_transitions(texts, language_model) -%}
+{% macro _choice_transitions(texts, language_model) -%}
     {%- set rows = [] -%}
     {%- for text in texts -%}
-        {%- do rows.append('(' ~ relama.text_literal(text) ~ ')') -%}
+        {%- do rows.append('(' ~ relama._text_literal(text) ~ ')') -%}
     {%- endfor -%}
 with choices as (
 
@@ -167,7 +167,7 @@ where exists (
 {%- endmacro %}
 
 {# The statement that makes `grammar` of `transition`: distances to an end, from the ends. #}
-{% macro grammar_table() -%}
+{% macro _grammar_table() -%}
 create temporary table grammar as
 with recursive distances as (
 
@@ -202,7 +202,7 @@ group by t.state, t.token_id, t.next_state
     The logits of the tokens that may follow, and from which an end can still be reached
     within max_tokens. A select of (sequence_id, position, token_id, logit).
 #}
-{% macro allowed_logits(logits, max_tokens) -%}
+{% macro _allowed_logits(logits, max_tokens) -%}
 select l.*
 from {{ logits }} as l
 inner join running as r on l.sequence_id = r.sequence_id

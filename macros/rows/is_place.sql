@@ -4,14 +4,14 @@
 
     name  the catalog's column that has the relation's identifier
 #}
-{% macro is_place(relation, name) -%}
+{% macro _is_place(relation, name) -%}
     {%- set conditions = [] -%}
     {%- for column, value in [
         ('database_name', relation.database),
         ('schema_name', relation.schema),
         (name, relation.identifier),
     ] -%}
-        {%- do conditions.append('lower(' ~ column ~ ') = lower(' ~ relama.text_literal(value) ~ ')') -%}
+        {%- do conditions.append('lower(' ~ column ~ ') = lower(' ~ relama._text_literal(value) ~ ')') -%}
     {%- endfor -%}
     {{ return(conditions | join(' and ')) }}
 {%- endmacro %}

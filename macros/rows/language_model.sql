@@ -3,8 +3,8 @@
     `meta`, and the relations that it consists of. A mapping. Which one, the config `model`
     says, the name of a package; a project that has only one need not.
 #}
-{% macro language_model() -%}
-    {%- set name = relama.setting('model', none) -%}
+{% macro _language_model() -%}
+    {%- set name = relama._setting('model', none) -%}
     {%- set found = [] -%}
     {%- for node in graph.get('nodes', {}).values() -%}
         {%- if
@@ -35,18 +35,18 @@
         'package': node.package_name,
         'chat': chat,
         'identity': identity,
-        'function': relama.node_relation(node),
-        'head': relama.package_relation(node.package_name, settings['head']),
+        'function': relama._node_relation(node),
+        'head': relama._package_relation(node.package_name, settings['head']),
     }) -%}
     {{ return(settings) }}
 {%- endmacro %}
 
 {# The relation of a model of a package, as the running node finds it in `graph`. #}
-{% macro package_relation(package, name) -%}
-    {{ return(relama.node_relation(relama.package_node(package, name))) }}
+{% macro _package_relation(package, name) -%}
+    {{ return(relama._node_relation(relama._package_node(package, name))) }}
 {%- endmacro %}
 
-{% macro package_node(package, name) -%}
+{% macro _package_node(package, name) -%}
     {%- for node in graph.get('nodes', {}).values() -%}
         {%- if
             node.name == name and node.package_name == package and node.resource_type == 'model'
@@ -60,29 +60,29 @@
 {%- endmacro %}
 
 {# The relation of a node: with dbt's option --defer it may be that of another environment. #}
-{% macro node_relation(node) -%}
-    {%- set place = node.defer_relation if relama.is_deferred(node) else node -%}
+{% macro _node_relation(node) -%}
+    {%- set place = node.defer_relation if relama._is_deferred(node) else node -%}
     {{ return(api.Relation.create(
         database=place.database, schema=place.schema, identifier=place.alias
     )) }}
 {%- endmacro %}
 
 {# Whether dbt's `ref` gives the relation of another environment, by the rule of `ref`. #}
-{% macro is_deferred(node) -%}
+{% macro _is_deferred(node) -%}
     {%- if not node.get('defer_relation') -%}{{ return(false) }}{%- endif -%}
     {%- if invocation_args_dict.get('favor_state') and node.unique_id not in selected_resources -%}
         {{ return(true) }}
     {%- endif -%}
     {%- if node.config.materialized == 'relama_function' -%}
-        {{ return(not relama.function_exists(node)) }}
+        {{ return(not relama._function_exists(node)) }}
     {%- endif -%}
     {{ return(adapter.get_relation(node.database, node.schema, node.alias) is none) }}
 {%- endmacro %}
 
 {# dbt does not list functions among its relations. #}
-{% macro function_exists(node) -%}
+{% macro _function_exists(node) -%}
     {%- set found = run_query(
-        'select 1 from duckdb_functions() where ' ~ relama.is_place(
+        'select 1 from duckdb_functions() where ' ~ relama._is_place(
             api.Relation.create(
                 database=node.database, schema=node.schema, identifier=node.alias
             ), 'function_name'
@@ -92,14 +92,14 @@
 {%- endmacro %}
 
 {# Whether the running node is a model that a language model answers. #}
-{% macro is_answering() -%}
+{% macro _is_answering() -%}
     {{ return(
         execute
         and model is defined
-        and model.get('config', {}).get('materialized') in relama.row_materializations()
+        and model.get('config', {}).get('materialized') in relama._row_materializations()
     ) }}
 {%- endmacro %}
 
-{% macro row_materializations() -%}
-    {{ return(['relama_completions', 'relama_classify', 'relama_score', 'relama_embed']) }}
+{% macro _row_materializations() -%}
+    {{ return(['relama_complete', 'relama_classify', 'relama_score', 'relama_embed']) }}
 {%- endmacro %}

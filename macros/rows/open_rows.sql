@@ -1,21 +1,21 @@
 {#
     Begins a model that a language model answers: the rows of its query become the temporary
     table `asked_row`, and the prompts that a chat template is to be put around `chat_prompt`,
-    see `render_chat`.
+    see `_render_chat`.
 
-    Returns a mapping: the language model, and the columns as `close_rows` needs them.
+    Returns a mapping: the language model, and the columns as `_close_rows` needs them.
 
     asks     the columns that are asked about: prompt, and target for a score
     answers  mapping of the columns that an answer has, to their types
     settings mapping of everything else that an answer depends on
 #}
-{% macro ask_rows(asks, answers, settings) -%}
+{% macro _ask_rows(asks, answers, settings) -%}
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
     {%- do adapter.commit() -%}
-    {%- set language_model = relama.language_model() -%}
+    {%- set language_model = relama._language_model() -%}
     {%- if load_cached_relation(language_model['head']) is none -%}
-        {%- set needed = relama.package_node(language_model['package'], 'forward_pass').unique_id -%}
+        {%- set needed = relama._package_node(language_model['package'], 'forward_pass').unique_id -%}
         {%- do exceptions.raise_compiler_error(
             model.name ~ ': the language model ' ~ language_model['package'] ~ ' is not built. ' ~ (
                 'Build it with: dbt build --select package:' ~ language_model['package']
@@ -25,9 +25,9 @@
             )
         ) -%}
     {%- endif -%}
-    {%- do relama.check_built(language_model) -%}
-    {%- do relama.open_query() -%}
-    {%- set columns = relama.check_columns(asks, answers) -%}
+    {%- do relama._check_built(language_model) -%}
+    {%- do relama._open_query() -%}
+    {%- set columns = relama._check_columns(asks, answers) -%}
     {%- set job = {
         'language_model': language_model,
         'columns': columns,
@@ -37,7 +37,7 @@
         'relation': this.incorporate(type='table'),
     } -%}
     {%- if settings['chat'] -%}
-        {%- do relama.open_chat(job, settings) -%}
+        {%- do relama._open_chat(job, settings) -%}
     {%- endif -%}
     {{ return(job) }}
 {%- endmacro %}
@@ -48,10 +48,10 @@
     asked. The table of the model is created, or brought up to the query where its rows have been
     answered before. What is left is in `request`, one row a digest.
 #}
-{% macro open_rows(job, settings) -%}
+{% macro _open_rows(job, settings) -%}
     {%- set language_model = job['language_model'] -%}
     {%- if settings['chat'] -%}
-        {%- do relama.check_chat(job, settings) -%}
+        {%- do relama._check_chat(job, settings) -%}
     {%- endif -%}
     {%- set depends_on = dict(settings) -%}
     {#- A row's digest has the text in which the date is. -#}
@@ -71,7 +71,7 @@
         {%- endif -%}
         {%- do hashed.append('md5(' ~ text ~ ')') -%}
     {%- endfor -%}
-    {%- call relama.run() -%}
+    {%- call relama._run() -%}
 create temporary table input_row as
 select
     a.*,
@@ -82,11 +82,11 @@ left join chat_text as c on cast(a.prompt as varchar) = c.prompt
     {%- endif %}
 order by a.rowid
     {%- endcall -%}
-    {%- do relama.check_keys() -%}
+    {%- do relama._check_keys() -%}
     {%- set asks, answers = job['asks'], job['types'] -%}
-    {%- do relama.check_contract(answers) -%}
-    {%- do relama.open_answers(job, answers) -%}
-    {%- call relama.run() -%}
+    {%- do relama._check_contract(answers) -%}
+    {%- do relama._open_answers(job, answers) -%}
+    {%- call relama._run() -%}
 create temporary table request as
 select
     relama_hash,
@@ -105,37 +105,37 @@ from (
 where relama_hash is not null and relama_hash not in (select relama_hash from answer)
 group by relama_hash
     {%- endcall -%}
-    {%- do job.update({'waiting': relama.value('select count(*) from request')}) -%}
+    {%- do job.update({'waiting': relama._value('select count(*) from request')}) -%}
 {%- endmacro %}
 
 {#
     Runs the statements of a call block on the node's connection, outside of any
     transaction of dbt's.
 
-        {% call relama.run() %} delete from tokens {% endcall %}
+        {% call relama._run() %} delete from tokens {% endcall %}
 #}
-{% macro run() -%}
+{% macro _run() -%}
     {%- do adapter.execute(caller(), auto_begin=false, fetch=false) -%}
 {%- endmacro %}
 
 {# The rows of a query. #}
-{% macro rows(query) -%}
+{% macro _rows(query) -%}
     {%- set response, found = adapter.execute(query, auto_begin=false, fetch=true) -%}
     {{ return(found.rows) }}
 {%- endmacro %}
 
 {# The one value of a query. #}
-{% macro value(query) -%}
-    {{ return(relama.rows(query)[0][0]) }}
+{% macro _value(query) -%}
+    {{ return(relama._rows(query)[0][0]) }}
 {%- endmacro %}
 
 {#
     Fails where the tables of a language model are not those of the project that was written
     last: the answers of some new and some old weights would look like any others.
 #}
-{% macro check_built(language_model) -%}
+{% macro _check_built(language_model) -%}
     {%- set comments = {} -%}
-    {%- for row in relama.rows(
+    {%- for row in relama._rows(
         'select lower(database_name), lower(schema_name), lower(table_name), comment from duckdb_tables()'
         ~ " where comment like 'relama:%'"
     ) -%}
@@ -144,9 +144,9 @@ group by relama_hash
     {%- for node in graph.nodes.values() -%}
         {%- if
             node.package_name == language_model['package']
-            and node.config.get('materialized') == 'weight'
+            and node.config.get('materialized') == 'relama_weight'
         -%}
-            {%- set relation = relama.node_relation(node) -%}
+            {%- set relation = relama._node_relation(node) -%}
             {%- set place = (
                 relation.database | lower, relation.schema | lower, relation.identifier | lower
             ) -%}
@@ -166,15 +166,15 @@ group by relama_hash
     The rows of the query, as the temporary table `asked_row`. With dbt's flag --empty there
     are none: the query would ask about tables that it sees without their rows.
 #}
-{% macro open_query() -%}
+{% macro _open_query() -%}
     {%- if config.get('sql_header') -%}
-        {%- call relama.run() -%} {{ config.get('sql_header') }} {%- endcall -%}
+        {%- call relama._run() -%} {{ config.get('sql_header') }} {%- endcall -%}
     {%- endif -%}
-    {%- call relama.run() -%}
+    {%- call relama._run() -%}
 create temporary table asked_row as {{ sql }}
     {%- endcall -%}
     {%- if flags.EMPTY -%}
-        {%- call relama.run() -%} delete from asked_row {%- endcall -%}
+        {%- call relama._run() -%} delete from asked_row {%- endcall -%}
     {%- endif -%}
 {%- endmacro %}
 
@@ -182,16 +182,16 @@ create temporary table asked_row as {{ sql }}
     The query's columns; clear sentences where it lacks one, has one twice, or has one of
     the answer's.
 #}
-{% macro check_columns(asks, answers) -%}
+{% macro _check_columns(asks, answers) -%}
     {%- set columns = [] -%}
-    {%- for row in relama.rows('describe asked_row') -%}
+    {%- for row in relama._rows('describe asked_row') -%}
         {%- do columns.append(
-            {'name': row[0], 'quoted': relama.quoted(row[0]), 'type': row[1]}
+            {'name': row[0], 'quoted': relama._quoted(row[0]), 'type': row[1]}
         ) -%}
     {%- endfor -%}
     {%- set names = columns | map(attribute='name') | map('lower') | list -%}
     {#- DuckDB gives a column that is there twice another name in a table. -#}
-    {%- for row in relama.rows('describe ' ~ sql) -%}
+    {%- for row in relama._rows('describe ' ~ sql) -%}
         {%- if row[0] != columns[loop.index0]['name'] -%}
             {%- do exceptions.raise_compiler_error(
                 model.name ~ ": its query has two columns '" ~ row[0] ~ "'; give one of them "
@@ -216,7 +216,7 @@ create temporary table asked_row as {{ sql }}
         {%- endif -%}
     {%- endfor -%}
     {%- set quoted = columns | map(attribute='quoted') | map('lower') | list -%}
-    {%- for name in relama.unique_key() if name | lower not in quoted -%}
+    {%- for name in relama._unique_key() if name | lower not in quoted -%}
         {%- do exceptions.raise_compiler_error(
             model.name ~ ': the unique_key ' ~ name ~ ' is not a column of its query, which has '
             ~ names | join(', ') ~ '.'
@@ -226,24 +226,24 @@ create temporary table asked_row as {{ sql }}
 {%- endmacro %}
 
 {# A name of a column as SQL has it, whatever it is. #}
-{% macro quoted(name) -%}
+{% macro _quoted(name) -%}
     {{ return('"' ~ name | replace('"', '""') ~ '"') }}
 {%- endmacro %}
 
 {# The columns of the config `unique_key`, which may be quoted there; here they are. #}
-{% macro unique_key() -%}
+{% macro _unique_key() -%}
     {%- set quoted = [] -%}
-    {%- for name in relama.texts_setting('unique_key') -%}
+    {%- for name in relama._texts_setting('unique_key') -%}
         {%- do quoted.append(
-            name if modules.re.match('"([^"]|"")+"$', name) else relama.quoted(name)
+            name if modules.re.match('"([^"]|"")+"$', name) else relama._quoted(name)
         ) -%}
     {%- endfor -%}
     {{ return(quoted) }}
 {%- endmacro %}
 
 {# A unique key is never NULL and never twice the same. #}
-{% macro check_keys() -%}
-    {%- set key = relama.unique_key() -%}
+{% macro _check_keys() -%}
+    {%- set key = relama._unique_key() -%}
     {%- if key -%}
         {%- set list = key | join(', ') -%}
         {%- set wrong -%}
@@ -256,7 +256,7 @@ having count(*) > 1 or {{ key | join(' is null or ') }} is null
 order by count(*) desc, {{ list }}
 limit 1
         {%- endset -%}
-        {%- set found = relama.rows(wrong) -%}
+        {%- set found = relama._rows(wrong) -%}
         {%- if found | length -%}
             {%- set texts = found[0].values() | list -%}
             {%- do exceptions.raise_compiler_error(
@@ -273,10 +273,10 @@ limit 1
     An enforced contract names the columns of the table, those of the query and those of the
     answer, of which it may leave out `relama_hash`.
 #}
-{% macro check_contract(answers) -%}
+{% macro _check_contract(answers) -%}
     {%- if config.get('contract').enforced -%}
         {%- set listed = model.columns.values() | map(attribute='name') | map('lower') | list -%}
-        {%- set answered = relama.answered_columns(answers) -%}
+        {%- set answered = relama._answered_columns(answers) -%}
         {%- set columns -%}
 {{ answered if 'relama_hash' in listed else 'select * exclude (relama_hash) from (' ~ answered ~ ')' }}
         {%- endset -%}

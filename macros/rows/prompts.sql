@@ -6,7 +6,7 @@
     true. `target_ids` are the tokens of a target, which comes after the prompt: nothing that
     ends a text is between.
 #}
-{% macro tokenize_prompts(job, settings, has_target=false) -%}
+{% macro _tokenize_prompts(job, settings, has_target=false) -%}
     {%- set language_model = job['language_model'] -%}
     {%- set special = settings['parse_special'] -%}
     {%- set opening, closing = language_model['opening_ids'], language_model['closing_ids'] -%}
@@ -16,7 +16,7 @@
     {%- if settings['chat'] -%}
         {%- set opening = [] -%}
     {%- endif -%}
-    {%- call relama.run() -%}
+    {%- call relama._run() -%}
 create temporary table prompted_request as
 select
     *,
@@ -30,14 +30,14 @@ from (
     select
         r.*,
         {%- if settings['chat'] %}
-        {{ relama.chat_token_ids(job, relama.shortened('c.body', language_model)) | indent(8) }} as content,
+        {{ relama._chat_token_ids(job, relama._shortened('c.body', language_model)) | indent(8) }} as content,
         {%- else %}
         {{ relama.tokenize(
-            relama.shortened('r.prompt', language_model), parse_special=special
+            relama._shortened('r.prompt', language_model), parse_special=special
         ) | indent(8) }} as content,
         {%- endif %}
         {% if has_target -%}
-        {{ relama.tokenize(relama.shortened('r.target', language_model)) | indent(8) }} as target_ids
+        {{ relama.tokenize(relama._shortened('r.target', language_model)) | indent(8) }} as target_ids
         {%- else -%}
         cast([] as integer[]) as target_ids
         {%- endif %}
@@ -47,13 +47,13 @@ from (
     {%- endif %}
 ) as tokenized
     {%- endcall -%}
-    {%- do relama.check_token_ids(job) -%}
+    {%- do relama._check_token_ids(job) -%}
 {%- endmacro %}
 
 {# A token that the embedding has no row for is an error before anything is computed. #}
-{% macro check_token_ids(job) -%}
+{% macro _check_token_ids(job) -%}
     {%- set vocab_size = job['language_model']['vocab_size'] -%}
-    {%- set beyond = relama.rows(
+    {%- set beyond = relama._rows(
         'select list_max(head || content || tail || target_ids) as token_id, prompt'
         ~ ' from prompted_request where token_id >= ' ~ vocab_size ~ ' limit 1'
     ) -%}
@@ -69,32 +69,32 @@ from (
     The end of a text, where the text is so long that it cannot fit the context whatever its
     tokens are: what is before would be cut off anyway, or the row is an error.
 #}
-{% macro shortened(column, language_model) -%}
+{% macro _shortened(column, language_model) -%}
     {%- set longest -%}
-select max(octet_length(bytes)) from {{ relama.tokenizer_table('vocabulary') }}
+select max(octet_length(bytes)) from {{ relama._tokenizer_table('vocabulary') }}
     {%- endset -%}
     {%- set tokens = language_model['max_position_embeddings'] + 1 -%}
-    right({{ column }}, {{ tokens * relama.value(longest) }})
+    right({{ column }}, {{ tokens * relama._value(longest) }})
 {%- endmacro %}
 
 {# Tokens of a prompt, of what is around it and of its target. An expression. #}
-{% macro prompted_length() -%}
+{% macro _prompted_length() -%}
     {{ return('len(head) + len(content) + len(tail) + len(target_ids)') }}
 {%- endmacro %}
 
 {#
     Whether rendered prompts are to be shortened, which are then in `long_prompt`: see
-    `shorten_chat`. Other prompts are cut where their tokens are.
+    `_shorten_chat`. Other prompts are cut where their tokens are.
 
     room   tokens that a prompt may have
 #}
-{% macro must_shorten(job, settings, room) -%}
+{% macro _must_shorten(job, settings, room) -%}
     {%- if not settings['chat'] or settings['on_overflow'] != 'truncate' -%}
         {{ return(false) }}
     {%- endif -%}
-    {%- set length = relama.prompted_length() -%}
-    {%- set prompt = relama.shortened('prompt', job['language_model']) -%}
-    {%- call relama.run() -%}
+    {%- set length = relama._prompted_length() -%}
+    {%- set prompt = relama._shortened('prompt', job['language_model']) -%}
+    {%- call relama._run() -%}
 create temporary table long_prompt as
 select
     relama_hash,
@@ -122,23 +122,23 @@ from (
 ) as long;
 create temporary table shortened_prompt (relama_hash varchar, token_ids integer[])
     {%- endcall -%}
-    {{ return(relama.value('select count(*) from long_prompt') > 0) }}
+    {{ return(relama._value('select count(*) from long_prompt') > 0) }}
 {%- endmacro %}
 
 {#
     Tokens of the longest text of a prompt that is too long, of which `prompted_request` may have
-    the end only: see `shortened`.
+    the end only: see `_shortened`.
 #}
-{% macro whole_length(job, settings, room) -%}
+{% macro _whole_length(job, settings, room) -%}
     {%- set special = settings['parse_special'] -%}
-    {%- set tokens = relama.chat_token_ids(job, 'body') if settings['chat']
+    {%- set tokens = relama._chat_token_ids(job, 'body') if settings['chat']
         else relama.tokenize('body', parse_special=special) -%}
-    {{ return(relama.value(
+    {{ return(relama._value(
         'select around + len(' ~ tokens ~ ') from ('
         ~ 'select len(head) + len(tail) + len(target_ids) as around, '
         ~ ('c.body' if settings['chat'] else 'p.prompt as body') ~ ' from prompted_request as p '
         ~ ('inner join chat_text as c on p.prompt = c.prompt ' if settings['chat'] else '')
-        ~ 'where ' ~ relama.prompted_length() ~ ' > ' ~ room
+        ~ 'where ' ~ relama._prompted_length() ~ ' > ' ~ room
         ~ ' order by length(body) desc limit 1) as longest'
     )) }}
 {%- endmacro %}
@@ -150,10 +150,10 @@ create temporary table shortened_prompt (relama_hash varchar, token_ids integer[
 
     room   tokens that a prompt may have
 #}
-{% macro overflowing(job, settings, room) -%}
-    {%- set length = relama.prompted_length() -%}
+{% macro _overflowing(job, settings, room) -%}
+    {%- set length = relama._prompted_length() -%}
     {%- if settings['on_overflow'] == 'truncate' -%}
-        {%- call relama.run() -%}
+        {%- call relama._run() -%}
             {%- if settings['chat'] %}
 update prompted_request as p
 set content = s.token_ids
@@ -166,8 +166,8 @@ where {{ length }} > {{ room }}
             {%- endif %}
         {%- endcall -%}
         {%- if settings['chat'] -%}
-            {%- do relama.check_chat(job, settings) -%}
-            {%- do relama.check_token_ids(job) -%}
+            {%- do relama._check_chat(job, settings) -%}
+            {%- do relama._check_token_ids(job) -%}
         {%- endif -%}
     {%- endif -%}
     {%- set counting -%}
@@ -177,12 +177,12 @@ select
 from prompted_request
 where {{ length }} > {{ room }}
     {%- endset -%}
-    {%- set count, longest = relama.rows(counting)[0].values() -%}
+    {%- set count, longest = relama._rows(counting)[0].values() -%}
     {%- if not count -%}
         {{ return(none) }}
     {%- endif -%}
-    {%- set longest = [longest, relama.whole_length(job, settings, room)] | max -%}
-    {%- set key = relama.unique_key() -%}
+    {%- set longest = [longest, relama._whole_length(job, settings, room)] | max -%}
+    {%- set key = relama._unique_key() -%}
     {%- set too_long -%}
 select {{ key | join(', ') if key else 'left(cast(prompt as varchar), 40)' }}
 from input_row
@@ -193,10 +193,10 @@ order by 1
 limit 3
     {%- endset -%}
     {%- set names = [] -%}
-    {%- for row in relama.rows(too_long) -%}
+    {%- for row in relama._rows(too_long) -%}
         {%- do names.append(row.values() | join(', ')) -%}
     {%- endfor -%}
-    {%- call relama.run() -%}
+    {%- call relama._run() -%}
 delete from prompted_request where {{ length }} > {{ room }}
     {%- endcall -%}
     {{ return(

@@ -2,29 +2,29 @@
     Answers the rows of `prompt` with the log-likelihood of their targets: the sum of
     ln p(token | what is before it) over the tokens of the target.
 #}
-{% macro score_rows(job) -%}
-    {%- call relama.run() -%}
+{% macro _score_rows(job) -%}
+    {%- call relama._run() -%}
 create temporary table token_score (sequence_id bigint, position integer, logprob double);
 create temporary table scoring (
     place bigint, sequence_id bigint, position integer, vector real[]
 )
     {%- endcall -%}
-    {%- do relama.prepare_batch(job, {'score': relama.target_tokens(job['language_model'])}) -%}
-    {%- do relama.read_shared_prefix(job) -%}
-    {%- call relama.until(relama.all_answered, job) -%}
-        {%- do relama.admit(job) -%}
-        {%- call relama.until(relama.has_read_all, job) -%}
-            {%- do relama.read_tokens(job) -%}
-            {%- do relama.score_step(job) -%}
+    {%- do relama._prepare_batch(job, {'score': relama._target_tokens(job['language_model'])}) -%}
+    {%- do relama._read_shared_prefix(job) -%}
+    {%- call relama._until(relama._all_answered, job) -%}
+        {%- do relama._admit(job) -%}
+        {%- call relama._until(relama._has_read_all, job) -%}
+            {%- do relama._read_tokens(job) -%}
+            {%- do relama._score_step(job) -%}
         {%- endcall -%}
-        {%- call relama.run() -%} {{ relama.finish_scores() }} {%- endcall -%}
-        {%- do relama.leave(job) -%}
+        {%- call relama._run() -%} {{ relama._finish_scores() }} {%- endcall -%}
+        {%- do relama._leave(job) -%}
     {%- endcall -%}
 {%- endmacro %}
 
 {# The logits of a step, 16 positions at a time: the vocabulary is long. #}
-{% macro score_step(job) -%}
-    {%- call relama.run() -%}
+{% macro _score_step(job) -%}
+    {%- call relama._run() -%}
 delete from scoring;
 insert into scoring
 select
@@ -39,12 +39,12 @@ where
     and s.position + 1 >= r.prompt_tokens
     and s.position + 1 < len(r.token_ids)
     {%- endcall -%}
-    {%- for first in range(0, relama.value('select count(*) from scoring'), 16) -%}
-        {%- call relama.run() -%} execute relama_score({{ first }}) {%- endcall -%}
+    {%- for first in range(0, relama._value('select count(*) from scoring'), 16) -%}
+        {%- call relama._run() -%} execute relama_score({{ first }}) {%- endcall -%}
     {%- endfor -%}
 {%- endmacro %}
 
-{% macro target_tokens(language_model) -%}
+{% macro _target_tokens(language_model) -%}
 insert into token_score
 with hidden as (
 
@@ -82,7 +82,7 @@ where l.token_id = r.token_ids[l.position + 2]
 {%- endmacro %}
 
 {# All that is running is finished. #}
-{% macro finish_scores() -%}
+{% macro _finish_scores() -%}
 insert into finished
 select
     sequence_id,

@@ -2,14 +2,14 @@
     A setting of a model that a language model answers: from `config`, or from `meta`
     within it.
 #}
-{% macro setting(name, default) -%}
+{% macro _setting(name, default) -%}
     {%- set meta = config.get('meta') or {} -%}
     {%- set value = config.get(name) -%}
     {{ return(value if value is not none else meta.get(name, default)) }}
 {%- endmacro %}
 
 {# Fails where a model that a language model answers runs elsewhere than on DuckDB. #}
-{% macro check_adapter() -%}
+{% macro _check_adapter() -%}
     {%- if target.type != 'duckdb' -%}
         {%- do exceptions.raise_compiler_error(
             'relama: ' ~ model.config.materialized ~ ' does not run on ' ~ target.type ~ ' yet.'
@@ -21,7 +21,7 @@
     Fails where a key of the config is nearly one of ours, and so a mistake. Others are dbt's (none
     of which is nearly ours), an adapter's or the user's own.
 #}
-{% macro check_names() -%}
+{% macro _check_names() -%}
     {%- set names = [
         'allowed', 'batch_size', 'chat', 'grammar', 'labels', 'max_batch_tokens', 'max_tokens',
         'model', 'on_overflow', 'parse_special', 'seed', 'share_prefix', 'stop', 'system',
@@ -29,7 +29,7 @@
     ] -%}
     {%- set keys = [] -%}
     {%- for key in model.config if key not in names -%}
-        {%- do keys.append(relama.text_literal(key)) -%}
+        {%- do keys.append(relama._text_literal(key)) -%}
     {%- endfor -%}
     {%- set nearly -%}
 select
@@ -41,7 +41,7 @@ where jaro_winkler_similarity(lower(key), name) >= 0.85
 order by jaro_winkler_similarity(lower(key), name) desc
 limit 1
     {%- endset -%}
-    {%- set found = relama.rows(nearly) -%}
+    {%- set found = relama._rows(nearly) -%}
     {%- if found | length -%}
         {%- do exceptions.raise_compiler_error(
             model.name ~ ": there is no setting '" ~ found[0][0] ~ "'; is it " ~ found[0][1]
@@ -51,14 +51,14 @@ limit 1
 {%- endmacro %}
 
 {# A setting that is a number; out of its range, one clear sentence. #}
-{% macro number_setting(name, default, least, most=none, whole=true) -%}
-    {%- set value = relama.setting(name, default) -%}
+{% macro _number_setting(name, default, least, most=none, whole=true) -%}
+    {%- set value = relama._setting(name, default) -%}
     {%- if
         value is boolean or value is not number
         or (whole and value is not integer)
         or value | string in ['inf', 'nan'] or value < least or (most is not none and value > most)
     -%}
-        {%- do relama.bad_setting(
+        {%- do relama._bad_setting(
             name, value,
             ('a whole number' if whole else 'a number') ~ ' of at least ' ~ least
             ~ (' and at most ' ~ most if most is not none else '')
@@ -67,30 +67,30 @@ limit 1
     {{ return(value) }}
 {%- endmacro %}
 
-{% macro flag_setting(name, default) -%}
-    {%- set value = relama.setting(name, default) -%}
+{% macro _flag_setting(name, default) -%}
+    {%- set value = relama._setting(name, default) -%}
     {%- if value is not boolean -%}
-        {%- do relama.bad_setting(name, value, 'true or false') -%}
+        {%- do relama._bad_setting(name, value, 'true or false') -%}
     {%- endif -%}
     {{ return(value) }}
 {%- endmacro %}
 
 {# A setting that is a text or a list of texts, as a list. #}
-{% macro texts_setting(name) -%}
-    {%- set value = relama.setting(name, []) -%}
+{% macro _texts_setting(name) -%}
+    {%- set value = relama._setting(name, []) -%}
     {%- set texts = [value] if value is string else value -%}
     {%- if texts is mapping or texts is not iterable -%}
-        {%- do relama.bad_setting(name, value, 'a list of texts') -%}
+        {%- do relama._bad_setting(name, value, 'a list of texts') -%}
     {%- endif -%}
     {%- for text in texts -%}
         {%- if text is not string or not text -%}
-            {%- do relama.bad_setting(name, value, 'a list of texts, none of them empty') -%}
+            {%- do relama._bad_setting(name, value, 'a list of texts, none of them empty') -%}
         {%- endif -%}
     {%- endfor -%}
     {{ return(texts | list) }}
 {%- endmacro %}
 
-{% macro bad_setting(name, value, wanted) -%}
+{% macro _bad_setting(name, value, wanted) -%}
     {%- do exceptions.raise_compiler_error(
         model.name ~ ': ' ~ name ~ ' must be ' ~ wanted ~ ', not ' ~ (value | tojson) ~ '.'
     ) -%}

@@ -4,6 +4,6 @@
     row      alias of a relation with the columns of the storage
     columns  elements of the row; without it, what fills up a last group stays
 #}
-{% macro dequantized(row, storage, columns=none) -%}
-    {{- relama.storage(storage, 'dequantized')(row, columns) -}}
+{% macro _dequantized(row, storage, columns=none) -%}
+    {{- relama._storage(storage, 'dequantized')(row, columns) -}}
 {%- endmacro %}

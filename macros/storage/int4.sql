@@ -1,25 +1,25 @@
 {#
     Every row in 4 bits, in groups of 32: scale FLOAT, steps UTINYINT[], vector
-    TINYINT[34][], see `grouped_rows`. In blocks, lists of structs of the three, the small
+    TINYINT[34][], see `_grouped_rows`. In blocks, lists of structs of the three, the small
     ones before the large one: DuckDB fills its blocks in that order. It has no rows: the
-    last group of a row is filled up. See `storage`.
+    last group of a row is filled up. See `_storage`.
 #}
-{% macro int4_storage() -%}
+{% macro _int4_storage() -%}
     {{ return({
-        'quantized': relama.int4_quantized,
-        'dequantized': adapter.dispatch('int4_dequantized', 'relama'),
-        'error_bound': adapter.dispatch('int4_error_bound', 'relama'),
+        'quantized': relama._int4_quantized,
+        'dequantized': adapter.dispatch('_int4_dequantized', 'relama'),
+        'error_bound': adapter.dispatch('_int4_error_bound', 'relama'),
         'block_row': '{scale: scale, steps: steps, vector: vector}',
         'block_columns': {},
         'row_of_block': 'unnest(block, recursive := true)',
-        'block_input': relama.int4_block_input,
-        'block_products': relama.int4_block_products,
+        'block_input': relama._int4_block_input,
+        'block_products': relama._int4_block_products,
         'block_matmul_many': none,
     }) }}
 {%- endmacro %}
 
-{% macro int4_quantized(relation, rows, bias) -%}
-    {{- relama.grouped_rows(relation, bias) -}}
+{% macro _int4_quantized(relation, rows, bias) -%}
+    {{- relama._grouped_rows(relation, bias) -}}
 {%- endmacro %}
 
 {#
@@ -37,16 +37,16 @@
 
     relation  relation (row_id, vector), with bias where `bias` is true
 #}
-{% macro grouped_rows(relation, bias) -%}
-    {{ return(adapter.dispatch('grouped_rows', 'relama')(relation, bias)) }}
+{% macro _grouped_rows(relation, bias) -%}
+    {{ return(adapter.dispatch('_grouped_rows', 'relama')(relation, bias)) }}
 {%- endmacro %}
 
-{% macro duckdb__grouped_rows(relation, bias) -%}
+{% macro duckdb___grouped_rows(relation, bias) -%}
 with grouped as (
 
     select
         *,
-        {{ relama.vector_groups('vector') | indent(8) }} as groups
+        {{ relama._vector_groups('vector') | indent(8) }} as groups
     from {{ relation }}
 
 ),
@@ -131,7 +131,7 @@ select
 from zeroed
 {%- endmacro %}
 
-{% macro duckdb__int4_dequantized(row, columns) -%}
+{% macro duckdb___int4_dequantized(row, columns) -%}
     flatten(list_transform({{ row }}.vector, lambda g, i: list_transform(
             cast(g as tinyint[])[:32],
             lambda code: cast(
@@ -142,7 +142,7 @@ from zeroed
 {%- endmacro %}
 
 {# Half a step, which is at most 2/15 of the largest element. #}
-{% macro default__int4_error_bound(rows) -%}
+{% macro default___int4_error_bound(rows) -%}
     1 / 15
 {%- endmacro %}
 
@@ -151,7 +151,7 @@ from zeroed
     of the weight's zero point are multiplied by: minus the sum of its elements, and a
     sixteenth of that.
 #}
-{% macro int4_block_input(input) -%}
+{% macro _int4_block_input(input) -%}
 select
     * exclude (groups),
     list_transform(
@@ -161,14 +161,14 @@ select
 from (
     select
         *,
-        {{ relama.vector_groups('vector') | indent(8) }} as groups
+        {{ relama._vector_groups('vector') | indent(8) }} as groups
     from (
         {{ input | indent(8) }}
     ) as ungrouped
 ) as grouped
 {%- endmacro %}
 
-{% macro int4_block_products(block, x) -%}
+{% macro _int4_block_products(block, x) -%}
 list_transform(
     cast({{ block }} as struct(
         scale real, steps real[], vector real[34][]
@@ -183,7 +183,7 @@ list_transform(
 {%- endmacro %}
 
 {# A vector cut into groups of 32, the last one filled up with zeros. An expression. #}
-{% macro vector_groups(vector) -%}
+{% macro _vector_groups(vector) -%}
 list_transform(
     range((len({{ vector }}) + 31) // 32),
     lambda g: list_resize({{ vector }}[g * 32 + 1:g * 32 + 32], 32, 0)

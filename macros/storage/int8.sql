@@ -1,30 +1,30 @@
 {#
     Every row in 8 bits with one scale: vector TINYINT[], scale FLOAT. In blocks, lists of
     structs of the two; `norm` is the length of the longest row of codes, which
-    `block_matmul_pairs` needs. See `storage`.
+    `_block_matmul_pairs` needs. See `_storage`.
 #}
-{% macro int8_storage() -%}
+{% macro _int8_storage() -%}
     {{ return({
-        'quantized': relama.int8_quantized,
-        'dequantized': adapter.dispatch('int8_dequantized', 'relama'),
-        'error_bound': adapter.dispatch('int8_error_bound', 'relama'),
-        'prepared_rows': relama.int8_prepared_rows,
-        'row_product': relama.int8_row_product,
+        'quantized': relama._int8_quantized,
+        'dequantized': adapter.dispatch('_int8_dequantized', 'relama'),
+        'error_bound': adapter.dispatch('_int8_error_bound', 'relama'),
+        'prepared_rows': relama._int8_prepared_rows,
+        'row_product': relama._int8_row_product,
         'block_row': '{vector: vector, scale: scale}',
         'block_columns': {
             'norm': 'max(sqrt('
-            ~ relama.inner_product('cast(vector as double[])', 'cast(vector as double[])')
+            ~ relama._inner_product('cast(vector as double[])', 'cast(vector as double[])')
             ~ '))',
         },
         'row_of_block': 'unnest(block, recursive := true)',
-        'block_input': relama.float32_block_input,
-        'block_products': relama.int8_block_products,
-        'block_matmul_many': relama.block_matmul_pairs,
+        'block_input': relama._float32_block_input,
+        'block_products': relama._int8_block_products,
+        'block_matmul_many': relama._block_matmul_pairs,
     }) }}
 {%- endmacro %}
 
-{% macro int8_quantized(relation, rows, bias) -%}
-    {{- relama.rounded_rows(relation, 127, bias) -}}
+{% macro _int8_quantized(relation, rows, bias) -%}
+    {{- relama._rounded_rows(relation, 127, bias) -}}
 {%- endmacro %}
 
 {#
@@ -38,11 +38,11 @@
     relation      relation (row_id, vector), with bias where `bias` is true
     largest_code  what the largest element of a row becomes, an expression
 #}
-{% macro rounded_rows(relation, largest_code, bias) -%}
-    {{ return(adapter.dispatch('rounded_rows', 'relama')(relation, largest_code, bias)) }}
+{% macro _rounded_rows(relation, largest_code, bias) -%}
+    {{ return(adapter.dispatch('_rounded_rows', 'relama')(relation, largest_code, bias)) }}
 {%- endmacro %}
 
-{% macro duckdb__rounded_rows(relation, largest_code, bias) -%}
+{% macro duckdb___rounded_rows(relation, largest_code, bias) -%}
 select
     row_id,
     list_transform(vector, lambda x: cast(round(x * inverse) as tinyint)) as vector,
@@ -64,17 +64,17 @@ from (
 ) as scaled
 {%- endmacro %}
 
-{% macro duckdb__int8_dequantized(row, columns) -%}
+{% macro duckdb___int8_dequantized(row, columns) -%}
     list_transform({{ row }}.vector, lambda code: code * {{ row }}.scale)
 {%- endmacro %}
 
 {# Half a step of 1/127. #}
-{% macro default__int8_error_bound(rows) -%}
+{% macro default___int8_error_bound(rows) -%}
     0.5 / 127
 {%- endmacro %}
 
 {# The codes cast once for all inputs, into rows that DuckDB counts within its memory limit. #}
-{% macro int8_prepared_rows(weight) -%}
+{% macro _int8_prepared_rows(weight) -%}
 (
     select
         row_id,
@@ -84,14 +84,14 @@ from (
 )
 {%- endmacro %}
 
-{% macro int8_row_product(w, x, prepared=false) -%}
+{% macro _int8_row_product(w, x, prepared=false) -%}
     {%- set vector = w ~ '.vector' -%}
-    {{ relama.inner_product(vector if prepared else 'cast(' ~ vector ~ ' as real[])', x ~ '.vector') }} * {{ w }}.scale
+    {{ relama._inner_product(vector if prepared else 'cast(' ~ vector ~ ' as real[])', x ~ '.vector') }} * {{ w }}.scale
 {%- endmacro %}
 
-{% macro int8_block_products(block, x) -%}
+{% macro _int8_block_products(block, x) -%}
 list_transform(
     cast({{ block }} as struct(vector real[], scale real)[]),
-    lambda row: {{ relama.inner_product('row.vector', x ~ '.vector') }} * row.scale
+    lambda row: {{ relama._inner_product('row.vector', x ~ '.vector') }} * row.scale
 )
 {%- endmacro %}

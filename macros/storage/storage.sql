@@ -3,7 +3,7 @@
     of this folder, whose macro `<name>_storage` gives a mapping:
 
     quantized(relation, rows, bias)   a select of the rows as they are stored
-    dequantized(row, columns)         a stored row as float32, see `dequantized`
+    dequantized(row, columns)         a stored row as float32, see `_dequantized`
     error_bound(rows)                 how far an element may be off, as a share of the
                                       largest of its row
     prepared_rows(weight)             a relation of rows that many inputs are multiplied with
@@ -19,15 +19,15 @@
     dbt follows calls by name only: a lookup `relama[name]` would leave out what generic tests
     need while they are parsed, and what `state:modified` compares.
 #}
-{% macro storage(name, face) -%}
+{% macro _storage(name, face) -%}
     {%- if name == 'float32' -%}
-        {%- set storage = relama.float32_storage() -%}
+        {%- set storage = relama._float32_storage() -%}
     {%- elif name == 'int8' -%}
-        {%- set storage = relama.int8_storage() -%}
+        {%- set storage = relama._int8_storage() -%}
     {%- elif name == 'int567' -%}
-        {%- set storage = relama.int567_storage() -%}
+        {%- set storage = relama._int567_storage() -%}
     {%- elif name == 'int4' -%}
-        {%- set storage = relama.int4_storage() -%}
+        {%- set storage = relama._int4_storage() -%}
     {%- else -%}
         {%- do exceptions.raise_compiler_error(
             "relama: there is no storage '" ~ name ~ "'; storages: float32, int8, int567, int4."

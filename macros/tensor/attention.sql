@@ -11,6 +11,9 @@
     appended      the same of this step
     pages         relation of the full pages of the cache, see `kv_page`
     paged         relation (sequence_id, position): where the pages of a sequence end
+    num_heads     number of query heads
+    num_kv_heads  number of heads that have a key and a value
+    head_dim      width of a head
     parallelism   into how many parts a step of many positions is cut, one for a thread
     scaling       what query . key is multiplied by in place of 1 / sqrt(head_dim)
     single_token  see the macro of this name
@@ -38,7 +41,7 @@
     {{ weights | indent(4) }}
 )
     {%- endset -%}
-    {{- relama.weighed_values(weights, cache, appended, num_heads, num_kv_heads, head_dim) -}}
+    {{- relama._weighed_values(weights, cache, appended, num_heads, num_kv_heads, head_dim) -}}
 {%- endmacro %}
 
 {#
@@ -62,15 +65,15 @@
     scaling, single_token
 ) -%}
     {%- set parts = ['recent'] -%}
-    {%- set scale = relama.real(scaling if scaling is not none else 1 / head_dim ** 0.5) -%}
-    {%- set score = relama.inner_product('key', 'q.vector') ~ ' * ' ~ scale -%}
+    {%- set scale = relama._real(scaling if scaling is not none else 1 / head_dim ** 0.5) -%}
+    {%- set score = relama._inner_product('key', 'q.vector') ~ ' * ' ~ scale -%}
     {%- set place = '(i // ' ~ head_dim ~ ') * page_count + p' -%}
 with recent as (
 
     select c.*
     from {{ cache }} as c
     inner join {{ paged }} as p
-        on {{ relama.same('c', 'p', ['sequence_id'], single_token) }} and c.position >= p.position
+        on {{ relama._same('c', 'p', ['sequence_id'], single_token) }} and c.position >= p.position
     {%- if single_token %}
 
     union all by name
@@ -130,7 +133,7 @@ scored as (
             lambda key, i: case
                 when k.first_position + i - 1 <= q.position
                     then {{ score }}
-                else {{ relama.real("'-infinity'") }}
+                else {{ relama._real("'-infinity'") }}
             end
         ) as scores
         {%- endif %}
@@ -178,7 +181,7 @@ shares as (
         list_sum(exponentials) as total,
         list_transform(
             dimensions,
-            lambda dimension: {{ relama.inner_product('dimension', 'exponentials') }}
+            lambda dimension: {{ relama._inner_product('dimension', 'exponentials') }}
         ) as vector
     from weighed
 

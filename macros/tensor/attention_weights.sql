@@ -8,16 +8,19 @@
     A select of (sequence_id, position, head, vector): a vector holds one weight
     for each position that its sequence has a key for, in order.
 
-    rotated   relation (sequence_id, position, head, vector), query heads first
-    cache     relation (sequence_id, position, kv_head, key) of earlier steps
-    appended  the same of this step
-    scaling   what query . key is multiplied by in place of 1 / sqrt(head_dim)
+    rotated       relation (sequence_id, position, head, vector), query heads first
+    cache         relation (sequence_id, position, kv_head, key) of earlier steps
+    appended      the same of this step
+    num_heads     number of query heads
+    num_kv_heads  number of heads that have a key
+    head_dim      width of a head
+    scaling       what query . key is multiplied by in place of 1 / sqrt(head_dim)
 #}
 {% macro attention_weights(
     rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling=none
 ) -%}
     {%- set keys = ['sequence_id', 'position', 'head'] -%}
-    {%- set scale = relama.real(scaling if scaling is not none else 1 / head_dim ** 0.5) -%}
+    {%- set scale = relama._real(scaling if scaling is not none else 1 / head_dim ** 0.5) -%}
     {%- set scores -%}
 (
     select
@@ -28,9 +31,9 @@
         case
             when k.position <= q.position
                 then
-                    {{ relama.inner_product('k.key', 'q.vector') }}
+                    {{ relama._inner_product('k.key', 'q.vector') }}
                     * {{ scale }}
-            else {{ relama.real("'-infinity'") }}
+            else {{ relama._real("'-infinity'") }}
         end as score
     from (
         select
@@ -52,10 +55,10 @@
     inner join {{ rotated }} as q
         on
             k.sequence_id = q.sequence_id
-            and k.kv_head = {{ relama.integer_divide('q.head', num_heads // num_kv_heads) }}
+            and k.kv_head = {{ relama._integer_divide('q.head', num_heads // num_kv_heads) }}
     where q.head < {{ num_heads }}
 )
     {%- endset -%}
-    {%- set packed = relama.collect_vector(scores, keys, 'score', 'key_position') -%}
-    {{- relama.softmax('(\n    ' ~ packed | indent(4) ~ '\n)', keys) -}}
+    {%- set packed = relama._collect_vector(scores, keys, 'score', 'key_position') -%}
+    {{- relama._softmax('(\n    ' ~ packed | indent(4) ~ '\n)', keys) -}}
 {%- endmacro %}

@@ -11,7 +11,7 @@
     hidden        relation (sequence_id, position, vector)
     weight        relation of one row, see `matrix_blocks`
     blocks        number of blocks
-    storage       one that has blocks, see `storage`
+    storage       one that has blocks: float32, int8 or int4
     bias          whether the weight has a bias
     residual      relation (sequence_id, position, vector) to be added, or none
     single_token  see the macro of this name
@@ -25,10 +25,10 @@
 {%- endmacro %}
 
 {% macro duckdb__block_matmul(hidden, weight, blocks, storage, bias, residual, single_token) -%}
-    {%- set products = relama.storage(storage, 'block_products') -%}
-    {%- set many = relama.storage(storage, 'block_matmul_many') -%}
-    {%- set input = relama.storage(storage, 'block_input')(
-        relama.matmul_input(hidden, residual, single_token)
+    {%- set products = relama._storage(storage, 'block_products') -%}
+    {%- set many = relama._storage(storage, 'block_matmul_many') -%}
+    {%- set input = relama._storage(storage, 'block_input')(
+        relama._matmul_input(hidden, residual, single_token)
     ) -%}
     {%- if many and not single_token -%}
 {{ many(hidden, weight, blocks, bias, residual) }}
@@ -55,7 +55,7 @@ block_0 as (
 select
     sequence_id,
     position,
-    {{ relama.block_sum('products', 'bias' if bias, 'residual' if residual is not none) | indent(4) }} as vector
+    {{ relama._block_sum('products', 'bias' if bias, 'residual' if residual is not none) | indent(4) }} as vector
 from block_0
     {%- else -%}
         {%- set vectors = [] -%}
@@ -87,7 +87,7 @@ block_{{ block }} as (
 select
     x.sequence_id,
     x.position,
-    {{ relama.block_sum(
+    {{ relama._block_sum(
         vectors | join('\n|| '),
         'block_0.bias' if bias,
         'x.residual' if residual is not none
@@ -95,13 +95,13 @@ select
 from x
 {%- for block in range(blocks) %}
 inner join block_{{ block }}
-    on {{ relama.same('x', 'block_' ~ block, ['sequence_id', 'position'], single_token) }}
+    on {{ relama._same('x', 'block_' ~ block, ['sequence_id', 'position'], single_token) }}
 {%- endfor %}
     {%- endif -%}
 {%- endmacro %}
 
 {# The products with bias and residual, whichever there are, added. An expression. #}
-{% macro block_sum(products, bias, residual) -%}
+{% macro _block_sum(products, bias, residual) -%}
     {%- if bias and residual -%}
 list_transform(
     {{ products | indent(4) }},

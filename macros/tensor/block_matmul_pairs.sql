@@ -15,7 +15,7 @@
     The codes are cast within the expression: rows between operators would count within
     DuckDB's memory limit, and be no faster.
 #}
-{% macro block_matmul_pairs(hidden, weight, blocks, bias, residual) -%}
+{% macro _block_matmul_pairs(hidden, weight, blocks, bias, residual) -%}
     {%- set firsts, seconds = [], [] -%}
     {%- set columns = ['sequence_id', 'position', 'factor'] -%}
     {%- if residual is not none -%}
@@ -27,7 +27,7 @@
     {%- endfor -%}
 with x as (
 
-    {{ relama.matmul_input(hidden, residual) | indent(4) }}
+    {{ relama._matmul_input(hidden, residual) | indent(4) }}
 
 ),
 
@@ -37,7 +37,7 @@ scaled as materialized (
         x.*,
         row_number() over (order by x.sequence_id, x.position) as place,
         32212254 / (greatest(w.norm, 1) * greatest(sqrt(
-            cast({{ relama.inner_product('x.vector', 'x.vector') }} as double)
+            cast({{ relama._inner_product('x.vector', 'x.vector') }} as double)
         ), 1e-30)) as factor
     from x
     cross join {{ weight }} as w
@@ -97,7 +97,7 @@ block_{{ block }} as (
             list_transform(
                 cast(w.block_{{ block }} as struct(vector double[], scale real)[]),
                 lambda row: {
-                    product: {{ relama.inner_product('row.vector', 'pair.vector') }},
+                    product: {{ relama._inner_product('row.vector', 'pair.vector') }},
                     scale: row.scale
                 }
             ) as products
@@ -130,7 +130,7 @@ union all
 select
     {{ half }}_sequence_id as sequence_id,
     {{ half }}_position as position,
-    {{ relama.block_sum(
+    {{ relama._block_sum(
         half ~ '_vector', 'bias' if bias, half ~ '_residual' if residual is not none
     ) | indent(4) }} as vector
 from product

@@ -7,11 +7,11 @@
     value     name of the column that becomes the elements
     index     name of the column that orders them
 #}
-{% macro collect_vector(relation, keys, value, index) -%}
-    {{ return(adapter.dispatch('collect_vector', 'relama')(relation, keys, value, index)) }}
+{% macro _collect_vector(relation, keys, value, index) -%}
+    {{ return(adapter.dispatch('_collect_vector', 'relama')(relation, keys, value, index)) }}
 {%- endmacro %}
 
-{% macro default__collect_vector(relation, keys, value, index) -%}
+{% macro default___collect_vector(relation, keys, value, index) -%}
 select
     {{ keys | join(',\n    ') }},
     array_agg({{ value }} order by {{ index }}) as vector
@@ -24,7 +24,7 @@ group by {{ keys | join(', ') }}
     aggregate. Rows nearly always arrive in order and without gaps, so we collect
     the index too and sort only where it is needed.
 #}
-{% macro duckdb__collect_vector(relation, keys, value, index) -%}
+{% macro duckdb___collect_vector(relation, keys, value, index) -%}
 select
     {{ keys | join(',\n    ') }},
     case

@@ -4,13 +4,13 @@
 
     step_input  relation (sequence_id, position, token_id)
     weight      relation of row_id and the columns of the storage
-    storage     one that has rows, see `storage`
+    storage     one that has rows: float32, int8 or int567
 #}
 {% macro embedding(step_input, weight, storage='float32') -%}
 select
     i.sequence_id,
     i.position,
-    {{ relama.dequantized('w', storage) }} as vector
+    {{ relama._dequantized('w', storage) }} as vector
 from {{ weight }} as w
 inner join {{ step_input }} as i on w.row_id = i.token_id
 {%- endmacro %}

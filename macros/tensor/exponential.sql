@@ -2,15 +2,15 @@
     exp(x) of a number that is 0 or negative; 0 where it would be too small to
     matter. An expression.
 #}
-{% macro exponential(x) -%}
-    {{ return(adapter.dispatch('exponential', 'relama')(x)) }}
+{% macro _exponential(x) -%}
+    {{ return(adapter.dispatch('_exponential', 'relama')(x)) }}
 {%- endmacro %}
 
 {# PostgreSQL raises an error where a result is too small for its type. #}
-{% macro default__exponential(x) -%}
+{% macro default___exponential(x) -%}
     case when {{ x }} > -60 then exp({{ x }}) else 0 end
 {%- endmacro %}
 
-{% macro duckdb__exponential(x) -%}
+{% macro duckdb___exponential(x) -%}
     exp({{ x }})
 {%- endmacro %}

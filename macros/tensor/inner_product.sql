@@ -2,15 +2,15 @@
     The dot product of two vectors of the same length: sum over i of a[i] * b[i].
     An expression.
 #}
-{% macro inner_product(a, b) -%}
-    {{ return(adapter.dispatch('inner_product', 'relama')(a, b)) }}
+{% macro _inner_product(a, b) -%}
+    {{ return(adapter.dispatch('_inner_product', 'relama')(a, b)) }}
 {%- endmacro %}
 
-{% macro default__inner_product(a, b) -%}
+{% macro default___inner_product(a, b) -%}
     (select sum(p.x * p.y) from unnest({{ a }}, {{ b }}) as p (x, y))
 {%- endmacro %}
 
 {# https://duckdb.org/docs/stable/sql/functions/list #}
-{% macro duckdb__inner_product(a, b) -%}
+{% macro duckdb___inner_product(a, b) -%}
     list_inner_product({{ a }}, {{ b }})
 {%- endmacro %}

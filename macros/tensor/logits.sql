@@ -6,17 +6,17 @@
     A select of (sequence_id, position, token_id, logit), one row for each token
     of the vocabulary.
 
-    hidden  relation (sequence_id, position, vector)
-    weight  relation of row_id and the columns of the storage
-    storage one that has rows, see `storage`
-    many    whether there are many hidden states: rows are then prepared once for all
+    hidden   relation (sequence_id, position, vector)
+    weight   relation of row_id and the columns of the storage
+    storage  one that has rows: float32, int8 or int567
+    many     whether there are many hidden states: rows are then prepared once for all
 #}
 {% macro logits(hidden, weight, storage='float32', many=false) -%}
 select
     x.sequence_id,
     x.position,
     w.row_id as token_id,
-    {{ relama.storage(storage, 'row_product')('w', 'x', prepared=many) }} as logit
-from {{ relama.storage(storage, 'prepared_rows')(weight) if many else weight }} as w
+    {{ relama._storage(storage, 'row_product')('w', 'x', prepared=many) }} as logit
+from {{ relama._storage(storage, 'prepared_rows')(weight) if many else weight }} as w
 cross join {{ hidden }} as x
 {%- endmacro %}

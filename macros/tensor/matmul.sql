@@ -9,7 +9,7 @@
     hidden        relation (sequence_id, position, vector)
     weight        relation of row_id and the columns of the storage, with a column bias
                   where `bias` is true
-    storage       one that has rows, see `storage`
+    storage       one that has rows: float32 or int8
     bias          whether the weight has a bias
     residual      relation (sequence_id, position, vector) to be added, or none
     single_token  see the macro of this name
@@ -23,7 +23,7 @@
         w.row_id,
         x.sequence_id,
         x.position,
-        {{ relama.storage(storage, 'row_product')('w', 'x') }}
+        {{ relama._storage(storage, 'row_product')('w', 'x') }}
         {%- if bias %} + w.bias{% endif %}
         {%- if residual is not none %} + x.residual[w.row_id + 1]{% endif %} as y
     from {{ weight }} as w
@@ -32,15 +32,15 @@
     {%- endset -%}
 with x as (
 
-    {{ relama.matmul_input(hidden, residual, single_token) | indent(4) }}
+    {{ relama._matmul_input(hidden, residual, single_token) | indent(4) }}
 
 )
 
-{{ relama.collect_vector(products, ['sequence_id', 'position'], 'y', 'row_id') }}
+{{ relama._collect_vector(products, ['sequence_id', 'position'], 'y', 'row_id') }}
 {%- endmacro %}
 
 {# The hidden state, with the residual beside it where there is one. #}
-{% macro matmul_input(hidden, residual, single_token=false) -%}
+{% macro _matmul_input(hidden, residual, single_token=false) -%}
 select
     h.sequence_id,
     h.position,
@@ -51,6 +51,6 @@ select
 from {{ hidden }} as h
 {%- if residual is not none %}
 inner join {{ residual }} as r
-    on {{ relama.same('h', 'r', ['sequence_id', 'position'], single_token) }}
+    on {{ relama._same('h', 'r', ['sequence_id', 'position'], single_token) }}
 {%- endif %}
 {%- endmacro %}

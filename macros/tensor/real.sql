@@ -1,4 +1,4 @@
 {# A constant or an expression as a 32-bit float. #}
-{% macro real(expression) -%}
+{% macro _real(expression) -%}
     cast({{ expression }} as real)
 {%- endmacro %}

@@ -23,7 +23,7 @@ select
     x.head,
     {%- endif %}
     array(
-        select {{ relama.real('e.value * x.inverse_rms * w.vector[e.i]') }}
+        select {{ relama._real('e.value * x.inverse_rms * w.vector[e.i]') }}
         from unnest(x.vector) with ordinality as e (value, i)
         order by e.i
     ) as vector
@@ -31,7 +31,7 @@ from (
     select
         h.*,
         1 / sqrt(
-            {{ relama.inner_product('h.vector', 'h.vector') }}
+            {{ relama._inner_product('h.vector', 'h.vector') }}
             / cardinality(h.vector) + {{ eps }}
         ) as inverse_rms
     from {{ hidden }} as h
@@ -54,7 +54,7 @@ from (
         h.*,
         cast(
             1 / sqrt(
-                {{ relama.inner_product('h.vector', 'h.vector') }}
+                {{ relama._inner_product('h.vector', 'h.vector') }}
                 / len(h.vector) + {{ eps }}
             ) as real
         ) as inverse_rms

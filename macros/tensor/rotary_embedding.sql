@@ -41,7 +41,7 @@ select
         order by e.i
     ) as vector
 from (
-    {{ relama.rotated_heads(inputs, head_dim, by_head) | indent(4) }}
+    {{ relama._rotated_heads(inputs, head_dim, by_head) | indent(4) }}
 ) as x
 inner join {{ angles }} as a on x.position = a.position
 {%- endmacro %}
@@ -63,18 +63,18 @@ select
         end
     ) as vector
 from (
-    {{ relama.rotated_heads(inputs, head_dim, by_head) | indent(4) }}
+    {{ relama._rotated_heads(inputs, head_dim, by_head) | indent(4) }}
 ) as x
-inner join {{ angles }} as a on {{ relama.same('x', 'a', ['position'], single_token) }}
+inner join {{ angles }} as a on {{ relama._same('x', 'a', ['position'], single_token) }}
 {%- endmacro %}
 
 {# The heads to be turned, cut from vectors or as they are. A select. #}
-{% macro rotated_heads(inputs, head_dim, by_head) -%}
-    {{ return(relama.stacked_heads(inputs) if by_head else relama.split_heads(inputs, head_dim)) }}
+{% macro _rotated_heads(inputs, head_dim, by_head) -%}
+    {{ return(relama._stacked_heads(inputs) if by_head else relama.split_heads(inputs, head_dim)) }}
 {%- endmacro %}
 
 {# The heads of several relations, numbered through from the first to the last. A select. #}
-{% macro stacked_heads(inputs) -%}
+{% macro _stacked_heads(inputs) -%}
     {%- set ns = namespace(first=0) -%}
     {%- for relation, heads in inputs -%}
         {%- if not loop.first %}

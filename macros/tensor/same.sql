@@ -5,11 +5,11 @@
     columns       list of column names
     single_token  whether each side has one row for the columns, see `single_token`
 #}
-{% macro same(left, right, columns, single_token=false) -%}
-    {{ return(adapter.dispatch('same', 'relama')(left, right, columns, single_token)) }}
+{% macro _same(left, right, columns, single_token=false) -%}
+    {{ return(adapter.dispatch('_same', 'relama')(left, right, columns, single_token)) }}
 {%- endmacro %}
 
-{% macro default__same(left, right, columns, single_token=false) -%}
+{% macro default___same(left, right, columns, single_token=false) -%}
     {%- for column in columns -%}
         {{ left }}.{{ column }} = {{ right }}.{{ column }}
         {%- if not loop.last %} and {% endif -%}
@@ -17,10 +17,10 @@
 {%- endmacro %}
 
 {# With a single token there is nothing to tell apart. A hash join would cost 200 us. #}
-{% macro duckdb__same(left, right, columns, single_token=false) -%}
+{% macro duckdb___same(left, right, columns, single_token=false) -%}
     {%- if single_token -%}
         true
     {%- else -%}
-        {{ relama.default__same(left, right, columns) }}
+        {{ relama.default___same(left, right, columns) }}
     {%- endif -%}
 {%- endmacro %}

@@ -6,20 +6,20 @@
     relation  relation with the keys and `vector`: a name, or a select in parentheses
     keys      list of column names that are passed on
 #}
-{% macro softmax(relation, keys) -%}
-    {{ return(adapter.dispatch('softmax', 'relama')(relation, keys)) }}
+{% macro _softmax(relation, keys) -%}
+    {{ return(adapter.dispatch('_softmax', 'relama')(relation, keys)) }}
 {%- endmacro %}
 
-{% macro default__softmax(relation, keys) -%}
+{% macro default___softmax(relation, keys) -%}
 select
     {{ keys | join(',\n    ') }},
     array(
-        select {{ relama.real(relama.exponential('e.x - m.largest') ~ ' / m.total') }}
+        select {{ relama._real(relama._exponential('e.x - m.largest') ~ ' / m.total') }}
         from unnest(s.vector) with ordinality as e (x, i)
         cross join (
             select
                 l.largest,
-                sum({{ relama.exponential('d.x - l.largest') }}) as total
+                sum({{ relama._exponential('d.x - l.largest') }}) as total
             from unnest(s.vector) as d (x)
             cross join (select max(c.x) as largest from unnest(s.vector) as c (x)) as l
             group by l.largest
@@ -29,7 +29,7 @@ select
 from {{ relation }} as s
 {%- endmacro %}
 
-{% macro duckdb__softmax(relation, keys) -%}
+{% macro duckdb___softmax(relation, keys) -%}
 select
     {{ keys | join(',\n    ') }},
     list_transform(exponentials, lambda e: cast(e / total as real)) as vector

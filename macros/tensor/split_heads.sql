@@ -17,9 +17,9 @@ select
     x.sequence_id,
     x.position,
     {% if ns.first %}{{ ns.first }} + h.head as head{% else %}h.head{% endif %},
-    {{ relama.vector_slice('x.vector', 'h.head * ' ~ head_dim, head_dim) }} as vector
+    {{ relama._vector_slice('x.vector', 'h.head * ' ~ head_dim, head_dim) }} as vector
 from {{ relation }} as x
-cross join {{ relama.series(heads, 'h', 'head') }}
+cross join {{ relama._series(heads, 'h', 'head') }}
         {%- set ns.first = ns.first + heads -%}
     {%- endfor -%}
 {%- endmacro %}

@@ -13,7 +13,7 @@
     {%- if up is none -%}
         {%- set relation = gate -%}
     {%- else -%}
-        {%- set relation = relama.concatenated(gate, up) -%}
+        {%- set relation = relama._concatenated(gate, up) -%}
     {%- endif -%}
     {{ return(adapter.dispatch('swiglu', 'relama')(relation, size)) }}
 {%- endmacro %}
@@ -24,8 +24,8 @@ select
     x.position,
     array(
         select
-            {{ relama.real(
-                'e.gate * ' ~ relama.sigmoid('e.gate') ~ ' * x.vector[e.i + ' ~ size ~ ']'
+            {{ relama._real(
+                'e.gate * ' ~ relama._sigmoid('e.gate') ~ ' * x.vector[e.i + ' ~ size ~ ']'
             ) }}
         from unnest(x.vector) with ordinality as e (gate, i)
         where e.i <= {{ size }}
@@ -39,22 +39,22 @@ select
     x.sequence_id,
     x.position,
     list_transform(
-        {{ relama.vector_slice('x.vector', 0, size) }},
+        {{ relama._vector_slice('x.vector', 0, size) }},
         lambda gate, i: cast(gate / (1 + exp(-gate)) * x.vector[i + {{ size }}] as real)
     ) as vector
 from {{ relation }} as x
 {%- endmacro %}
 
 {# 1 / (1 + exp(-x)) in a form that takes exponentials of negative numbers only. #}
-{% macro sigmoid(x) -%}
+{% macro _sigmoid(x) -%}
     case
-        when {{ x }} < 0 then {{ relama.exponential(x) }} / (1 + {{ relama.exponential(x) }})
-        else 1 / (1 + {{ relama.exponential('-' ~ x) }})
+        when {{ x }} < 0 then {{ relama._exponential(x) }} / (1 + {{ relama._exponential(x) }})
+        else 1 / (1 + {{ relama._exponential('-' ~ x) }})
     end
 {%- endmacro %}
 
 {# Two vectors of the same position one behind the other. #}
-{% macro concatenated(first, second) -%}
+{% macro _concatenated(first, second) -%}
 (
     select
         a.sequence_id,

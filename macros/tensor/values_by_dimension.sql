@@ -6,23 +6,23 @@
     relation  relation (sequence_id, position, kv_head, value)
     head_dim  width of a head
 #}
-{% macro values_by_dimension(relation, head_dim) -%}
-    {{ return(adapter.dispatch('values_by_dimension', 'relama')(relation, head_dim)) }}
+{% macro _values_by_dimension(relation, head_dim) -%}
+    {{ return(adapter.dispatch('_values_by_dimension', 'relama')(relation, head_dim)) }}
 {%- endmacro %}
 
-{% macro default__values_by_dimension(relation, head_dim) -%}
+{% macro default___values_by_dimension(relation, head_dim) -%}
 select
     x.sequence_id,
     x.kv_head,
     d.dimension,
     array_agg(x.value[d.dimension + 1] order by x.position) as vector
 from {{ relation }} as x
-cross join {{ relama.series(head_dim, 'd', 'dimension') }}
+cross join {{ relama._series(head_dim, 'd', 'dimension') }}
 group by x.sequence_id, x.kv_head, d.dimension
 {%- endmacro %}
 
 {# All values of a head are laid end to end once; a dimension takes every head_dim-th. #}
-{% macro duckdb__values_by_dimension(relation, head_dim) -%}
+{% macro duckdb___values_by_dimension(relation, head_dim) -%}
 select
     x.sequence_id,
     x.kv_head,
@@ -37,10 +37,10 @@ from (
         kv_head,
         flatten(vector) as elements
     from (
-        {{ relama.collect_vector(
+        {{ relama._collect_vector(
             relation, ['sequence_id', 'kv_head'], 'value', 'position'
         ) | indent(8) }}
     ) as packed
 ) as x
-cross join {{ relama.series(head_dim, 'd', 'dimension') }}
+cross join {{ relama._series(head_dim, 'd', 'dimension') }}
 {%- endmacro %}

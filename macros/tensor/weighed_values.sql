@@ -10,7 +10,7 @@
     cache     relation (sequence_id, position, kv_head, value) of earlier steps
     appended  the same of this step
 #}
-{% macro weighed_values(weights, cache, appended, num_heads, num_kv_heads, head_dim) -%}
+{% macro _weighed_values(weights, cache, appended, num_heads, num_kv_heads, head_dim) -%}
     {%- set values -%}
 (
     select
@@ -36,15 +36,15 @@
         p.sequence_id,
         p.position,
         p.head * {{ head_dim }} + v.dimension as row_id,
-        {{ relama.inner_product('p.vector', 'v.vector') }} as y
+        {{ relama._inner_product('p.vector', 'v.vector') }} as y
     from {{ weights }} as p
     inner join (
-        {{ relama.values_by_dimension(values, head_dim) | indent(8) }}
+        {{ relama._values_by_dimension(values, head_dim) | indent(8) }}
     ) as v
         on
             p.sequence_id = v.sequence_id
-            and {{ relama.integer_divide('p.head', num_heads // num_kv_heads) }} = v.kv_head
+            and {{ relama._integer_divide('p.head', num_heads // num_kv_heads) }} = v.kv_head
 )
     {%- endset -%}
-    {{- relama.collect_vector(weighed, ['sequence_id', 'position'], 'y', 'row_id') -}}
+    {{- relama._collect_vector(weighed, ['sequence_id', 'position'], 'y', 'row_id') -}}
 {%- endmacro %}

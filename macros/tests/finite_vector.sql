@@ -1,10 +1,15 @@
-{# Every vector of an activation holds `length` finite numbers. #}
+{#
+    Every vector of an activation holds `length` finite numbers.
+
+    model   relation with a column vector
+    length  number of elements
+#}
 {% test finite_vector(model, length) %}
 select *
 from (
     select
         *,
-        {{ relama.is_finite_vector('vector', length) | indent(8) }} as is_finite
+        {{ relama._is_finite_vector('vector', length) | indent(8) }} as is_finite
     from {{ model }}
 ) as checked
 where not is_finite

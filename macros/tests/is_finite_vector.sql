@@ -1,9 +1,9 @@
 {# Whether a vector holds `length` numbers, none of them NULL, NaN or infinite. #}
-{% macro is_finite_vector(vector, length) -%}
-    {{ return(adapter.dispatch('is_finite_vector', 'relama')(vector, length)) }}
+{% macro _is_finite_vector(vector, length) -%}
+    {{ return(adapter.dispatch('_is_finite_vector', 'relama')(vector, length)) }}
 {%- endmacro %}
 
-{% macro default__is_finite_vector(vector, length) -%}
+{% macro default___is_finite_vector(vector, length) -%}
 coalesce(
     cardinality({{ vector }}) = {{ length }}
     and not exists (
@@ -14,7 +14,7 @@ coalesce(
 )
 {%- endmacro %}
 
-{% macro duckdb__is_finite_vector(vector, length) -%}
+{% macro duckdb___is_finite_vector(vector, length) -%}
 coalesce(
     len({{ vector }}) = {{ length }}
     and len(list_filter({{ vector }}, lambda x: isfinite(x))) = {{ length }},

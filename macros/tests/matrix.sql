@@ -1,14 +1,20 @@
 {#
     A weight table has `rows` rows, numbered from 0, each a vector of `columns`
     finite numbers. With `blocks`, the table is one row of so many blocks.
+
+    model    relation of a weight
+    rows     number of rows of the matrix
+    columns  number of elements of a row
+    blocks   number of blocks; 0 for a table of rows
+    storage  float32, int8, int4 or int567
 #}
 {% test matrix(model, rows, columns, blocks=0, storage='float32') %}
-{%- set model = relama.unlimited(model) -%}
+{%- set model = relama._unlimited(model) -%}
 with matrix as (
 
     select
         m.row_id,
-        {{ relama.dequantized('m', storage, columns) | indent(8) }} as vector
+        {{ relama._dequantized('m', storage, columns) | indent(8) }} as vector
     from {% if blocks -%}
     (
         {{ relama.matrix_rows(model, rows, blocks, storage) | indent(8) }}
@@ -23,7 +29,7 @@ rows_of_weight as (
 
     select
         row_id,
-        {{ relama.is_finite_vector('vector', columns) | indent(8) }} as is_finite
+        {{ relama._is_finite_vector('vector', columns) | indent(8) }} as is_finite
     from matrix
 
 ),

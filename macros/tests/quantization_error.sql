@@ -2,13 +2,14 @@
     No element of a quantised matrix is further from the checkpoint's than half a
     step of its storage, relative to the largest element of its row (`error_bound`).
 
+    model    relation of a weight
     staged   names of the staged tensors that the matrix is made of, top to bottom
     rows     number of rows of each
     blocks   number of blocks; 0 for a table of rows
-    storage  see `storage`
+    storage  int8, int4 or int567
 #}
 {% test quantization_error(model, staged, rows, blocks, storage) %}
-{%- set model = relama.unlimited(model) -%}
+{%- set model = relama._unlimited(model) -%}
 with matrix as (
 
     {% if blocks -%}
@@ -23,7 +24,7 @@ dequantized as (
 
     select
         m.row_id,
-        {{ relama.dequantized('m', storage) | indent(8) }} as vector
+        {{ relama._dequantized('m', storage) | indent(8) }} as vector
     from matrix as m
 
 ),
@@ -46,8 +47,8 @@ differences as (
 
     select
         checkpoint.row_id,
-        {{ relama.largest_difference('checkpoint.vector', 'dequantized.vector') }} as difference,
-        {{ relama.largest_difference('checkpoint.vector', 'null') }} as largest
+        {{ relama._largest_difference('checkpoint.vector', 'dequantized.vector') }} as difference,
+        {{ relama._largest_difference('checkpoint.vector', 'null') }} as largest
     from checkpoint
     left join dequantized on checkpoint.row_id = dequantized.row_id
 
@@ -57,14 +58,14 @@ select *
 from differences
 where
     difference is null
-    or difference > largest * 1.001 * {{ relama.storage(storage, 'error_bound')(rows | sum) }}
+    or difference > largest * 1.001 * {{ relama._storage(storage, 'error_bound')(rows | sum) }}
 {% endtest %}
 
 {# The largest |a[i] - b[i]|, or |a[i]| without b. An expression. #}
-{% macro largest_difference(a, b) -%}
-    {{ return(adapter.dispatch('largest_difference', 'relama')(a, b)) }}
+{% macro _largest_difference(a, b) -%}
+    {{ return(adapter.dispatch('_largest_difference', 'relama')(a, b)) }}
 {%- endmacro %}
 
-{% macro duckdb__largest_difference(a, b) -%}
+{% macro duckdb___largest_difference(a, b) -%}
     list_max(list_transform({{ a }}, lambda x{% if b != 'null' %}, i{% endif %}: abs(x{% if b != 'null' %} - {{ b }}[i]{% endif %})))
 {%- endmacro %}

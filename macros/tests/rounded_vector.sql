@@ -1,9 +1,9 @@
 {# A vector's elements rounded, zero without a sign. An expression, for tests. #}
-{% macro rounded_vector(vector, digits=4) -%}
-    {{ return(adapter.dispatch('rounded_vector', 'relama')(vector, digits)) }}
+{% macro _rounded_vector(vector, digits=4) -%}
+    {{ return(adapter.dispatch('_rounded_vector', 'relama')(vector, digits)) }}
 {%- endmacro %}
 
-{% macro default__rounded_vector(vector, digits) -%}
+{% macro default___rounded_vector(vector, digits) -%}
     array(
         select cast(round(cast(e.x as numeric), {{ digits }}) as double precision)
         from unnest({{ vector }}) with ordinality as e (x, i)
@@ -11,6 +11,6 @@
     )
 {%- endmacro %}
 
-{% macro duckdb__rounded_vector(vector, digits) -%}
+{% macro duckdb___rounded_vector(vector, digits) -%}
     list_transform({{ vector }}, lambda x: round(cast(x as double), {{ digits }}) + 0)
 {%- endmacro %}

@@ -2,13 +2,17 @@
     The output of RMSNorm, divided by its weight again, has a mean square of 1.
     It is a little less where the input is so small that eps shows. Elements
     whose weight is 0 cannot be divided and are left out.
+
+    model      relation with a column vector
+    weight     relation of one row (row_id, vector)
+    tolerance  how far a mean square may be off
 #}
 {% test unit_mean_square(model, weight, tolerance=0.02) %}
 with divided as (
 
     select
         x.*,
-        {{ relama.mean_square_quotient('x.vector', 'w.vector') | indent(8) }} as mean_square
+        {{ relama._mean_square_quotient('x.vector', 'w.vector') | indent(8) }} as mean_square
     from {{ model }} as x
     cross join {{ weight }} as w
 
@@ -20,15 +24,15 @@ where mean_square is null or not abs(mean_square - 1) <= {{ tolerance }}
 {% endtest %}
 
 {# The mean of (a[i] / b[i])^2 over the elements where b[i] is not 0. #}
-{% macro mean_square_quotient(a, b) -%}
-    {{ return(adapter.dispatch('mean_square_quotient', 'relama')(a, b)) }}
+{% macro _mean_square_quotient(a, b) -%}
+    {{ return(adapter.dispatch('_mean_square_quotient', 'relama')(a, b)) }}
 {%- endmacro %}
 
-{% macro default__mean_square_quotient(a, b) -%}
+{% macro default___mean_square_quotient(a, b) -%}
     (select avg(power(p.x / nullif(p.y, 0), 2)) from unnest({{ a }}, {{ b }}) as p (x, y))
 {%- endmacro %}
 
-{% macro duckdb__mean_square_quotient(a, b) -%}
+{% macro duckdb___mean_square_quotient(a, b) -%}
 list_avg(list_transform(
     {{ a }},
     lambda x, i: (x / nullif({{ b }}[i], 0)) ** 2

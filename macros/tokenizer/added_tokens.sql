@@ -10,11 +10,11 @@
     The passes that find a token: none, or two lists of added tokens, each with its text
     (`match`) and whether it is `text`, whatever is beside it.
 #}
-{% macro added_token_passes(settings, parse_special) -%}
+{% macro _added_token_passes(settings, parse_special) -%}
     {%- set passes, found = [[], []], [] -%}
     {%- for token in settings.get('added', []) -%}
         {%- set is_text = token['special'] and not parse_special -%}
-        {%- set match = relama.decoded_text(token.get('match', token['content'])) -%}
+        {%- set match = relama._decoded_text(token.get('match', token['content'])) -%}
         {%- do passes[1 if token['normalized'] else 0].append(
             dict(token, is_text=is_text, match=match, length=match | length)
         ) -%}
@@ -25,8 +25,8 @@
     {{ return(passes if found else none) }}
 {%- endmacro %}
 
-{# The words of a text and the added tokens in it, see `text_words`. An expression. #}
-{% macro words_and_added_tokens(text, settings, passes, guard) -%}
+{# The words of a text and the added tokens in it, see `_text_words`. An expression. #}
+{% macro _words_and_added_tokens(text, settings, passes, guard) -%}
     {#- The guard is needed until no pass can find a special token. -#}
     {%- set guarded = namespace(second=false) -%}
     {%- for token in passes[1] if token['special'] and not token['is_text'] -%}
@@ -34,17 +34,17 @@
     {%- endfor -%}
     {%- set guards = [guard, guard if guard and guarded.second] -%}
     {%- set pieces = "[{'word': " ~ text ~ ", 'token_id': cast(null as integer)}]" -%}
-    {%- set pieces = relama.found_added_tokens(pieces, passes[0], settings, guards[0], not guards[1]) -%}
+    {%- set pieces = relama._found_added_tokens(pieces, passes[0], settings, guards[0], not guards[1]) -%}
     {%- set normalized -%}
 list_transform(
     {{ pieces | indent(4) }},
     lambda piece: {
-        'word': {{ relama.normalized_text('piece.word', settings['normalize']) | indent(8) }},
+        'word': {{ relama._normalized_text('piece.word', settings['normalize']) | indent(8) }},
         'token_id': piece.token_id
     }
 )
     {%- endset -%}
-    {%- set pieces = relama.found_added_tokens(
+    {%- set pieces = relama._found_added_tokens(
         normalized if settings['normalize'] else pieces, passes[1], settings, guards[1], true
     ) -%}
 flatten(list_transform(
@@ -52,7 +52,7 @@ flatten(list_transform(
     lambda piece, place: case
         when piece.word is null then [piece]
         else list_transform(
-            {{ relama.split_words('[piece.word]', settings, '(place = 1)') | indent(12) }},
+            {{ relama._split_words('[piece.word]', settings, '(place = 1)') | indent(12) }},
             lambda word: {'word': word, 'token_id': cast(null as integer)}
         )
     end
@@ -65,8 +65,8 @@ flatten(list_transform(
     guard    may stand between the letters of a token, which a special one then is not
     unguard  whether the guard is taken out of the texts that are left
 #}
-{% macro found_added_tokens(pieces, tokens, settings, guard, unguard) -%}
-    {%- set bare = relama.unguarded('piece.word', guard if unguard) -%}
+{% macro _found_added_tokens(pieces, tokens, settings, guard, unguard) -%}
+    {%- set bare = relama._unguarded('piece.word', guard if unguard) -%}
     {%- if not tokens -%}
         {%- if bare == 'piece.word' -%}
             {{ return(pieces) }}
@@ -76,12 +76,12 @@ list_transform(
     lambda piece: {'word': {{ bare }}, 'token_id': piece.token_id}
 )
     {%- else -%}
-        {%- set pattern = relama.added_token_pattern(tokens, guard) -%}
-        {%- set found = relama.unguarded('cut.found[i]', guard) -%}
+        {%- set pattern = relama._added_token_pattern(tokens, guard) -%}
+        {%- set found = relama._unguarded('cut.found[i]', guard) -%}
         {%- set lists = {'matches': [], 'ids': [], 'lstrip': [], 'rstrip': [], 'single': [],
             'text': [], 'special': []} -%}
         {%- for token in tokens -%}
-            {%- set match = relama.hexadecimal_literal(token['match']) -%}
+            {%- set match = relama._hexadecimal_literal(token['match']) -%}
             {%- do lists['matches'].append(match) -%}
             {%- do lists['ids'].append(token['id']) -%}
             {%- do lists['lstrip'].append(match) if token['lstrip'] -%}
@@ -101,9 +101,9 @@ list_transform(
         {%- endif -%}
         {%- if lists['single'] -%}
             {%- set letter = '[' ~ settings['word'] ~ ']' -%}
-            {%- set before = relama.unguarded("(cut.found[i - 1] || cut.texts[i])", guard) -%}
+            {%- set before = relama._unguarded("(cut.found[i - 1] || cut.texts[i])", guard) -%}
             {%- set before = before | replace('cut.found[i - 1]', "coalesce(cut.found[i - 1], '')") -%}
-            {%- set after = relama.unguarded(
+            {%- set after = relama._unguarded(
                 "(cut.texts[i + 1] || coalesce(cut.found[i + 1], ''))", guard
             ) -%}
             {%- do kept.append(
@@ -121,7 +121,7 @@ flatten(list_transform(
                 'texts': string_split_regex(piece.word, {{ pattern }}),
                 'found': regexp_extract_all(piece.word, {{ pattern }})
             }],
-            lambda cut: {{ relama.cut_pieces(lists, kept, settings, guard, unguard) | indent(12) }}
+            lambda cut: {{ relama._cut_pieces(lists, kept, settings, guard, unguard) | indent(12) }}
         ))
     end
 ))
@@ -134,7 +134,7 @@ flatten(list_transform(
     lists  the texts of tokens by what they do
     kept   conditions on the token i; one that fails them is text
 #}
-{% macro cut_pieces(lists, kept, settings, guard, unguard) -%}
+{% macro _cut_pieces(lists, kept, settings, guard, unguard) -%}
     {%- set cut -%}
         {%- if not kept -%}
 cut
@@ -158,15 +158,15 @@ list_transform(
         {%- endif -%}
     {%- endset -%}
     {%- set word = namespace(text='cut.texts[i]') -%}
-    {%- set word.text = relama.unguarded(word.text, guard if unguard) -%}
+    {%- set word.text = relama._unguarded(word.text, guard if unguard) -%}
     {%- set space = '[' ~ settings.get('white_space', '') ~ ']+' -%}
     {%- if lists['rstrip'] -%}
-        {%- set word.text = 'case when ' ~ relama.unguarded('cut.found[i - 1]', guard) ~ ' in ('
+        {%- set word.text = 'case when ' ~ relama._unguarded('cut.found[i - 1]', guard) ~ ' in ('
             ~ lists['rstrip'] | join(', ') ~ ') then regexp_replace(' ~ word.text ~ ", '^" ~ space
             ~ "', '') else " ~ word.text ~ ' end' -%}
     {%- endif -%}
     {%- if lists['lstrip'] -%}
-        {%- set word.text = 'case when ' ~ relama.unguarded('cut.found[i]', guard) ~ ' in ('
+        {%- set word.text = 'case when ' ~ relama._unguarded('cut.found[i]', guard) ~ ' in ('
             ~ lists['lstrip'] | join(', ') ~ ') then regexp_replace(' ~ word.text ~ ", '" ~ space
             ~ "$', '') else " ~ word.text ~ ' end' -%}
     {%- endif -%}
@@ -184,7 +184,7 @@ flatten(list_transform(
                     'word': cast(null as varchar),
                     'token_id': [{{ lists['ids'] | join(', ') }}][list_position(
                         [{{ lists['matches'] | join(', ') }}],
-                        {{ relama.unguarded('cut.found[i]', guard) }}
+                        {{ relama._unguarded('cut.found[i]', guard) }}
                     )]
                 }
             ],
@@ -195,9 +195,9 @@ flatten(list_transform(
 {%- endmacro %}
 
 {# A text without the guard, if there is one. #}
-{% macro unguarded(text, guard) -%}
+{% macro _unguarded(text, guard) -%}
     {{ return(
-        'replace(' ~ text ~ ', ' ~ relama.hexadecimal_literal(guard) ~ ", '')"
+        'replace(' ~ text ~ ', ' ~ relama._hexadecimal_literal(guard) ~ ", '')"
         if guard else text
     ) }}
 {%- endmacro %}
@@ -206,28 +206,28 @@ flatten(list_transform(
     A pattern of the tokens' texts, the longest first: what RE2 then finds is the leftmost,
     and the longest of these. A literal.
 #}
-{% macro added_token_pattern(tokens, guard) -%}
-    {%- set between = relama.escaped_pattern(guard) ~ '?' if guard else '' -%}
+{% macro _added_token_pattern(tokens, guard) -%}
+    {%- set between = relama._escaped_pattern(guard) ~ '?' if guard else '' -%}
     {%- set patterns = [] -%}
     {%- for token in tokens | sort(attribute='length', reverse=true) -%}
-        {%- do patterns.append(relama.escaped_pattern(token['match'], between)) -%}
+        {%- do patterns.append(relama._escaped_pattern(token['match'], between)) -%}
     {%- endfor -%}
     '{{ patterns | join('|') }}'
 {%- endmacro %}
 
 {# A text as a pattern that matches it, each character followed by another pattern. #}
-{% macro escaped_pattern(text, between='') -%}
+{% macro _escaped_pattern(text, between='') -%}
     {%- set digits = text.encode('utf-32-be').hex() -%}
     {%- set letters = modules.re.findall('.{8}', digits) -%}
     \x{{ '{' }}{{ letters | join('}' ~ between ~ '\\x{') }}}{{ between }}
 {%- endmacro %}
 
 {# A text of the model's `meta`, which has it in hexadecimal digits. #}
-{% macro decoded_text(text) -%}
+{% macro _decoded_text(text) -%}
     {{ return(''.encode().fromhex(text[5:]).decode()) }}
 {%- endmacro %}
 
 {# A text as an expression; a literal of SQL, or of YAML, holds no NUL. #}
-{% macro hexadecimal_literal(text) -%}
+{% macro _hexadecimal_literal(text) -%}
     decode(unhex('{{ text.encode().hex() }}'))
 {%- endmacro %}

@@ -4,7 +4,7 @@
 
     first_byte  the token of the byte 0; those of the other bytes follow
 #}
-{% macro byte_symbols(letter, first_byte) -%}
+{% macro _byte_symbols(letter, first_byte) -%}
     array_to_string(list_transform(
         regexp_extract_all(hex(encode({{ letter }})), '..'),
         lambda byte: chr({{ first_byte + 1 }} + cast('0x' || byte as integer))

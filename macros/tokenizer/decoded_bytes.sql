@@ -4,7 +4,7 @@
     standard recommends (section 3.9, U+FFFD Substitution of Maximal Subparts).
     An expression.
 #}
-{% macro decoded_bytes(digits) -%}
+{% macro _decoded_bytes(digits) -%}
     {%- set next = '[89AB].' -%}
     {%- set three = '(?:E0[AB].|E[1-9ABCEF][89AB].|ED[89].)' -%}
     {%- set four = '(?:F0[9AB].|F[123][89AB].|F48.)' -%}

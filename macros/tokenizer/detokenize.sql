@@ -20,12 +20,12 @@
 
 {# Some hundreds of tokens at a time, see `tokenize`. #}
 {% macro duckdb__detokenize(column, model=none) -%}
-    {%- set settings = relama.tokenizer_settings(model) or {} -%}
+    {%- set settings = relama._tokenizer_settings(model) or {} -%}
     {%- set tokens = 'relama__tokens' -%}
     {%- if settings.get('opening') -%}
-        {%- set tokens = relama.opened_tokens(tokens, settings.get('openings', {})) -%}
+        {%- set tokens = relama._opened_tokens(tokens, settings.get('openings', {})) -%}
     {%- endif -%}
-    {%- set text = relama.decoded_bytes('relama__digits') -%}
+    {%- set text = relama._decoded_bytes('relama__digits') -%}
     {%- if settings.get('strip') -%}
         {%- set text = "regexp_replace(" ~ text ~ ", '^ ', '')" -%}
     {%- endif -%}
@@ -56,11 +56,11 @@
                                 unnest(relama__words) as token_id,
                                 generate_subscripts(relama__words, 1) as place
                         ) as i
-                        inner join {{ relama.tokenizer_table('vocabulary', model) }} as v
+                        inner join {{ relama._tokenizer_table('vocabulary', model) }} as v
                             on i.token_id = v.token_id and not v.is_special
                     ), []) as relama__tokens
                 from (
-                    {{ relama.list_chunks('relama__text', column) | indent(20) }}
+                    {{ relama._list_chunks('relama__text', column) | indent(20) }}
                 ) as relama__chunk
             ) as relama__pieces
         ) as relama__listed
@@ -72,7 +72,7 @@
     Tokens of which the first has lost its signs of a space, as the decoder `Metaspace` has
     it. An expression, a list of hexadecimal digits.
 #}
-{% macro opened_tokens(tokens, openings) -%}
+{% macro _opened_tokens(tokens, openings) -%}
 list_transform(
     {{ tokens }},
     lambda token, place: case

@@ -1,13 +1,13 @@
 {#
-    The token ids of a list of words and added tokens, see `text_words`. An expression of
+    The token ids of a list of words and added tokens, see `_text_words`. An expression of
     type integer[].
 
     A token is written as one character, see `token_symbol`, so that a word is a text
     and merging is `replace`. In each round the best-ranked pair of each word is
     merged wherever it stands, from the left; words without a pair drop out.
 #}
-{% macro encode_words(words, model=none) -%}
-    {%- set merges = relama.tokenizer_table('merges', model) -%}
+{% macro _encode_words(words, model=none) -%}
+    {%- set merges = relama._tokenizer_table('merges', model) -%}
 (
     with recursive words as (
 
@@ -25,7 +25,7 @@
 
     spelled as (
 
-        {{ relama.spelled_words('words', model) | indent(8) }}
+        {{ relama._spelled_words('words', model) | indent(8) }}
 
     ),
 
@@ -40,7 +40,7 @@
 
         select
             best.word,
-            {%- if (relama.tokenizer_settings(model) or {}).get('one_by_one') %}
+            {%- if (relama._tokenizer_settings(model) or {}).get('one_by_one') %}
             left(best.symbols, instr(best.symbols, chosen.pair) - 1)
             || chosen.symbol
             || substring(best.symbols, instr(best.symbols, chosen.pair) + 2) as symbols
@@ -94,7 +94,7 @@
                 )
                 order by w.place
             )),
-            lambda symbol: {{ relama.symbol_token('symbol') | indent(12) }}
+            lambda symbol: {{ relama._symbol_token('symbol') | indent(12) }}
         ) as token_ids
     from words as w
     left join encoded as e on w.word = e.word

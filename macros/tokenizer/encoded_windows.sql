@@ -15,7 +15,7 @@
     settings  `long_words`: `longest`, the characters of the longest token, and `space`,
               the character that a token has for a space
 #}
-{% macro encoded_windows(words, column, settings, model) -%}
+{% macro _encoded_windows(words, column, settings, model) -%}
     {%- set longest = [128, settings['long_words']['longest']] | max -%}
     {%- set chunks -%}
 list(
@@ -35,7 +35,7 @@ list(
             when count(relama__place) = 0 then null
             when count(relama__head) = 0
                 then flatten(list(relama__token_ids order by relama__place))
-            else {{ relama.joined_windows(chunks) | indent(12) }}
+            else {{ relama._joined_windows(chunks) | indent(12) }}
         end as relama__token_ids
     from (
         select
@@ -83,7 +83,7 @@ list(
                             unnest(relama__window_ids) as token_id,
                             generate_subscripts(relama__window_ids, 1) as place
                     ) as i
-                    inner join {{ relama.tokenizer_table('vocabulary', model) }} as v
+                    inner join {{ relama._tokenizer_table('vocabulary', model) }} as v
                         on i.token_id = v.token_id
                 ) as relama__sizes
             from (
@@ -98,11 +98,11 @@ list(
                         relama__head,
                         relama__size,
                         coalesce(
-                            {{ relama.encode_words('relama__words', model) | indent(28) }},
+                            {{ relama._encode_words('relama__words', model) | indent(28) }},
                             []
                         ) as relama__token_ids
                     from (
-                        {{ relama.word_windows(
+                        {{ relama._word_windows(
                             words, column, settings, longest
                         ) | indent(24) }}
                     ) as relama__chunk
@@ -118,7 +118,7 @@ list(
     a long one. A select of (relama__words, relama__place, relama__head, relama__size):
     of a window, the bytes that it has in common with the one before, and all its bytes.
 #}
-{% macro word_windows(words, column, settings, longest) -%}
+{% macro _word_windows(words, column, settings, longest) -%}
     {%- set space = settings['long_words'].get('space') -%}
     {#- Half the characters of a window; most of three bytes or four are spelled as these. -#}
     {%- set step -%}
@@ -126,7 +126,7 @@ if(octet_length(encode(piece.word)) > 2 * length(piece.word), 24, 64)
     {%- endset -%}
     {%- set part = 'substring(piece.word, i + 1, {})' -%}
     {%- if space -%}
-        {%- set part = 'replace(' ~ part ~ ', ' ~ relama.hexadecimal_literal(space) ~ ", ' ')" -%}
+        {%- set part = 'replace(' ~ part ~ ', ' ~ relama._hexadecimal_literal(space) ~ ", ' ')" -%}
     {%- endif -%}
 select
     relama__chunk['words'] as relama__words,
@@ -200,7 +200,7 @@ from (
     Chunks of tokens in one: of windows, those between the tokens that they share with the
     window before and with the one after. `[-1]` where windows share none.
 #}
-{% macro joined_windows(chunks) -%}
+{% macro _joined_windows(chunks) -%}
 list_transform(
     [{{ chunks }}],
     lambda chunks: list_transform(

@@ -5,7 +5,7 @@
     list    an expression of `relama__text`
     column  what `relama__text` is
 #}
-{% macro list_chunks(list, column) -%}
+{% macro _list_chunks(list, column) -%}
 select
     unnest(list_transform(
         range(0, coalesce(greatest(len(relama__list), 1), 1), 256),

@@ -3,7 +3,7 @@
 
     is_first  whether this is where the whole text begins, an expression
 #}
-{% macro normalized_text(text, operations, is_first='true') -%}
+{% macro _normalized_text(text, operations, is_first='true') -%}
     {%- set so_far = namespace(text=text) -%}
     {%- for operation in operations -%}
         {%- if 'nfc' in operation -%}
@@ -12,13 +12,13 @@
                 ~ ", chr(0)), lambda part: nfc_normalize(part)), chr(0))" -%}
         {%- elif 'replace' in operation -%}
             {%- set so_far.text = 'replace(' ~ so_far.text ~ ', '
-                ~ relama.literal_of(operation['replace']) ~ ', '
-                ~ relama.literal_of(operation['with']) ~ ')' -%}
+                ~ relama._literal_of(operation['replace']) ~ ', '
+                ~ relama._literal_of(operation['with']) ~ ')' -%}
         {%- elif 'strip' in operation -%}
             {%- set so_far.text = 'regexp_replace(' ~ so_far.text ~ ', '
-                ~ relama.text_literal(operation['strip']) ~ ", '')" -%}
+                ~ relama._text_literal(operation['strip']) ~ ", '')" -%}
         {%- else -%}
-            {%- set prefix = relama.literal_of(operation['prepend']) -%}
+            {%- set prefix = relama._literal_of(operation['prepend']) -%}
             {%- set unless = "in ('')" if 'unless_there' not in operation
                 else "= '' or starts_with(" ~ so_far.text ~ ', ' ~ prefix ~ ')' -%}
             {%- if operation.get('first') -%}
@@ -32,6 +32,6 @@
 {%- endmacro %}
 
 {# A text of the settings, which have it in hexadecimal digits. An expression. #}
-{% macro literal_of(text) -%}
-    {{ relama.hexadecimal_literal(relama.decoded_text(text)) }}
+{% macro _literal_of(text) -%}
+    {{ relama._hexadecimal_literal(relama._decoded_text(text)) }}
 {%- endmacro %}

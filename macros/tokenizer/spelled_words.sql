@@ -4,10 +4,10 @@
 
     words  relation with a column word
 #}
-{% macro spelled_words(words, model=none) -%}
+{% macro _spelled_words(words, model=none) -%}
     {#- dbt learns what a model depends on before it knows the settings. -#}
-    {%- set vocabulary = relama.tokenizer_table('vocabulary', model) -%}
-    {%- set settings = relama.tokenizer_settings(model) or {} -%}
+    {%- set vocabulary = relama._tokenizer_table('vocabulary', model) -%}
+    {%- set settings = relama._tokenizer_settings(model) or {} -%}
     {%- set whole_words = settings.get('whole_words') -%}
     {%- set unknown = settings.get('unknown') -%}
     {%- set is_bytes = settings.get('alphabet') == 'bytes' -%}
@@ -61,7 +61,7 @@ spelled as (
         {%- if settings.get('first_byte') is not none and not is_bytes %}
         coalesce(
             a.symbol,
-            {{ relama.byte_symbols('l.letter', settings.get('first_byte', 0)) | indent(12) }}
+            {{ relama._byte_symbols('l.letter', settings.get('first_byte', 0)) | indent(12) }}
         ) as symbol
         {%- elif unknown is not none and not is_bytes %}
         coalesce(
@@ -72,7 +72,7 @@ spelled as (
         a.symbol
         {%- endif %}
     from letters as l
-    left join {{ relama.tokenizer_table('alphabet', model) }} as a on l.letter = a.letter
+    left join {{ relama._tokenizer_table('alphabet', model) }} as a on l.letter = a.letter
     {%- if whole_words %}
     where l.word not in (select word from whole)
     {%- endif %}

@@ -5,12 +5,12 @@
     from it, all but its last character first, then the last one where it is not part of
     the word. RE2 cannot look ahead, hence not say `\s+(?!\S)`.
 #}
-{% macro split_text(text, step) -%}
+{% macro _split_text(text, step) -%}
     {%- if 'white_space' not in step -%}
-regexp_extract_all({{ text }}, {{ relama.text_literal(step['pattern']) }})
+regexp_extract_all({{ text }}, {{ relama._text_literal(step['pattern']) }})
     {%- else -%}
         {%- set space = '[' ~ step['white_space'] ~ ']' -%}
-        {%- set pattern = relama.text_literal(
+        {%- set pattern = relama._text_literal(
             '(' ~ space ~ '*?)(' ~ step['pattern'] ~ '|' ~ space ~ '+$)'
         ) -%}
 flatten(list_transform(
@@ -22,7 +22,7 @@ flatten(list_transform(
         when match[1] = '' then [match[2]]
         when
             length(match[1]) = 1
-            or regexp_matches(match[2], {{ relama.text_literal('^' ~ space) }})
+            or regexp_matches(match[2], {{ relama._text_literal('^' ~ space) }})
             then [match[1], match[2]]
         else [match[1][:-2], match[1][-1:], match[2]]
     end

@@ -1,4 +1,4 @@
 {# A text as a literal of SQL. #}
-{% macro text_literal(text) -%}
+{% macro _text_literal(text) -%}
     '{{ text | replace("'", "''") }}'
 {%- endmacro %}

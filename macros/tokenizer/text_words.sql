@@ -6,21 +6,21 @@
     text  a column of type text
     parse_special, guard, model  see `tokenize`
 #}
-{% macro text_words(text, parse_special=false, guard=none, model=none) -%}
-    {%- set settings = relama.tokenizer_settings(model) or {'normalize': [], 'split': []} -%}
+{% macro _text_words(text, parse_special=false, guard=none, model=none) -%}
+    {%- set settings = relama._tokenizer_settings(model) or {'normalize': [], 'split': []} -%}
     {%- set words -%}
 list_transform(
-    {{ relama.split_words(
-        '[' ~ relama.normalized_text(text, settings['normalize']) ~ ']', settings
+    {{ relama._split_words(
+        '[' ~ relama._normalized_text(text, settings['normalize']) ~ ']', settings
     ) | indent(4) }},
     lambda word: {'word': word, 'token_id': cast(null as integer)}
 )
     {%- endset -%}
-    {%- set passes = relama.added_token_passes(settings, parse_special) -%}
+    {%- set passes = relama._added_token_passes(settings, parse_special) -%}
     {%- if not passes -%}
         {{- words -}}
     {%- else -%}
-        {{- relama.words_and_added_tokens(text, settings, passes, guard) -}}
+        {{- relama._words_and_added_tokens(text, settings, passes, guard) -}}
     {%- endif -%}
 {%- endmacro %}
 
@@ -29,19 +29,19 @@ list_transform(
 
     is_first  whether this is where the whole text begins, an expression
 #}
-{% macro split_words(texts, settings, is_first='true') -%}
+{% macro _split_words(texts, settings, is_first='true') -%}
     {%- set so_far = namespace(words=texts) -%}
     {%- for step in settings['split'] -%}
         {%- set words -%}
             {%- if 'operations' in step -%}
 list_transform(
     {{ so_far.words | indent(4) }},
-    lambda part: {{ relama.normalized_text('part', step['operations'], is_first) | indent(4) }}
+    lambda part: {{ relama._normalized_text('part', step['operations'], is_first) | indent(4) }}
 )
             {%- else -%}
 flatten(list_transform(
     {{ so_far.words | indent(4) }},
-    lambda part: {{ relama.split_text('part', step) | indent(4) }}
+    lambda part: {{ relama._split_text('part', step) | indent(4) }}
 ))
             {%- endif -%}
         {%- endset -%}

@@ -26,22 +26,22 @@
     name would be hidden.
 #}
 {% macro duckdb__tokenize(column, parse_special=false, guard=none, model=none) -%}
-    {%- set settings = relama.tokenizer_settings(model) or {} -%}
+    {%- set settings = relama._tokenizer_settings(model) or {} -%}
     {%- set words -%}
 case
     when relama__text is not null
-        then {{ relama.text_words('relama__text', parse_special, guard, model) | indent(8) }}
+        then {{ relama._text_words('relama__text', parse_special, guard, model) | indent(8) }}
 end
     {%- endset -%}
     {%- if not settings.get('long_words') -%}
-        {{- relama.encoded_chunks(words, column, model) -}}
+        {{- relama._encoded_chunks(words, column, model) -}}
     {%- else -%}
 (
     select
         {#- What windows could not encode. #}
         case
             when relama__ids[1] = -1
-                then {{ relama.encoded_chunks(
+                then {{ relama._encoded_chunks(
                     words, 'case when relama__ids[1] = -1 then relama__body end', model
                 ) | indent(20) }}
             else relama__ids
@@ -49,7 +49,7 @@ end
     from (
         select
             relama__body,
-            {{ relama.encoded_windows(words, 'relama__body', settings, model) | indent(12) }}
+            {{ relama._encoded_windows(words, 'relama__body', settings, model) | indent(12) }}
             as relama__ids
         from (select {{ column | indent(12) }} as relama__body) as relama__given
     ) as relama__encoded
@@ -61,7 +61,7 @@ end
     The tokens of a list of words, some hundreds at a time: DuckDB keeps what a subquery
     reads from outside beside each of its rows, and compares it, which must not be long.
 #}
-{% macro encoded_chunks(words, column, model) -%}
+{% macro _encoded_chunks(words, column, model) -%}
 (
     select
         case
@@ -72,11 +72,11 @@ end
         select
             relama__place,
             coalesce(
-                {{ relama.encode_words('relama__words', model) | indent(16) }},
+                {{ relama._encode_words('relama__words', model) | indent(16) }},
                 []
             ) as relama__token_ids
         from (
-            {{ relama.list_chunks(words, column) | indent(12) }}
+            {{ relama._list_chunks(words, column) | indent(12) }}
         ) as relama__chunk
     ) as relama__encoded
 )

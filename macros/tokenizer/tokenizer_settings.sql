@@ -3,11 +3,11 @@
     `meta`; none while dbt parses. Of several language models, `model` names the package;
     a model that one of them answers has that one's.
 #}
-{% macro tokenizer_settings(model=none) -%}
+{% macro _tokenizer_settings(model=none) -%}
     {%- if not execute -%}
         {{ return(none) }}
     {%- endif -%}
-    {%- set package = model or (relama.language_model().package if relama.is_answering()) -%}
+    {%- set package = model or (relama._language_model().package if relama._is_answering()) -%}
     {%- set found, packages = [], [] -%}
     {%- for node in graph.get('nodes', {}).values() -%}
         {%- if
@@ -24,13 +24,13 @@
             'relama: no model named vocabulary '
             ~ ("of the package '" ~ model ~ "' " if model else '')
             ~ 'says how the tokenizer works. Use a project that '
-            ~ '`relama new` wrote; a unit test overrides the macro relama.tokenizer_settings.'
+            ~ '`relama new` wrote; a unit test overrides the macro relama._tokenizer_settings.'
         ) -%}
     {%- endif -%}
-    {%- if found | length > 1 and relama.running_package() not in packages -%}
-        {{ relama.several_tokenizers(packages) }}
+    {%- if found | length > 1 and relama._running_package() not in packages -%}
+        {{ relama._several_tokenizers(packages) }}
     {%- endif -%}
-    {%- set running = relama.running_package() -%}
+    {%- set running = relama._running_package() -%}
     {%- set settings = found[packages.index(running) if running in packages else 0] -%}
     {%- if 'unsupported' in settings -%}
         {%- do exceptions.raise_compiler_error('relama: ' ~ settings['unsupported']) -%}
@@ -45,12 +45,12 @@
     While dbt parses there is no graph; a project that `relama new` wrote has the macro
     `relama_language_model`, which tells its package from others.
 #}
-{% macro tokenizer_table(name, model=none) -%}
+{% macro _tokenizer_table(name, model=none) -%}
     {%- if model -%}
         {{ return(ref(model, name)) }}
     {%- endif -%}
-    {%- if relama.is_answering() -%}
-        {{ return(relama.package_relation(relama.language_model().package, name)) }}
+    {%- if relama._is_answering() -%}
+        {{ return(relama._package_relation(relama._language_model().package, name)) }}
     {%- endif -%}
     {%- set packages = [] -%}
     {%- for package, macros in context.items() if not execute -%}
@@ -60,13 +60,13 @@
             {%- do packages.append(package) -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- if packages | length > 1 and relama.running_package() not in packages -%}
-        {{ relama.several_tokenizers(packages) }}
+    {%- if packages | length > 1 and relama._running_package() not in packages -%}
+        {{ relama._several_tokenizers(packages) }}
     {%- endif -%}
     {{ return(ref(name)) }}
 {%- endmacro %}
 
-{% macro several_tokenizers(packages) -%}
+{% macro _several_tokenizers(packages) -%}
     {%- do exceptions.raise_compiler_error(
         'relama: there are several language models (' ~ packages | sort | join(', ')
         ~ "); name the one whose tokenizer is meant: relama.tokenize(..., model='"
@@ -75,6 +75,6 @@
 {%- endmacro %}
 
 {# The package of the running node; `ref` looks there first. #}
-{% macro running_package() -%}
+{% macro _running_package() -%}
     {{ return(model.package_name if model is defined else none) }}
 {%- endmacro %}

@@ -49,5 +49,5 @@ attended as (
 select
     sequence_id,
     position,
-    {{ relama.rounded_vector('vector') }} as vector
+    {{ relama._rounded_vector('vector') }} as vector
 from attended

@@ -26,5 +26,5 @@ product as (
 select
     sequence_id,
     position,
-    {{ relama.rounded_vector('vector', 2) }} as vector
+    {{ relama._rounded_vector('vector', 2) }} as vector
 from product

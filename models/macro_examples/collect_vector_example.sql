@@ -7,7 +7,7 @@ with elements as (
 
 collected as (
 
-    {{ relama.collect_vector('elements', ['sequence_id', 'position'], 'y', 'row_id') | indent(4) }}
+    {{ relama._collect_vector('elements', ['sequence_id', 'position'], 'y', 'row_id') | indent(4) }}
 
 )
 

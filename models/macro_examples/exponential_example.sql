@@ -7,5 +7,5 @@ with elements as (
 
 select
     row_id,
-    round({{ relama.exponential('-y') }}, 4) as exponential
+    round({{ relama._exponential('-y') }}, 4) as exponential
 from elements

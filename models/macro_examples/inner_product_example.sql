@@ -7,5 +7,5 @@ with vectors as (
 
 select
     id,
-    {{ relama.inner_product('a', 'b') }} as y
+    {{ relama._inner_product('a', 'b') }} as y
 from vectors

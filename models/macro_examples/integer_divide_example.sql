@@ -7,5 +7,5 @@ with heads as (
 
 select
     head,
-    {{ relama.integer_divide('head', 3) }} as kv_head
+    {{ relama._integer_divide('head', 3) }} as kv_head
 from heads

@@ -7,5 +7,5 @@ with elements as (
 
 select
     row_id,
-    {{ relama.real('y') }} as y
+    {{ relama._real('y') }} as y
 from elements

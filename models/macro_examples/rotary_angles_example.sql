@@ -19,6 +19,6 @@ angles as (
 
 select
     position,
-    {{ relama.rounded_vector('cosine') }} as cosine,
-    {{ relama.rounded_vector('sine') }} as sine
+    {{ relama._rounded_vector('cosine') }} as cosine,
+    {{ relama._rounded_vector('sine') }} as sine
 from angles

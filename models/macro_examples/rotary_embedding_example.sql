@@ -27,5 +27,5 @@ select
     sequence_id,
     position,
     head,
-    {{ relama.rounded_vector('vector') }} as vector
+    {{ relama._rounded_vector('vector') }} as vector
 from rotated

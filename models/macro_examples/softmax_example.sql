@@ -7,7 +7,7 @@ with heads as (
 
 probabilities as (
 
-    {{ relama.softmax('heads', ['sequence_id', 'position', 'head']) | indent(4) }}
+    {{ relama._softmax('heads', ['sequence_id', 'position', 'head']) | indent(4) }}
 
 )
 
@@ -15,5 +15,5 @@ select
     sequence_id,
     position,
     head,
-    {{ relama.rounded_vector('vector') }} as vector
+    {{ relama._rounded_vector('vector') }} as vector
 from probabilities

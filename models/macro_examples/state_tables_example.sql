@@ -1,2 +1,2 @@
 -- The tables of the state.
-select '{{ relama.state_tables() | join(' ') }}' as names
+select '{{ relama._state_tables() | join(' ') }}' as names

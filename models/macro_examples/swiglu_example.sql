@@ -14,5 +14,5 @@ activated as (
 select
     sequence_id,
     position,
-    {{ relama.rounded_vector('vector') }} as vector
+    {{ relama._rounded_vector('vector') }} as vector
 from activated

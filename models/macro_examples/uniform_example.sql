@@ -10,7 +10,7 @@ drawn as (
     select
         sequence_id,
         position,
-        {{ relama.uniform(0, 'sequence_id', 'position') | indent(8) }} as u
+        {{ relama._uniform(0, 'sequence_id', 'position') | indent(8) }} as u
     from tokens
 
 )

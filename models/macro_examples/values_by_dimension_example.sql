@@ -7,7 +7,7 @@ with cache as (
 
 turned as (
 
-    {{ relama.values_by_dimension('cache', head_dim=2) | indent(4) }}
+    {{ relama._values_by_dimension('cache', head_dim=2) | indent(4) }}
 
 )
 

@@ -7,5 +7,5 @@ with vectors as (
 
 select
     id,
-    {{ relama.vector_slice('a', 'id', 2) }} as slice
+    {{ relama._vector_slice('a', 'id', 2) }} as slice
 from vectors

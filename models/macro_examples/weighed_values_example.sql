@@ -19,7 +19,7 @@ appended as (
 
 attended as (
 
-    {{ relama.weighed_values(
+    {{ relama._weighed_values(
         'attention_weights',
         'cached',
         'appended',

@@ -2,7 +2,7 @@
 
 -- A step appends the same positions to the cache of every layer.
 with cached as (
-{% for name in relama.kv_cache_names() %}
+{% for name in relama._kv_cache_names() %}
     select
         '{{ name }}' as cache,
         sequence_id,

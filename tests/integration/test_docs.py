@@ -34,6 +34,13 @@ def test_the_page_holds_what_a_reader_sees(
         assert {k: manifest["nodes"][name].get(k) for k in read} == {k: node.get(k) for k in read}
     assert manifest["parent_map"] == whole["parent_map"]
     assert "MANIFEST.JSON INLINE DATA" not in page
+    macros = {macro["name"]: macro for macro in manifest["macros"].values()}
+    assert macros["tokenize"]["docs"]["show"]
+    assert "{{ relama.tokenize('body') }}" in macros["tokenize"]["description"]
+    assert [a["name"] for a in macros["split_heads"]["arguments"]] == ["inputs", "head_dim"]
+    assert macros["materialization_relama_complete_default"]["description"]
+    assert not macros["_softmax"]["docs"]["show"]
+    assert not macros["duckdb__tokenize"]["docs"]["show"]
     # Both ways through the graph, by which a selection such as `+logits` is found at once.
     assert page.count("return Array.from(found)") == 2
 

@@ -132,7 +132,7 @@ def test_a_language_model_over_a_table(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     for name in ("ticket_summaries", "ticket_topics"):
         (tmp_path / "models" / f"{name}.sql").write_text(
-            "{{ config(materialized='relama_completions', max_tokens=2) }}\nselect 'Hi' as prompt"
+            "{{ config(materialized='relama_complete', max_tokens=2) }}\nselect 'Hi' as prompt"
         )
     # "Then `dbt deps`", says a sentence.
     assert "Then `dbt deps`." in text

@@ -33,7 +33,7 @@ PARTS = {"block_matmul_pairs", "dequantized", "input", "same", "storage"} | {
     *storages.STORAGES,
     *("byte_symbols", "decoded_bytes", "encode_words", "list_chunks", "normalized_text"),
     *("spelled_words", "split_text", "symbol_token", "text_literal", "text_words"),
-    *("token_symbol", "tokenizer_settings", "list_length", "batch_state"),
+    *("token_symbol", "tokenizer_settings", "list_length"),
     *("added_token_passes", "added_token_pattern", "cut_pieces", "decoded_text"),
     *("encoded_chunks", "encoded_windows", "escaped_pattern", "found_added_tokens"),
     *("hexadecimal_literal", "joined_windows", "literal_of", "opened_tokens"),
@@ -43,7 +43,7 @@ PARTS = {"block_matmul_pairs", "dequantized", "input", "same", "storage"} | {
 #: Macros without portable SQL; what they have says so.
 DUCKDB_ONLY = {"detokenize", "limit_memory", "tokenize"}
 #: What a materialization asks of an adapter.
-STATEMENTS = {"create_weight", "relation_comment", "staged"}
+STATEMENTS = {"_create_weight", "_relation_comment", "staged"}
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 
@@ -73,15 +73,15 @@ STORAGES = ["float32", "int8"]
 #: What is tested here, rendered by dbt.
 CALLS = {
     "sample": "relama.sample('logits', 'sampling')",
-    "uniform": "relama.uniform('seed', 'sequence_id', 'position')",
-    "collect_vector": "relama.collect_vector('elements', ['sequence_id', 'position'], 'y', 'i')",
+    "uniform": "relama._uniform('seed', 'sequence_id', 'position')",
+    "collect_vector": "relama._collect_vector('elements', ['sequence_id', 'position'], 'y', 'i')",
     "matmul": "relama.matmul('hidden', 'weight', bias=true, residual='residual')",
     "quantize_int8": "relama.quantized('weight', 'int8', bias=true)",
     "quantize_int4": "relama.quantized('weight', 'int4', bias=true)",
-    "dequantized_int4": "relama.dequantized('w', 'int4')",
+    "dequantized_int4": "relama._dequantized('w', 'int4')",
     "attention_parallel": "relama.attention("
     f"'rotated', 'cache', 'appended', 'pages', 'paged', 6, 2, 8, {PARALLELISM})",
-} | {f"faces_{name}": f"relama.{name}_storage() | join(' ')" for name in storages.STORAGES}
+} | {f"faces_{name}": f"relama._{name}_storage() | join(' ')" for name in storages.STORAGES}
 SINGLE = "single_token=relama.single_token()"
 #: The same, in the text for one new token of each sequence as well.
 BOTH_TEXTS = {
@@ -106,31 +106,31 @@ for size in SIZES:
 #: A call of every portable variant; DuckDB has its own of most.
 DEFAULT_CALLS = {
     "attention": "'rotated', 'cache', 'appended', 'pages', 'paged', 4, 2, 8, 2",
-    "collect_vector": "'elements', ['sequence_id'], 'y', 'i'",
-    "exponential": "'x'",
-    "finite": "'x', 'The numbers are NaN or infinite.'",
-    "float32_dequantized": "'m', 4",
-    "float32_error_bound": "4",
-    "inner_product": "'a', 'b'",
-    "int4_error_bound": "4",
-    "int567_error_bound": "4",
-    "int8_error_bound": "4",
-    "integer_divide": "'a', 2",
-    "is_finite_vector": "'vector', 4",
-    "list_length": "'keys'",
-    "mean_square_quotient": "'a', 'b'",
+    "_collect_vector": "'elements', ['sequence_id'], 'y', 'i'",
+    "_exponential": "'x'",
+    "_finite": "'x', 'The numbers are NaN or infinite.'",
+    "_float32_dequantized": "'m', 4",
+    "_float32_error_bound": "4",
+    "_inner_product": "'a', 'b'",
+    "_int4_error_bound": "4",
+    "_int567_error_bound": "4",
+    "_int8_error_bound": "4",
+    "_integer_divide": "'a', 2",
+    "_is_finite_vector": "'vector', 4",
+    "_list_length": "'keys'",
+    "_mean_square_quotient": "'a', 'b'",
     "rms_norm": "'hidden', 'weight', 1e-5",
     "rotary_angles": "'step_input', 'inverse_frequencies'",
     "rotary_embedding": "[('queries', 2), ('keys', 1)], 'angles', 4",
-    "rounded_vector": "'vector', 4",
-    "same": "'a', 'b', ['sequence_id', 'position']",
-    "series": "4, 's', 'number'",
-    "softmax": "'scores', ['sequence_id']",
+    "_rounded_vector": "'vector', 4",
+    "_same": "'a', 'b', ['sequence_id', 'position']",
+    "_series": "4, 's', 'number'",
+    "_softmax": "'scores', ['sequence_id']",
     "swiglu": "'gate_up', 4",
-    "uniform": "'seed', 'sequence_id', 'position'",
-    "values_by_dimension": "'cache', 4",
-    "vector_slice": "'vector', 0, 4",
-    "vector_sum": "'vector'",
+    "_uniform": "'seed', 'sequence_id', 'position'",
+    "_values_by_dimension": "'cache', 4",
+    "_vector_slice": "'vector', 0, 4",
+    "_vector_sum": "'vector'",
 }
 
 
@@ -177,15 +177,15 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def test_every_public_macro_has_an_example_with_a_unit_test() -> None:
-    # Those of state.sql and limit_memory.sql are statements; every run of dbt begins with them.
-    statements = {"state", "limit_memory"}
+    # Statements, which every run of dbt begins with.
+    statements = {"begin_run", "create_batch_state", "limit_memory", "set_prompt", "state"}
     names = {path.stem for folder in MACROS for path in folder.glob("*.sql")} - statements - PARTS
     examples = ROOT / "models" / "macro_examples"
     tests = yaml.safe_load((examples / "_unit_tests.yml").read_text())["unit_tests"]
     tested = {test["model"] for test in tests}
     assert tested == {path.stem for path in examples.glob("*.sql")}
     called = "".join(path.read_text() for path in examples.glob("*.sql"))
-    assert names <= set(re.findall(r"relama\.(\w+)\(", called))
+    assert names <= set(re.findall(r"relama\._?(\w+)\(", called))
 
 
 def test_every_portable_variant_renders(sql: dict[str, str]) -> None:
@@ -271,9 +271,9 @@ def test_sample_of_what_is_no_number_is_an_error(
     for x in ("nan", "inf", "-inf"):
         with pytest.raises(duckdb.Error, match=f"The numbers are NaN or infinite. {x}"):
             connection.sql(
-                f"select {sql['default__finite']} from (select '{x}'::real as x)"
+                f"select {sql['default___finite']} from (select '{x}'::real as x)"
             ).fetchall()
-    finite = f"select {sql['default__finite']} from (select 3.4e38::real as x)"
+    finite = f"select {sql['default___finite']} from (select 3.4e38::real as x)"
     assert connection.sql(finite).fetchall() == [(pytest.approx(3.4e38),)]
 
 

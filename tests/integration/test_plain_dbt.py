@@ -247,7 +247,7 @@ def test_as_a_package_in_a_project_with_names_of_its_own(package: Project, tmp_p
     profile = f"path: {user.directory}/desk.duckdb"
     change(user.directory / "profiles.yml", ("desk:\n", "lm:\n"), ("path: desk.duckdb", profile))
     shutil.rmtree(user.directory / "dbt_packages")
-    user.model("a", "materialized='relama_completions', max_tokens=2", "select 'Hi' as prompt")
+    user.model("a", "materialized='relama_complete', max_tokens=2", "select 'Hi' as prompt")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     dbt(user.directory, "deps")
@@ -275,7 +275,7 @@ def test_a_materialization_for_all_models_is_named_before_anything_is_built(
     package: Project, tmp_path: Path
 ) -> None:
     user = UserProject(tmp_path / "desk", package)
-    user.model("a", "materialized='relama_completions', max_tokens=2", "select 'Hi' as prompt")
+    user.model("a", "materialized='relama_complete', max_tokens=2", "select 'Hi' as prompt")
     settings = user.directory / "dbt_project.yml"
     change(settings, ("models:\n", "models:\n  +materialized: table\n"))
     assert not user.dbt("build")
@@ -294,7 +294,7 @@ def test_a_schema_in_letters_that_the_database_has_otherwise(
     user = UserProject(tmp_path / "desk", package)
     macro = "macro generate_schema_name(custom_schema_name, node)"
     user.write("macros/schema.sql", f"{{% {macro} %}}MAIN{{% endmacro %}}")
-    user.model("a", "materialized='relama_completions', max_tokens=2", "select 'Hi' as prompt")
+    user.model("a", "materialized='relama_complete', max_tokens=2", "select 'Hi' as prompt")
     assert user.dbt("build"), user.output
     assert user.rows("select schema_name from duckdb_tables() where table_name = 'a'") == [
         ("main",)
@@ -310,7 +310,7 @@ def test_the_language_model_of_another_environment(package: Project, tmp_path: P
         "    prod: {type: duckdb, path: desk.duckdb, schema: prod}\n"
         "    ci: {type: duckdb, path: desk.duckdb, schema: ci}\n",
     )
-    config = "materialized='relama_completions', max_tokens={}"
+    config = "materialized='relama_complete', max_tokens={}"
     user.model("a", config.format(2), "select 'Hi' as prompt")
     dbt(user.directory, "build")
     shutil.copytree(user.directory / "target", user.directory / "prod_state")

@@ -150,9 +150,9 @@ def test_completions_in_batches_are_those_of_each_prompt_alone(
 ) -> None:
     small = "max_tokens=9, batch_size=3, max_batch_tokens=11, unique_key='id'"
     query = "select id, body as prompt from {{ ref('tickets') }}"
-    desk.model("chatted", f"materialized='relama_completions', {small}", query)
-    desk.model("plain", f"materialized='relama_completions', chat=false, {small}", query)
-    desk.model("ordered", f"materialized='relama_completions', system='Be brief.', {small}", query)
+    desk.model("chatted", f"materialized='relama_complete', {small}", query)
+    desk.model("plain", f"materialized='relama_complete', chat=false, {small}", query)
+    desk.model("ordered", f"materialized='relama_complete', system='Be brief.', {small}", query)
     count = len(TICKETS)
     assert desk.build("chatted", "plain", "ordered") == {
         "chatted": count,
@@ -176,11 +176,11 @@ def test_sampling_depends_on_the_row_and_not_on_the_batch(desk: UserProject) -> 
     for size in (1, 5):
         desk.model(
             f"sampled_{size}",
-            f"materialized='relama_completions', {settings}, batch_size={size}",
+            f"materialized='relama_complete', {settings}, batch_size={size}",
             query,
         )
     other = settings + ", seed=1"
-    desk.model("sampled_again", f"materialized='relama_completions', {other}", query)
+    desk.model("sampled_again", f"materialized='relama_complete', {other}", query)
     desk.build("sampled_1", "sampled_5", "sampled_again")
     texts = {
         name: desk.rows(f"select completion from {name} order by id")
@@ -193,7 +193,7 @@ def test_sampling_depends_on_the_row_and_not_on_the_batch(desk: UserProject) -> 
 
 def test_the_loop_goes_on_after_its_tables_were_written_anew(desk: UserProject) -> None:
     query = "select id, body as prompt from {{ ref('tickets') }}"
-    config = "materialized='relama_completions', max_tokens=20, batch_size=2"
+    config = "materialized='relama_complete', max_tokens=20, batch_size=2"
     desk.model("undisturbed", config, query)
     desk.build("undisturbed")
     batch = desk.directory / "dbt_packages" / "relama" / "macros" / "rows" / "batch.sql"
@@ -218,7 +218,7 @@ def test_stop_texts_and_the_end_of_the_context(
     stop = whole[7:9]
     desk.model(
         "stopped",
-        f"materialized='relama_completions', chat=false, max_tokens=30, stop=[{stop!r}, 'zzz']",
+        f"materialized='relama_complete', chat=false, max_tokens=30, stop=[{stop!r}, 'zzz']",
         "select 'The app' as prompt union all select '" + long + "'",
     )
     desk.build("stopped")
@@ -298,7 +298,7 @@ def test_completions_that_a_list_or_a_grammar_allows(
     choices = ["yes", "no", "none at all"]
     query = "select id, body as prompt from {{ ref('tickets') }}"
     desk.model(
-        "chosen", f"materialized='relama_completions', allowed={choices}, unique_key='id'", query
+        "chosen", f"materialized='relama_complete', allowed={choices}, unique_key='id'", query
     )
     digits = text_ids(tokenizer, "0123456789")
     (dot,) = text_ids(tokenizer, ".")
@@ -307,7 +307,7 @@ def test_completions_that_a_list_or_a_grammar_allows(
     desk.seed("decimal", "state,token_id,next_state", transitions)
     desk.model(
         "numbers",
-        "materialized='relama_completions', grammar=relama.ref_to('decimal'), max_tokens=6",
+        "materialized='relama_complete', grammar=relama.ref_to('decimal'), max_tokens=6",
         query,
     )
     desk.build("decimal", "chosen", "numbers")
@@ -332,7 +332,7 @@ def test_completions_that_a_list_or_a_grammar_allows(
 
 
 def test_what_was_answered_is_not_computed_again(desk: UserProject) -> None:
-    config = "materialized='relama_completions', max_tokens=3, unique_key='id'"
+    config = "materialized='relama_complete', max_tokens=3, unique_key='id'"
     query = "select id, body as prompt, {note} from {{{{ ref('tickets') }}}}"
     desk.model("answers", config, query.format(note="'a' as note"))
     count = len(TICKETS)
@@ -364,7 +364,7 @@ def test_without_a_unique_key_equal_prompts_are_asked_once(desk: UserProject) ->
     desk.seed("tickets", "id,body", [[1, "same"], [2, "same"], [3, "other"]])
     desk.model(
         "answers",
-        "materialized='relama_completions', max_tokens=3",
+        "materialized='relama_complete', max_tokens=3",
         "select id, body as prompt from {{ ref('tickets') }}",
     )
     assert desk.build("tickets", "answers")["answers"] == 2
@@ -378,7 +378,7 @@ def test_without_a_unique_key_equal_prompts_are_asked_once(desk: UserProject) ->
 def test_a_killed_run_goes_on_where_it_was(desk: UserProject) -> None:
     rows = [(i, f"ticket number {i} of many") for i in range(64)]
     desk.seed("tickets", "id,body", rows)
-    config = "materialized='relama_completions', max_tokens=20, batch_size=4, unique_key='id'"
+    config = "materialized='relama_complete', max_tokens=20, batch_size=4, unique_key='id'"
     query = "select id, body as prompt from {{ ref('tickets') }}"
     desk.model("undisturbed", config, query)
     desk.model("answers", config, query)
@@ -411,16 +411,14 @@ def test_rows_that_ask_nothing_have_no_answer(desk: UserProject) -> None:
     )
     desk.model(
         "answers",
-        "materialized='relama_completions', max_tokens=3, chat=false, unique_key='id'",
+        "materialized='relama_complete', max_tokens=3, chat=false, unique_key='id'",
         query.format(0),
     )
-    desk.model("chatted", "materialized='relama_completions', max_tokens=3", query.format(0))
+    desk.model("chatted", "materialized='relama_complete', max_tokens=3", query.format(0))
     desk.model("vectors", "materialized='relama_embed'", query.format(0))
     desk.model("nothing", "materialized='relama_classify', labels=['a', 'b']", query.format("id"))
     desk.model("labelled", "materialized='relama_classify', labels=['a', 'b']", query.format(0))
-    desk.model(
-        "spaces", "materialized='relama_completions', max_tokens=2", "select '   ' as prompt"
-    )
+    desk.model("spaces", "materialized='relama_complete', max_tokens=2", "select '   ' as prompt")
     desk.model(
         "scored",
         "materialized='relama_score'",
@@ -454,12 +452,12 @@ def test_rows_that_ask_nothing_have_no_answer(desk: UserProject) -> None:
 def test_hostile_texts_are_text(desk: UserProject, tokenizer: ProjectTokenizer) -> None:
     desk.seed("hostile", "id,body", list(enumerate(HOSTILE)))
     query = "select id, body as prompt from {{ ref('hostile') }}"
-    desk.model("answers", "materialized='relama_completions', max_tokens=4", query)
-    special = "materialized='relama_completions', max_tokens=4, parse_special=true"
+    desk.model("answers", "materialized='relama_complete', max_tokens=4", query)
+    special = "materialized='relama_complete', max_tokens=4, parse_special=true"
     desk.model("special", special, query)
     desk.model(
         "raw_bytes",
-        "materialized='relama_completions', max_tokens=2, chat=false, on_overflow='truncate'",
+        "materialized='relama_complete', max_tokens=2, chat=false, on_overflow='truncate'",
         "select 'a' || chr(0) || 'b' as prompt union all select repeat('long text ', 100000)",
     )
     desk.build("hostile", "answers", "special", "raw_bytes")
@@ -484,7 +482,7 @@ def test_a_prompt_over_the_context_fails_and_loses_no_other(
 ) -> None:
     long = "".join(chr(97 + i % 26) for i in range(CONTEXT + 5))
     query = f"select * from (values (1, 'x'), (2, '{long}'), (3, 'y')) as t (id, prompt)"
-    config = "materialized='relama_completions', max_tokens=3, unique_key='id'"
+    config = "materialized='relama_complete', max_tokens=3, unique_key='id'"
     desk.model("answers", config, query)
     assert not desk.dbt("build", "--select", "answers")
     assert f"1 prompts are longer than the {CONTEXT} tokens" in desk.output
@@ -504,7 +502,7 @@ def test_a_prompt_over_the_context_fails_and_loses_no_other(
     assert rows == [expected(tokenizer, ids, 3)]
     # Letters that are no tokens: what is cut cannot be told by the text of tokens.
     unknown = "select repeat('é', 300) || ' hello' as prompt union all select repeat('é', 9000)"
-    desk.model("unknown", "materialized='relama_completions', on_overflow='truncate'", unknown)
+    desk.model("unknown", "materialized='relama_complete', on_overflow='truncate'", unknown)
     desk.build("unknown")
     ((shortest, longest),) = desk.rows("select min(prompt_tokens), max(prompt_tokens) from unknown")
     assert CONTEXT - 2 < shortest <= longest <= CONTEXT
@@ -513,34 +511,39 @@ def test_a_prompt_over_the_context_fails_and_loses_no_other(
 #: A config, a query, and what is said of them.
 BAD = {
     "keys": (
-        "materialized='relama_completions', unique_key='id'",
+        "materialized='relama_complete', unique_key='id'",
         "select 1 as id, 'a' as prompt union all select 1, 'b'",
         'the unique_key "id" is 1 in 2 rows',
     ),
     "null_key": (
-        "materialized='relama_completions', unique_key='id'",
+        "materialized='relama_complete', unique_key='id'",
         "select null::int as id, 'a' as prompt",
         'the unique_key "id" is NULL in a row',
     ),
     "no_prompt": (
-        "materialized='relama_completions'",
+        "materialized='relama_complete'",
         "select 1 as id",
         "its query must have a column 'prompt'; it has id",
     ),
     "bad_key": (
-        "materialized='relama_completions', unique_key=['id', 'nope']",
+        "materialized='relama_complete', unique_key=['id', 'nope']",
         "select 1 as id, 'a' as prompt",
         'the unique_key "nope" is not a column of its query, which has id, prompt',
     ),
     "twice": (
-        "materialized='relama_completions'",
+        "materialized='relama_complete'",
         "select 1 as id, 2 as \"ID\", 'a' as prompt",
         "its query has two columns 'ID'",
     ),
     "taken": (
-        "materialized='relama_completions'",
+        "materialized='relama_complete'",
         "select 'a' as prompt, 1 as completion",
         "'completion' is a column of the answer",
+    ),
+    "former": (
+        "materialized='relama_completions'",
+        "select 'a' as prompt",
+        "the materialization relama_completions is now relama_complete",
     ),
     "begins": (
         "materialized='relama_classify', labels=['bug', 'bug report']",
@@ -550,31 +553,31 @@ BAD = {
 }
 #: Settings that are out of range, the same.
 BAD_SETTINGS = {
-    "tokens": ("completions", "max_tokens=0", "max_tokens must be a whole number of at least 1"),
-    "top_p": ("completions", "top_p=1.5", "top_p must be a number of at least 0 and at most 1"),
-    "stops": ("completions", "stop=['']", "stop must be a list of texts, none of them empty"),
-    "overflow": ("completions", "on_overflow='cut'", "on_overflow must be 'error' or 'truncate'"),
-    "leap_day": ("completions", "template_date='2026-02-29'", "template_date must be a day"),
+    "tokens": ("complete", "max_tokens=0", "max_tokens must be a whole number of at least 1"),
+    "top_p": ("complete", "top_p=1.5", "top_p must be a number of at least 0 and at most 1"),
+    "stops": ("complete", "stop=['']", "stop must be a list of texts, none of them empty"),
+    "overflow": ("complete", "on_overflow='cut'", "on_overflow must be 'error' or 'truncate'"),
+    "leap_day": ("complete", "template_date='2026-02-29'", "template_date must be a day"),
     "year_zero": ("score", "template_date='0000-01-01'", "template_date must be a day"),
     "day_line": ("embed", "template_date='2026-02-28\\n'", "template_date must be a day"),
     "short": (
-        "completions",
+        "complete",
         "allowed=['maybe', 'perhaps'], max_tokens=3",
         "the shortest completion allowed has 5 tokens",
     ),
-    "form": ("completions", "template_date='26 Nov'", "template_date must be a day as"),
+    "form": ("complete", "template_date='26 Nov'", "template_date must be a day as"),
     "february": ("score", "template_date='2026-02-30'", "template_date must be a day as"),
-    "year": ("completions", "template_date='0000-01-01'", "template_date must be a day as"),
+    "year": ("complete", "template_date='0000-01-01'", "template_date must be a day as"),
     "no_labels": ("classify", "chat=true", "labels must be a list of texts"),
     "empty_label": ("classify", "labels=['a', ' ']", "a label is empty"),
     "null_label": ("classify", "labels=['a', none]", "a label is empty or no text: null"),
     "one_label": ("classify", "labels=['a', 'a']", "at least two different texts"),
-    "unspelled": ("completions", "allowed=['a', 'né']", "cannot spell 'né' of allowed"),
+    "unspelled": ("complete", "allowed=['a', 'né']", "cannot spell 'né' of allowed"),
     "unspelled_label": ("classify", "labels=['né', 'a']", "cannot spell 'né' of labels"),
-    "token": ("completions", "max_token=5", "no setting 'max_token'; is it max_tokens?"),
+    "token": ("complete", "max_token=5", "no setting 'max_token'; is it max_tokens?"),
     "temprature": ("classify", "temprature=1", "no setting 'temprature'; is it temperature?"),
     "new_tokens": ("embed", "max_new_tokens=1", "no setting 'max_new_tokens'; is it max_tokens?"),
-    "top_k": ("completions", "top_k=2147483648", "of at least 0 and at most 2147483647"),
+    "top_k": ("complete", "top_k=2147483648", "of at least 0 and at most 2147483647"),
 }
 for case, (kind, setting, sentence) in BAD_SETTINGS.items():
     BAD[case] = (f"materialized='relama_{kind}', {setting}", "select 'a' as prompt", sentence)
@@ -605,7 +608,7 @@ def test_a_grammar_that_is_none_gets_one_clear_sentence(desk: UserProject) -> No
     for name, (rows, _) in BAD_TRANSITIONS.items():
         kind = "materialized='ephemeral'"
         desk.model(f"rows_{name}", kind, f"select * from (values {rows}) as {columns}")
-        grammar = f"materialized='relama_completions', grammar=relama.ref_to('rows_{name}')"
+        grammar = f"materialized='relama_complete', grammar=relama.ref_to('rows_{name}')"
         desk.model(f"bad_{name}", grammar, "select 'a' as prompt")
     assert not desk.dbt("build", "--select", "path:models/bad_*")
     for name, (_, sentence) in BAD_TRANSITIONS.items():
@@ -618,7 +621,7 @@ def test_keys_of_dbt_and_of_the_user_are_no_misspelled_settings(desk: UserProjec
     other = "location='x', indexes=[], owner='me', meta={'max_token': 5}, unique_key='\"id\"'"
     desk.model(
         "keyed",
-        f"materialized='relama_completions', max_tokens=1, {keys}, {other}",
+        f"materialized='relama_complete', max_tokens=1, {keys}, {other}",
         "select 1 as id, 'a' as prompt",
     )
     assert desk.build("keyed") == {"keyed": 1}
@@ -637,7 +640,7 @@ def test_the_table_is_what_a_full_refresh_makes_of_the_query(desk: UserProject) 
         ("max_tokens=2, unique_key=['id', 'prompt']", "*", copies[:-10]),
     ]
     for step, (settings, columns, rows) in enumerate(steps):
-        config = f"materialized='relama_completions', chat=false, {settings}"
+        config = f"materialized='relama_complete', chat=false, {settings}"
         for model in ("answers", "fresh"):
             desk.model(model, config, f"select {columns} from (values {rows}) as t (id, prompt)")
         desk.build("answers")
@@ -648,7 +651,7 @@ def test_the_table_is_what_a_full_refresh_makes_of_the_query(desk: UserProject) 
 
     # A row was asked anew, and only then has the table a key.
     for key, prompt in (("", "a"), ("", "z"), (", unique_key='id'", "z")):
-        config = f"materialized='relama_completions', max_tokens=1{key}"
+        config = f"materialized='relama_complete', max_tokens=1{key}"
         desk.model("keyed_later", config, f"select 1 as id, '{prompt}' as prompt")
         desk.build("keyed_later")
     assert desk.rows("select id, prompt from keyed_later") == [(1, "z")]
@@ -657,7 +660,7 @@ def test_the_table_is_what_a_full_refresh_makes_of_the_query(desk: UserProject) 
 def test_a_language_model_that_is_not_built_is_named(language_model: Path, tmp_path: Path) -> None:
     (tmp_path / "desk").mkdir()
     desk = UserProject(tmp_path / "desk", load_project(language_model))
-    desk.model("answers", "materialized='relama_completions'", "select 'a' as prompt")
+    desk.model("answers", "materialized='relama_complete'", "select 'a' as prompt")
     assert not desk.dbt("build", "--select", "answers")
     built = "the language model tiny is not built. "
     assert f"{built}Build it with: dbt build --select package:tiny" in desk.output
@@ -670,7 +673,7 @@ def test_a_language_model_that_is_not_built_is_named(language_model: Path, tmp_p
 
 def test_an_unchanged_build_computes_nothing(desk: UserProject) -> None:
     query = "select id, body as prompt from {{ ref('tickets') }}"
-    desk.model("answers", "materialized='relama_completions', max_tokens=3", query)
+    desk.model("answers", "materialized='relama_complete', max_tokens=3", query)
     desk.model("topics", "materialized='relama_classify', labels=['a', 'b']", query)
     desk.build("answers", "topics")
     began = time.monotonic()
@@ -748,7 +751,7 @@ MISFITS = {
 
 
 def test_columns_that_change_their_types(desk: UserProject) -> None:
-    config = "materialized='relama_completions', max_tokens=1, chat=false, unique_key='id'"
+    config = "materialized='relama_complete', max_tokens=1, chat=false, unique_key='id'"
     query = "select {id} as id, '{id}' as prompt, 1 as {more}, {value} as \"The Value\""
     cases = {**RETYPED, **MISFITS}
     for name, (old, *_) in cases.items():
@@ -774,7 +777,7 @@ def test_columns_that_change_their_types(desk: UserProject) -> None:
 
 
 def test_an_index_on_a_column_that_changes_its_type_is_named(desk: UserProject) -> None:
-    config = "materialized='relama_completions', max_tokens=1, unique_key='id'"
+    config = "materialized='relama_complete', max_tokens=1, unique_key='id'"
     hook = "post_hook='create index if not exists by_id on {{ this }} (id)'"
     desk.model("answers", f"{config}, {hook}", "select 1 as id, 'a' as prompt")
     assert desk.build("answers") == {"answers": 1}
@@ -819,7 +822,7 @@ def test_labels_and_grammars_of_any_model(desk: UserProject, tokenizer: ProjectT
     }.items():
         labels = f"materialized='relama_classify', labels=relama.ref_to({reference})"
         desk.model(name, labels, query)
-    grammar = "materialized='relama_completions', grammar=relama.ref_to('one_letter')"
+    grammar = "materialized='relama_complete', grammar=relama.ref_to('one_letter')"
     desk.model("by_grammar", grammar, query + " from (from {{ ref('topics_eph') }} limit 1)")
     desk.build("+by_eph", "+by_package", "+by_version", "+by_latest", "+by_grammar")
     labels = ", ".join(
@@ -832,7 +835,7 @@ def test_labels_and_grammars_of_any_model(desk: UserProject, tokenizer: ProjectT
 
 
 def test_contracts(desk: UserProject) -> None:
-    contract = "materialized='relama_completions', max_tokens=1, contract={'enforced': true}"
+    contract = "materialized='relama_complete', max_tokens=1, contract={'enforced': true}"
     right = {
         "id": "integer",
         "prompt": "varchar",
@@ -868,7 +871,7 @@ def test_contracts(desk: UserProject) -> None:
 
 def test_what_dbt_does_around_a_table(desk: UserProject) -> None:
     """Hooks, headers, comments, grants, aliases, schemas; and --empty, which asks nothing."""
-    config = "materialized='relama_completions', max_tokens=1, unique_key='id', "
+    config = "materialized='relama_complete', max_tokens=1, unique_key='id', "
     query = "select count(*) as id, 'There are ' || count(*) as prompt from {{ ref('tickets') }}"
     desk.model(
         "around",
@@ -936,7 +939,7 @@ def test_numbers_that_are_none_are_an_error(desk: UserProject, tokenizer: Projec
 
 def test_a_loop_that_ends_too_soon_is_an_error(desk: UserProject) -> None:
     query = "select id, body as prompt from {{ ref('tickets') }}"
-    desk.model("short", "materialized='relama_completions', max_tokens=3", query)
+    desk.model("short", "materialized='relama_complete', max_tokens=3", query)
     desk.model("unanswered", "materialized='relama_embed'", query)
     faults = {
         "batch.sql": ("range(100000)", "range(1)"),

@@ -23,11 +23,11 @@ from tests.conftest import ROOT
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.user_project import UserProject
 
-_PRODUCT = (ROOT / "macros" / "materializations" / "relama_completions.sql").read_text()
+_PRODUCT = (ROOT / "macros" / "materializations" / "relama_complete.sql").read_text()
 #: The product's own, which stops where it would begin to compute: the table holds the tokens
 #: of each prompt.
 PROMPT_IDS = (
-    _PRODUCT[_PRODUCT.index("{% materialization") : _PRODUCT.index("{%- do relama.open_grammar")]
+    _PRODUCT[_PRODUCT.index("{% materialization") : _PRODUCT.index("{%- do relama._open_grammar")]
     + """
     {%- endif -%}
     {%- call statement('main', auto_begin=false) -%}
@@ -193,7 +193,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> UserProject:
     pq.write_table(pa.table({"id": range(len(everything)), "prompt": everything}), texts)
     query = f"select * from read_parquet('{texts}')"
     plain = f"{query} where id < {len(PROMPTS)}"
-    kind = "materialized='relama_completions'"
+    kind = "materialized='relama_complete'"
     for name in TEMPLATES:
         config = f"{kind}, model='{name}'"
         desk.model(f"{name}_chat", config, plain)
@@ -215,7 +215,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> UserProject:
     config = f"{kind}, model='llama3', template_date='2026-03-01'"
     desk.model("llama3_pinned", config, f"{query} where id = 0")
     desk.model("chatml_text", f"{kind}, model='chatml'", query)
-    assert desk.dbt("run", "--select", "config.materialized:weight"), desk.output
+    assert desk.dbt("run", "--select", "config.materialized:relama_weight"), desk.output
     assert desk.dbt("run", "--select", "package:desk"), desk.output
     assert "the chat template holds today's date" in desk.output
     assert "llama3_pinned: the chat template" not in desk.output
@@ -351,7 +351,7 @@ def test_answers_hold_while_their_texts_do(tmp_path: Path) -> None:
     write_project(tmp_path / "moody", open_checkpoint(made))
     (tmp_path / "desk").mkdir()
     desk = UserProject(tmp_path / "desk", load_project(tmp_path / "moody"))
-    settings = "materialized='relama_completions', max_tokens=2, unique_key='id'"
+    settings = "materialized='relama_complete', max_tokens=2, unique_key='id'"
     query = "select * from (values (1, 'when?'), (2, 'why?'), (3, 'why')) as t (id, prompt)"
     desk.model("answers", f"{settings}, template_date='2026-03-01'", query)
     assert desk.dbt("build"), desk.output

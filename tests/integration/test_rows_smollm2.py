@@ -62,7 +62,7 @@ def test_batches_choose_what_each_prompt_alone_does(
     desk.seed("prompts", "id,body", list(enumerate(prompts)))
     desk.model(
         "answers",
-        f"materialized='relama_completions', max_tokens=12, batch_size={BATCH}, unique_key='id'",
+        f"materialized='relama_complete', max_tokens=12, batch_size={BATCH}, unique_key='id'",
         "select id, body as prompt from {{ ref('prompts') }}",
     )
     desk.build("package:smollm2", "prompts", "answers")

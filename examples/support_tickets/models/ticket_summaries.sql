@@ -1,5 +1,5 @@
 {{ config(
-    materialized='relama_completions',
+    materialized='relama_complete',
     system='You summarise support tickets.',
     max_tokens=30,
     batch_size=20,

@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from relama.architectures import build_graph
 from relama.checkpoint import Checkpoint, open_checkpoint
+from relama.project.macro_docs import macro_docs
 from relama.project.render import write
-from relama.project.writer import write_project
+from relama.project.writer import macros_directory, write_project
 from relama.reference import forward
 from relama.runtime import chat_jinja
 
@@ -35,6 +36,9 @@ STEPS = 24
 #: The macro with the text of the Python module of the same name.
 CHAT_JINJA = Path("macros", "rows", "chat_jinja.sql")
 
+#: What dbt is told of the public macros, from the comments above them.
+MACRO_DOCS = Path("macros", "_macros.yml")
+
 #: What is generated. All else in `models/`, `macros/` and `seeds/` is written by hand.
 GENERATED = (
     Path("models", "weights"),
@@ -44,6 +48,7 @@ GENERATED = (
     Path("models", "_sources.yml"),
     Path("models", "_exposures.yml"),
     CHAT_JINJA,
+    MACRO_DOCS,
     Path("analyses"),
     Path("seeds", "_seeds.yml"),
     Path("seeds", "greedy_reference.csv"),
@@ -110,6 +115,7 @@ def _generate(root: Path, temporary: Path) -> Path:
     write_project(project, checkpoint, name="relama")
     (project / "seeds" / "greedy_reference.csv").write_text(_greedy_reference(checkpoint))
     write(project / CHAT_JINJA, _chat_jinja())
+    write(project / MACRO_DOCS, macro_docs(macros_directory()))
     return project
 
 
@@ -128,9 +134,9 @@ def _chat_jinja() -> str:
     """The macro that holds the Python of `relama.runtime.chat_jinja`."""
     source = Path(chat_jinja.__file__).read_text(encoding="utf-8")
     return (
-        "{#\n    The Python that renders chat templates, see `render_chat`: a copy of\n"
+        "{#\n    The Python that renders chat templates, see `_render_chat`: a copy of\n"
         "    generator/relama/runtime/chat_jinja.py, written by `make generate`.\n#}\n"
-        f"{{% macro chat_jinja() -%}}\n{{% raw %}}{source}{{% endraw %}}\n{{%- endmacro %}}\n"
+        f"{{% macro _chat_jinja() -%}}\n{{% raw %}}{source}{{% endraw %}}\n{{%- endmacro %}}\n"
     )
 
 

@@ -79,7 +79,7 @@ class Project:
 
     @property
     def state_tables(self) -> list[str]:
-        """What holds the state of sequences, as the macro `state_tables` creates it."""
+        """What holds the state of sequences, as the macro `_state_tables` creates it."""
         return names.state_tables(self.config.num_hidden_layers)
 
 

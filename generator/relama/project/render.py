@@ -41,4 +41,21 @@ def write(path: Path, text: str) -> None:
 
 def write_yaml(path: Path, content: dict[str, Any]) -> None:
     """Writes a YAML file, its keys in the given order."""
-    write(path, yaml.safe_dump(content, sort_keys=False, width=100, allow_unicode=True))
+    write(path, yaml_text(content))
+
+
+def yaml_text(content: dict[str, Any]) -> str:
+    """YAML, its keys in the given order, a text of several lines as it is."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)

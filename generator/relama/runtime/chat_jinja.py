@@ -5,7 +5,7 @@ The environment is that of `_compile_jinja_template` in transformers'
 message is a value of the template, never part of its source.
 
 A session imports this module. A dbt project cannot, where relama is not installed: there
-its text, in the macro `chat_jinja`, runs as a Python job of dbt-duckdb's. So it needs
+its text, in the macro `_chat_jinja`, runs as a Python job of dbt-duckdb's. So it needs
 nothing but jinja2, which dbt has.
 """
 

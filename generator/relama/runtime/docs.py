@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from relama.errors import ProjectError
-from relama.project.manifest import Project
+from relama.project.macro_docs import is_public
+from relama.project.manifest import LIBRARY, Project
 from relama.runtime import dbt
 
 #: What dbt keeps of a node for itself.
@@ -69,11 +70,17 @@ def shown(manifest: dict[str, Any]) -> dict[str, Any]:
     nodes = {name: _shown_node(node) for name, node in manifest["nodes"].items()}
     sources = {name: _shown_node(source) for name, source in manifest["sources"].items()}
     macros = {
-        name: {**macro, "config": {}}
+        name: {**macro, "config": {}, "docs": _docs_of_macro(macro)}
         for name, macro in manifest["macros"].items()
         if macro["package_name"] not in _BUILT_IN
     }
     return {**manifest, "nodes": nodes, "sources": sources, "macros": macros, "disabled": {}}
+
+
+def _docs_of_macro(macro: dict[str, Any]) -> dict[str, Any]:
+    """dbt's `docs` of a macro; of ours, the page lists those that are public."""
+    is_private = macro["package_name"] == LIBRARY and not is_public(macro["name"])
+    return {"show": False} if is_private else dict(macro["docs"])
 
 
 def _shown_node(node: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 ) }}
 
 -- The forward pass over the tokens of a batch, a function without arguments that the
--- materializations relama_completions, relama_classify, relama_score and relama_embed
+-- materializations relama_complete, relama_classify, relama_score and relama_embed
 -- call: keys and values of every layer, and the hidden states after the final norm
 -- (their rows have no layer). They also read:
 -- depends_on: {{ ref('<< head >>') }}

@@ -3,6 +3,8 @@
     it knows what a name refers to. Takes what `ref` takes.
 
         {{ config(materialized='relama_classify', labels=relama.ref_to('ticket_labels')) }}
+
+    name  the model's, seed's or snapshot's, or the package before it, as in `ref`
 #}
 {% macro ref_to(name) -%}
     {%- do ref(name, *varargs, **kwargs) -%}
@@ -21,7 +23,7 @@
     What a `ref_to` refers to, as it stands after `from`. dbt has put the query of an
     ephemeral model before the model's own, as a CTE; here it stands before a select of all.
 #}
-{% macro referenced(reference) -%}
+{% macro _referenced(reference) -%}
     {%- set found = [] -%}
     {%- for unique_id in model.depends_on.nodes if unique_id in graph.nodes -%}
         {%- set node = graph.nodes[unique_id] -%}
@@ -42,7 +44,7 @@
     {%- set own = found | selectattr('package_name', 'equalto', model.package_name) | list -%}
     {%- set node = (own or found)[0] -%}
     {%- if node.config.materialized != 'ephemeral' -%}
-        {{ return(relama.node_relation(node)) }}
+        {{ return(relama._node_relation(node)) }}
     {%- endif -%}
     {{ return(
         '(with ' ~ model.extra_ctes | map(attribute='sql') | join(', ')

@@ -2,19 +2,19 @@
     A table of weights: built once, and again only when its SQL, the checkpoint or the
     way it is stored changes, or with --full-refresh; a table of the tokenizer, when the
     `digest` of its meta does. The table's comment also says which language model it is part of,
-    as it was `written` last: see `check_built`. Billions of weights are not written
+    as it was `written` last: see `_check_built`. Billions of weights are not written
     anew because somebody types `dbt build`.
 #}
-{% materialization weight, default %}
+{% materialization relama_weight, default %}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
     {#- A project that has been moved holds the same weights. -#}
-    {%- set text = sql | replace(relama.staged_directory(), '') -%}
+    {%- set text = sql | replace(relama._staged_directory(), '') -%}
     {%- set meta = config.get('meta', {}) -%}
     {%- set digest = var('relama_checkpoint', '') ~ meta.get('digest', '') -%}
     {%- set fingerprint = 'relama:' ~ local_md5(digest ~ text) -%}
     {%- set comment = fingerprint ~ ':' ~ meta.get('written', '') -%}
-    {%- set commented = relama.relation_comment(existing) or '' if existing is not none else '' -%}
+    {%- set commented = relama._relation_comment(existing) or '' if existing is not none else '' -%}
     {{ run_hooks(pre_hooks) }}
     {%- if commented.split(':')[:2] == fingerprint.split(':') and not should_full_refresh() -%}
         {%- call noop_statement('main', 'UNCHANGED') -%}
@@ -29,7 +29,7 @@
         {%- set intermediate = make_intermediate_relation(target_relation) -%}
         {%- do drop_relation_if_exists(load_cached_relation(intermediate)) -%}
         {%- call statement('main') -%}
-            {{ relama.create_weight(intermediate, sql) }}
+            {{ relama._create_weight(intermediate, sql) }}
         {%- endcall -%}
         {%- if existing is not none -%}
             {%- do adapter.drop_relation(existing) -%}
@@ -45,11 +45,11 @@
 {% endmaterialization %}
 
 {# The statements that create a table of weights and fill it. #}
-{% macro create_weight(relation, sql) -%}
-    {{ return(adapter.dispatch('create_weight', 'relama')(relation, sql)) }}
+{% macro _create_weight(relation, sql) -%}
+    {{ return(adapter.dispatch('_create_weight', 'relama')(relation, sql)) }}
 {%- endmacro %}
 
-{% macro default__create_weight(relation, sql) -%}
+{% macro default___create_weight(relation, sql) -%}
     {{ create_table_as(false, relation, sql) }}
 {%- endmacro %}
 
@@ -57,7 +57,7 @@
     The compression is the table's own, from the model's `meta`: codes of 4 bits are packed
     into 4 bits. Floating-point numbers compress little and would be read at half the speed.
 #}
-{% macro duckdb__create_weight(relation, sql) -%}
+{% macro duckdb___create_weight(relation, sql) -%}
     {%- set compression = config.get('meta', {}).get('compression', 'uncompressed') -%}
     {%- set columns = run_query('describe ' ~ sql) -%}
     create table {{ relation }} (
@@ -72,17 +72,17 @@
 {%- endmacro %}
 
 {# What `comment on table` has said of a relation; none where the database cannot tell. #}
-{% macro relation_comment(relation) -%}
-    {{ return(adapter.dispatch('relation_comment', 'relama')(relation)) }}
+{% macro _relation_comment(relation) -%}
+    {{ return(adapter.dispatch('_relation_comment', 'relama')(relation)) }}
 {%- endmacro %}
 
-{% macro default__relation_comment(relation) -%}
+{% macro default___relation_comment(relation) -%}
     {{ return(none) }}
 {%- endmacro %}
 
-{% macro duckdb__relation_comment(relation) -%}
+{% macro duckdb___relation_comment(relation) -%}
     {%- set found = run_query(
-        'select comment from duckdb_tables() where ' ~ relama.is_place(relation, 'table_name')
+        'select comment from duckdb_tables() where ' ~ relama._is_place(relation, 'table_name')
     ) -%}
     {{ return(found.rows[0][0] if found.rows else none) }}
 {%- endmacro %}

@@ -1,0 +1,68 @@
+{#
+    What `dbt run` and `dbt build` begin with in the language model's own project: the
+    state is there, and no step is left half done where this run takes one. Commands that
+    only read change nothing. Another project, which has this one as a package, has no state.
+
+    project   name of the language model's project
+#}
+{% macro begin_run(project) -%}
+    {%- if execute and flags.WHICH in ['run', 'build', 'retry'] -%}
+        {%- do relama._check_materializations(project) -%}
+        {%- if project_name == project -%}
+            {{ relama._create_state() }}
+            {%- if 'model.' ~ project ~ '.step' in selected_resources -%}
+                {{ relama._discard_partial_step() }}
+            {%- endif -%}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    Fails where the models of a package are not materialised as their files say: what the
+    dbt_project.yml of the project that is run says of all models wins over these.
+#}
+{% macro _check_materializations(project) -%}
+    {%- set folders = {
+        'weights': 'relama_weight',
+        'layers': relama.activation(),
+        'batch': 'relama_function',
+    } -%}
+    {%- for node in graph.nodes.values() -%}
+        {%- set right = folders.get(node.fqn[1]) -%}
+        {%- if
+            node.package_name == project
+            and node.resource_type == 'model'
+            and right and node.config.materialized != right
+        -%}
+            {%- do exceptions.raise_compiler_error(
+                'relama: the model ' ~ node.name ~ ' of ' ~ project ~ ' must be materialized as '
+                ~ right ~ ', not as ' ~ node.config.materialized ~ '; in dbt_project.yml, move '
+                ~ '+materialized under the name of your own project, from `models:` to `models: '
+                ~ project_name ~ ':`.'
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
+{%- endmacro %}
+
+{#
+    The append to `tokens` is what commits a step. Where a step was interrupted
+    before it, the rows that it had already appended to caches are removed, and the
+    pages that hold such rows.
+#}
+{% macro _discard_partial_step() -%}
+    {%- set has_read -%}
+coalesce((
+        select s.has_read
+        from ({{ relama.sequences(relama._state_relation('tokens')) | indent(8) }}) as s
+        where s.sequence_id = k.sequence_id
+    ), 0)
+    {%- endset -%}
+    {%- for name in relama._kv_cache_names() %}
+    delete from {{ relama._state_relation(name) }} as k
+    where k.position >= {{ has_read }};
+    {%- endfor %}
+    {%- for name in relama._kv_pages_names() %}
+    delete from {{ relama._state_relation(name) }} as k
+    where k.first_position + len(k.keys) > {{ has_read }};
+    {%- endfor %}
+{%- endmacro %}

@@ -1,0 +1,47 @@
+{#
+    A model that a language model completes: the columns of its query, which has a column
+    `prompt`, and beside them
+
+        completion         the text that follows the prompt
+        finish_reason      stop (an end token or stop text) or length
+        prompt_tokens      tokens of the prompt, the chat template's included
+        completion_tokens  tokens that were generated, the end token included
+        logprob            the sum of their log-probabilities
+        relama_hash        a digest of prompt, language model and settings: a row that has
+                           been answered before is not computed again
+
+    Config: max_tokens, temperature, top_k, top_p, seed, stop, system, chat, allowed,
+    grammar, parse_special, on_overflow, template_date, batch_size, max_batch_tokens, unique_key, model.
+    See docs/llm-over-a-table.md.
+#}
+{% materialization relama_complete, default %}
+    {%- set settings = relama._completion_settings() -%}
+    {%- set job = relama._ask_rows(['prompt'], {
+        'completion': 'varchar',
+        'finish_reason': 'varchar',
+        'prompt_tokens': 'bigint',
+        'completion_tokens': 'bigint',
+        'logprob': 'double',
+    }, settings) -%}
+    {%- if settings['chat'] -%}
+        {%- call statement('chat', language='python') -%}
+{{ relama._render_chat(job, settings) }}
+        {%- endcall -%}
+    {%- endif -%}
+    {%- do relama._open_rows(job, settings) -%}
+    {%- set failure = none -%}
+    {%- if job['waiting'] -%}
+        {%- do relama._tokenize_prompts(job, settings) -%}
+        {%- set room = job['language_model']['max_position_embeddings'] -%}
+        {%- if relama._must_shorten(job, settings, room) -%}
+            {%- call statement('shorten', language='python') -%}
+{{ relama._shorten_chat(job, settings) }}
+            {%- endcall -%}
+        {%- endif -%}
+        {%- set failure = relama._overflowing(job, settings, room) -%}
+        {%- do relama._open_grammar(job, settings) -%}
+        {%- do relama._open_batch(job, relama._batch_settings()) -%}
+        {%- do relama._complete_rows(job, settings) -%}
+    {%- endif -%}
+    {{ return(relama._close_rows(job, failure)) }}
+{% endmaterialization %}
