@@ -57,3 +57,10 @@ def test_a_project_of_an_older_relama_is_to_be_written_anew(tmp_path: Path, fiel
     (project.directory / MARKER).write_text(json.dumps(marker))
     with pytest.raises(ProjectError, match=rf"older relama.* no '{field}'; write it anew with"):
         load_project(project.directory)
+
+
+@pytest.mark.parametrize("marker", ["[]", '"project"', '{"project": "tiny"', "{}"])
+def test_what_is_no_marker_is_no_project(tmp_path: Path, marker: str) -> None:
+    (tmp_path / MARKER).write_text(marker)
+    with pytest.raises(ProjectError, match="is not a relama project"):
+        load_project(tmp_path)

@@ -106,7 +106,7 @@ def load_project(directory: str | Path) -> Project:
             marker["trace"],
             kept_graph(**{field: marker[field] for field in _GRAPH}),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ProjectError(
             f"{directory} is not a relama project (it has no readable {MARKER}); "
             f"make one with: relama new {directory} --model PATH"
