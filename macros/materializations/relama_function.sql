@@ -21,9 +21,20 @@
 #}
 {% macro _unlimited(sql) -%}
     {%- if not flags.EMPTY -%}{{ return(sql) }}{%- endif -%}
-    {{ return(modules.re.sub(
-        '\\(select \\* from (\\S+) where false limit 0\\)(?: _dbt_limit_subq_\\w+)?',
-        '\\1',
-        sql | string
-    )) }}
+    {#- dbt writes `(select * from RELATION where false limit 0) _dbt_limit_subq_TABLE`. -#}
+    {%- set texts = (sql | string).split('(select * from ') -%}
+    {%- set unlimited = [texts[0]] -%}
+    {%- for text in texts[1:] -%}
+        {%- set parts = text.split(' where false limit 0)', 1) -%}
+        {%- if parts | length == 1 -%}
+            {%- do unlimited.append('(select * from ' ~ text) -%}
+        {%- else -%}
+            {%- set alias = ' _dbt_limit_subq_' ~ parts[0].split('.')[-1].replace('"', '') -%}
+            {%- set rest = parts[1] -%}
+            {%- do unlimited.append(
+                parts[0] ~ (rest[alias | length:] if rest.startswith(alias) else rest)
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(unlimited | join) }}
 {%- endmacro %}

@@ -129,10 +129,13 @@ commit
 {# Whether all values of a column come back from another type as they were. #}
 {% macro _survives(relation, column, type, other) -%}
     {#- DuckDB does not try to cast a STRUCT to one that has none of its fields. -#}
-    {%- set fields = '(?:STRUCT\\(|, )("(?:[^"]|"")*"|[A-Za-z_]\\w*) ' -%}
-    {%- set names = modules.re.findall(fields, other) -%}
-    {%- if 'STRUCT(' in type and names
-        and not modules.re.findall(fields, type) | select('in', names) | list -%}
+    {%- set shares_none -%}
+select
+    contains({{ relama._text_literal(type) }}, 'STRUCT(')
+    and len({{ relama._field_names(other) }}) > 0
+    and not list_has_any({{ relama._field_names(type) }}, {{ relama._field_names(other) }})
+    {%- endset -%}
+    {%- if relama._value(shares_none) -%}
         {{ return(false) }}
     {%- endif -%}
     {%- set lost -%}
@@ -141,6 +144,13 @@ from {{ relation }}
 where try_cast(try_cast({{ column }} as {{ other }}) as {{ type }}) is distinct from {{ column }}
     {%- endset -%}
     {{ return(relama._value(lost) == 0) }}
+{%- endmacro %}
+
+{# The names of a type's fields, as a list in SQL. #}
+{% macro _field_names(type) -%}
+    regexp_extract_all(
+        {{ relama._text_literal(type) }}, '(?:STRUCT\(|, )("(?:[^"]|"")*"|[A-Za-z_]\w*) ', 1
+    )
 {%- endmacro %}
 
 {#

@@ -234,9 +234,11 @@ create temporary table asked_row as {{ sql }}
 {% macro _unique_key() -%}
     {%- set quoted = [] -%}
     {%- for name in relama._texts_setting('unique_key') -%}
-        {%- do quoted.append(
-            name if modules.re.match('"([^"]|"")+"$', name) else relama._quoted(name)
+        {%- set is_quoted = (
+            name | length > 2 and name.startswith('"') and name.endswith('"')
+            and '"' not in name[1:-1].replace('""', '')
         ) -%}
+        {%- do quoted.append(name if is_quoted else relama._quoted(name)) -%}
     {%- endfor -%}
     {{ return(quoted) }}
 {%- endmacro %}

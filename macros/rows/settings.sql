@@ -58,10 +58,14 @@ from {{ relama._grammar_relation(settings['grammar']) }}
         {{ return(none) }}
     {%- endif -%}
     {%- set date = date | string -%}
-    {%- if
-        not modules.re.fullmatch('(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}', date)
-        or not relama._value("select try_cast('" ~ date ~ "' as date) is not null")
-    -%}
+    {%- set is_day -%}
+select
+    regexp_full_match(date, '[0-9]{4}-[0-9]{2}-[0-9]{2}')
+    and date >= '0001'
+    and try_cast(date as date) is not null
+from (select {{ relama._hexadecimal_literal(date) }} as date)
+    {%- endset -%}
+    {%- if not relama._value(is_day) -%}
         {%- do relama._bad_setting('template_date', date, "a day as '2026-11-26'") -%}
     {%- endif -%}
     {{ return(date) }}

@@ -217,9 +217,9 @@ flatten(list_transform(
 
 {# A text as a pattern that matches it, each character followed by another pattern. #}
 {% macro _escaped_pattern(text, between='') -%}
-    {%- set digits = text.encode('utf-32-be').hex() -%}
-    {%- set letters = modules.re.findall('.{8}', digits) -%}
-    \x{{ '{' }}{{ letters | join('}' ~ between ~ '\\x{') }}}{{ between }}
+    {%- for letter in text -%}
+        \x{{ '{' ~ letter.encode('utf-32-be').hex() ~ '}' ~ between }}
+    {%- endfor -%}
 {%- endmacro %}
 
 {# A text of the model's `meta`, which has it in hexadecimal digits. #}
