@@ -231,3 +231,17 @@ def test_a_step_looks_for_no_module(tiny_project: Project, monkeypatch: pytest.M
         for _ in range(3):
             engine.step()
     assert looked_for == []
+
+
+def test_a_moved_project_is_not_compiled_again(
+    tiny_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fixture is a copy of the project that was built."""
+
+    def invoked(*_: object) -> None:
+        raise AssertionError("dbt was called")
+
+    monkeypatch.setattr(dbt, "invoke", invoked)
+    with open_engine(tiny_project, "session", sequence_id=0) as engine:
+        engine.start(PROMPT, GREEDY)
+        assert 0 <= engine.step() < tiny_project.config.vocab_size

@@ -45,7 +45,11 @@ def build_project(project: Project, *, again: bool, on_progress: Move) -> dict[s
     """
     began = time.perf_counter()
     stamp, path = project.directory / _STAMP, database_of(project).path
-    current = {"fingerprint": fingerprint(project), "weights": _staged_files(project)}
+    current = {
+        "fingerprint": fingerprint(project),
+        "database": str(path),
+        "weights": _staged_files(project),
+    }
     if not again and _read(stamp) == current and path.is_file():
         return {"already_built": True, "nodes": 0, "seconds": 0.0, **stored(project)}
     if path.is_file():

@@ -132,10 +132,10 @@ def compiled(
 
 
 def fingerprint(project: Project) -> str:
-    """A digest of every file that the compiled SQL depends on."""
+    """A digest of everything that the compiled SQL depends on; where the project lies is not."""
     digest = hashlib.sha256(__version__.encode())
     # An environment variable may choose the target of the profile.
-    digest.update(repr(database_of(project)).encode())
+    digest.update(database_of(project).quoted.encode())
     for name in (*_FILES, *_FOLDERS):
         path = project.directory / name
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
