@@ -163,7 +163,7 @@ def test_dbt_from_another_directory(tiny_project: Project, tmp_path: Path) -> No
     (project.directory / "relama.duckdb").unlink()
     dbt(Path(os.path.relpath(project.directory, elsewhere)), "build", cwd=elsewhere)
     assert rows(project.directory / "relama.duckdb", "select count(*) from step") != [(0,)]
-    assert "19 weight models" in (again := dbt(project.directory, "build"))
+    assert "19 relama weight models" in (again := dbt(project.directory, "build"))
     assert again.count("UNCHANGED") == 19  # The path is no part of what weights are.
     assert list(elsewhere.iterdir()) == []
 
