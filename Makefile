@@ -1,7 +1,7 @@
 # make demo    a language model answers from inside DuckDB
 # make example a dbt project that asks a language model about its table of tickets
 # make test    unit tests, dbt's tests, and the end-to-end tests
-# make test-duckdb  the tests of numbers on DuckDB 2
+# make test-duckdb  the tests of numbers on the oldest DuckDB that works and on DuckDB 2
 # make bench   relama beside other runtimes; hours, and root for the memory suite
 # make check   lint, types, and whether generated files are current
 
@@ -34,7 +34,7 @@ test: $(INSTALLED) $(GGUF)
 
 # Each version has an environment of its own; `make test-duckdb-2.0.1` runs one. 1.5.6 is that
 # of `make test`.
-DUCKDB_VERSIONS := 2.0.1
+DUCKDB_VERSIONS := 1.4.2 2.0.1
 NUMBERS := $(addprefix tests/integration/test_,numbers.py engines.py pages.py storage.py macros.py \
     sql_tokenizer.py rows.py)
 

@@ -702,8 +702,8 @@ def test_columns_of_any_name(desk: UserProject) -> None:
     )
     keys = f"unique_key={NAMES[:-1]}"
     models = {
-        "unkeyed": "completions', max_tokens=2",
-        "completed": f"completions', max_tokens=2, {keys}",
+        "unkeyed": "complete', max_tokens=2",
+        "completed": f"complete', max_tokens=2, {keys}",
         "labelled": f"classify', labels=['a', 'b'], {keys}",
         "scored": f"score', {keys}",
         "embedded": f"embed', {keys}",
@@ -913,8 +913,8 @@ def test_what_dbt_does_around_a_table(desk: UserProject) -> None:
 def test_numbers_that_are_none_are_an_error(desk: UserProject, tokenizer: ProjectTokenizer) -> None:
     query = "select id, prompt, 'b' as target from (values (1, 'a'), (2, 'yy')) as t (id, prompt)"
     kinds = {
-        "greedy": "completions', chat=false, max_tokens=2",
-        "drawn": "completions', chat=false, max_tokens=2, temperature=1",
+        "greedy": "complete', chat=false, max_tokens=2",
+        "drawn": "complete', chat=false, max_tokens=2, temperature=1",
         "labelled": "classify', chat=false, labels=['a', 'b']",
         "scored": "score'",
         "embedded": "embed'",
