@@ -414,3 +414,15 @@ def test_logits_that_are_no_numbers_are_an_error(tiny_project: Project, tmp_path
         assert rows.fetchall() == [(46,), (75,), (95,)]
     fails("logits", directory, "Hey", match=sentence)
     fails("perplexity", directory, text, match=sentence)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny/models", "empty"])
+def test_new_where_one_is(
+    tiny_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tiny_project.directory.parent / name)
+    directory = ".." if "/" in name else "."
+    before = list(Path(directory).rglob("*"))
+    fails("new", directory, "--model", TINY_LLAMA, "--force", match="leave it with cd first")
+    assert list(Path(directory).rglob("*")) == before

@@ -170,8 +170,15 @@ def _check_target(directory: Path, overwrite: bool) -> None:
         return
     if not directory.is_dir():
         raise ProjectError(f"{directory} exists and is not a directory.")
-    if not any(directory.iterdir()):
-        return
+    if any(directory.iterdir()):
+        _check_replaced(directory, overwrite)
+    if Path.cwd().is_relative_to(directory.resolve()):
+        raise ProjectError(
+            f"{directory} is what you are in, and is put in place as a whole: leave it with cd first."
+        )
+
+
+def _check_replaced(directory: Path, overwrite: bool) -> None:
     if not (directory / MARKER).is_file():
         raise ProjectError(
             f"{directory} exists and is not a relama project; choose another directory."
