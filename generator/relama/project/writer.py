@@ -174,7 +174,7 @@ def _check_target(directory: Path, overwrite: bool) -> None:
         _check_replaced(directory, overwrite)
     if Path.cwd().is_relative_to(directory.resolve()):
         raise ProjectError(
-            f"{directory} is what you are in, and is put in place as a whole: leave it with cd first."
+            f"{directory} is what you are in, and is replaced as a whole: leave it with cd first."
         )
 
 
