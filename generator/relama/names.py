@@ -86,7 +86,7 @@ def all_kv_pages(layers: int) -> list[str]:
 
 
 def state_tables(layers: int) -> list[str]:
-    """What holds the state of sequences, as the macro `state_tables` creates it."""
+    """What holds the state of sequences, as the macro `_state_tables` creates it."""
     return ["tokens", *kv_caches(layers), *all_kv_pages(layers)]
 
 

@@ -1,6 +1,6 @@
 """What dbt is told of the public macros, read from the Jinja comments above them.
 
-A comment says what the macro gives and then, one a line, what its arguments are:
+A comment says what the macro gives and then, one per line, what its arguments are:
 
     {#
         The scaled vector. An expression.

@@ -25,7 +25,7 @@ class Forecast:
     Attributes:
         plan: what is resident and what is streamed.
         disk: bytes per second from the disk.
-        compute: multiply-adds a second.
+        compute: multiply-adds per second.
         disk_is_given: whether `disk` is not measured.
     """
 

@@ -119,7 +119,7 @@ class Plan:
 
         Args:
             disk: bytes per second.
-            compute: multiply-adds a second, of all threads.
+            compute: multiply-adds per second, of all threads.
         """
         return max(self.streamed_bytes / disk, self.multiply_adds / compute)
 

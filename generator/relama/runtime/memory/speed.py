@@ -15,7 +15,7 @@ _SECONDS = 0.5
 
 
 def disk_speed(path: Path) -> float:
-    """Bytes a second at which a file is read from disk, not from the system's cache."""
+    """Bytes per second at which a file is read from disk, not from the system's cache."""
     size = path.stat().st_size
     file = _opened_past_the_cache(path)
     try:
@@ -38,7 +38,7 @@ def _opened_past_the_cache(path: Path) -> int:
 
 
 def compute_speed(connection: duckdb.DuckDBPyConnection) -> float:
-    """Multiply-adds a second of DuckDB's dot product, all threads together.
+    """Multiply-adds per second of DuckDB's dot product, all threads together.
 
     One thread is measured, with 512 rows of 2,048 numbers. Threads are assumed not to
     hinder each other.
