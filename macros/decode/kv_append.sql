@@ -2,27 +2,27 @@
     The keys and values that this step adds to the cache of a layer. A select of
     (sequence_id, position, kv_head, key, value).
 
-    rotated       relation (sequence_id, position, head, vector), query heads first
+    rotated       relation (sequence_id, position, vector), the key heads behind the query heads
     projected     relation (sequence_id, position, vector) that holds the values
     value_offset  where in `projected` the values begin
     num_heads     number of query heads
+    num_kv_heads  number of heads that have a key and a value
     head_dim      width of a head
     single_token  see the macro of this name
 #}
 {% macro kv_append(
-    rotated, projected, value_offset, num_heads, head_dim, single_token=false
+    rotated, projected, value_offset, num_heads, num_kv_heads, head_dim, single_token=false
 ) -%}
-    {%- set kv_head = 'r.head - ' ~ num_heads -%}
-    {%- set offset = '(' ~ kv_head ~ ') * ' ~ head_dim -%}
-    {%- if value_offset -%}{%- set offset = value_offset ~ ' + ' ~ offset -%}{%- endif -%}
+    {%- set offset = 'h.kv_head * ' ~ head_dim -%}
+    {%- set value_offset = value_offset ~ ' + ' ~ offset if value_offset else offset -%}
 select
     r.sequence_id,
     r.position,
-    {{ kv_head }} as kv_head,
-    r.vector as key,
-    {{ relama._vector_slice('v.vector', offset, head_dim) }} as value
+    h.kv_head,
+    {{ relama._vector_slice('r.vector', num_heads * head_dim ~ ' + ' ~ offset, head_dim) }} as key,
+    {{ relama._vector_slice('v.vector', value_offset, head_dim) }} as value
 from {{ rotated }} as r
 inner join {{ projected }} as v
     on {{ relama._same('r', 'v', ['sequence_id', 'position'], single_token) }}
-where r.head >= {{ num_heads }}
+cross join {{ relama._series(num_kv_heads, 'h', 'kv_head') }}
 {%- endmacro %}

@@ -6,7 +6,7 @@
 
     A select of (sequence_id, position, vector): the heads side by side.
 
-    rotated       relation (sequence_id, position, head, vector), query heads first
+    rotated       relation (sequence_id, position, vector), its query heads first
     cache         relation (sequence_id, position, kv_head, key, value) of earlier steps
     appended      the same of this step
     pages         relation of the full pages of the cache, see `kv_page`
@@ -68,7 +68,13 @@
     {%- set scale = relama._real(scaling if scaling is not none else 1 / head_dim ** 0.5) -%}
     {%- set score = relama._inner_product('key', 'q.vector') ~ ' * ' ~ scale -%}
     {%- set place = '(i // ' ~ head_dim ~ ') * page_count + p' -%}
-with recent as (
+with query as (
+
+    {{ relama._heads(rotated, num_heads, head_dim) | indent(4) }}
+
+),
+
+recent as (
 
     select c.*
     from {{ cache }} as c
@@ -138,15 +144,15 @@ scored as (
         ) as scores
         {%- endif %}
     from page as k
-    inner join {{ rotated }} as q
+    inner join query as q
         on
             {% if single_token -%}
             k.kv_head - q.head // {{ num_heads // num_kv_heads }} = 0
             {%- else -%}
             k.kv_head = q.head // {{ num_heads // num_kv_heads }}
             and coalesce(k.sequence_id, q.sequence_id) = q.sequence_id
+            and k.first_position <= q.position
             {%- endif %}
-    where q.head < {{ num_heads }}{% if not single_token %} and k.first_position <= q.position{% endif %}
 
 ),
 

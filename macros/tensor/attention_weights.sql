@@ -8,7 +8,7 @@
     A select of (sequence_id, position, head, vector): a vector holds one weight
     for each position that its sequence has a key for, in order.
 
-    rotated       relation (sequence_id, position, head, vector), query heads first
+    rotated       relation (sequence_id, position, vector), its query heads first
     cache         relation (sequence_id, position, kv_head, key) of earlier steps
     appended      the same of this step
     num_heads     number of query heads
@@ -52,11 +52,12 @@
             key
         from {{ appended }}
     ) as k
-    inner join {{ rotated }} as q
+    inner join (
+        {{ relama._heads(rotated, num_heads, head_dim) | indent(8) }}
+    ) as q
         on
             k.sequence_id = q.sequence_id
             and k.kv_head = {{ relama._integer_divide('q.head', num_heads // num_kv_heads) }}
-    where q.head < {{ num_heads }}
 )
     {%- endset -%}
     {%- set packed = relama._collect_vector(scores, keys, 'score', 'key_position') -%}

@@ -3,62 +3,78 @@
 
         y[i] = x[i] / sqrt(mean over j of x[j]^2 + eps) * weight[i]
 
-    A select of (sequence_id, position, vector), with a head where `hidden` has one.
+    A select of (sequence_id, position, vector).
 
-    hidden   relation (sequence_id, position, vector)
-    weight   relation of one row (row_id, vector)
-    eps      added under the root
-    by_head  whether `hidden` has a column head, and each head is normalised by itself
-             (Qwen3RMSNorm of queries and keys)
+    hidden    relation (sequence_id, position, vector)
+    weight    relation of one row (row_id, vector)
+    eps       added under the root
+    head_dim  where it is given, each stretch of so many elements is normalised by itself,
+              with a weight of that width (Qwen3RMSNorm of queries and keys)
 #}
-{% macro rms_norm(hidden, weight, eps, by_head=false) -%}
-    {{ return(adapter.dispatch('rms_norm', 'relama')(hidden, weight, eps, by_head)) }}
+{% macro rms_norm(hidden, weight, eps, head_dim=none) -%}
+    {{ return(adapter.dispatch('rms_norm', 'relama')(hidden, weight, eps, head_dim)) }}
 {%- endmacro %}
 
-{% macro default__rms_norm(hidden, weight, eps, by_head=false) -%}
+{% macro default__rms_norm(hidden, weight, eps, head_dim=none) -%}
+    {%- set width = head_dim or 'cardinality(x.vector)' -%}
 select
     x.sequence_id,
     x.position,
-    {%- if by_head %}
-    x.head,
-    {%- endif %}
     array(
-        select {{ relama._real('e.value * x.inverse_rms * w.vector[e.i]') }}
+        select {{ relama._real(
+            'e.value / sqrt(m.mean_square + ' ~ eps ~ ') * w.vector[(e.i - 1) % ' ~ width ~ ' + 1]'
+        ) }}
         from unnest(x.vector) with ordinality as e (value, i)
+        inner join (
+            select
+                {{ relama._integer_divide('s.i - 1', width) }} as head,
+                avg(s.value * s.value) as mean_square
+            from unnest(x.vector) with ordinality as s (value, i)
+            group by {{ relama._integer_divide('s.i - 1', width) }}
+        ) as m
+            on {{ relama._integer_divide('e.i - 1', width) }} = m.head
         order by e.i
     ) as vector
+from {{ hidden }} as x
+cross join {{ weight }} as w
+{%- endmacro %}
+
+{% macro duckdb__rms_norm(hidden, weight, eps, head_dim=none) -%}
+    {%- set head = relama._vector_slice('h.vector', 'head * ' ~ head_dim, head_dim) -%}
+select
+    x.sequence_id,
+    x.position,
+    list_transform(
+        x.vector,
+        {%- if head_dim is none %}
+        lambda value, i: value * x.inverse_rms * w.vector[i]
+        {%- else %}
+        lambda value, i: value
+        * x.inverse_rms[(i - 1) // {{ head_dim }} + 1] * w.vector[(i - 1) % {{ head_dim }} + 1]
+        {%- endif %}
+    ) as vector
 from (
     select
         h.*,
-        1 / sqrt(
-            {{ relama._inner_product('h.vector', 'h.vector') }}
-            / cardinality(h.vector) + {{ eps }}
+        {%- if head_dim is none %}
+        {{ relama._inverse_rms('h.vector', 'len(h.vector)', eps) | indent(8) }} as inverse_rms
+        {%- else %}
+        list_transform(
+            range(len(h.vector) // {{ head_dim }}),
+            lambda head: {{ relama._inverse_rms(head, head_dim, eps) | indent(12) }}
         ) as inverse_rms
+        {%- endif %}
     from {{ hidden }} as h
 ) as x
 cross join {{ weight }} as w
 {%- endmacro %}
 
-{% macro duckdb__rms_norm(hidden, weight, eps, by_head=false) -%}
-select
-    x.sequence_id,
-    x.position,
-    {%- if by_head %}
-    x.head,
-    {%- endif %}
-    list_transform(
-        x.vector, lambda value, i: value * x.inverse_rms * w.vector[i]
-    ) as vector
-from (
-    select
-        h.*,
-        cast(
-            1 / sqrt(
-                {{ relama._inner_product('h.vector', 'h.vector') }}
-                / len(h.vector) + {{ eps }}
-            ) as real
-        ) as inverse_rms
-    from {{ hidden }} as h
-) as x
-cross join {{ weight }} as w
+{# 1 / sqrt(mean(x^2) + eps) of a vector. An expression. #}
+{% macro _inverse_rms(vector, width, eps) -%}
+cast(
+    1 / sqrt(
+        {{ relama._inner_product(vector, vector) }}
+        / {{ width }} + {{ eps }}
+    ) as real
+)
 {%- endmacro %}

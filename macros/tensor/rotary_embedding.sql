@@ -1,93 +1,81 @@
 {#
     Rotary position embedding of queries and keys (RoFormer, arXiv 2104.09864;
-    apply_rotary_pos_emb of Hugging Face, which pairs i with i + head_dim / 2):
+    apply_rotary_pos_emb of Hugging Face, which pairs i with i + head_dim / 2). Of every head:
 
         y[i]            = x[i] * cos[i] - x[i + half] * sin[i]
         y[i + half]     = x[i + half] * cos[i] + x[i] * sin[i],  i < half
 
-    A select of (sequence_id, position, head, vector): the query heads come
-    first, the key heads after them.
+    A select of (sequence_id, position, vector): the turned heads side by side,
+    those of the first input before those of the second.
 
     inputs        list of (relation, number of heads); each relation is
                   (sequence_id, position, vector) with its heads at the front
     angles        relation (position, cosine, sine)
     head_dim      width of a head
-    by_head       whether each relation is (sequence_id, position, head, vector) instead,
-                  its heads numbered from 0: what a norm of each head gives
     single_token  see the macro of this name
 #}
-{% macro rotary_embedding(inputs, angles, head_dim, by_head=false, single_token=false) -%}
+{% macro rotary_embedding(inputs, angles, head_dim, single_token=false) -%}
+    {%- set heads = relama._heads_side_by_side(inputs, head_dim, single_token) -%}
     {{ return(adapter.dispatch('rotary_embedding', 'relama')(
-        inputs, angles, head_dim, by_head, single_token
+        heads, angles, head_dim, single_token
     )) }}
 {%- endmacro %}
 
-{% macro default__rotary_embedding(inputs, angles, head_dim, by_head, single_token) -%}
+{% macro default__rotary_embedding(heads, angles, head_dim, single_token) -%}
     {%- set half = head_dim // 2 -%}
 select
     x.sequence_id,
     x.position,
-    x.head,
     array(
         select
-            case
-                when e.i <= {{ half }}
-                    then e.value * a.cosine[e.i] - x.vector[e.i + {{ half }}] * a.sine[e.i]
-                else
-                    e.value * a.cosine[e.i - {{ half }}]
-                    + x.vector[e.i - {{ half }}] * a.sine[e.i - {{ half }}]
-            end
+            e.value * a.cosine[(e.i - 1) % {{ half }} + 1]
+            + case
+                when (e.i - 1) % {{ head_dim }} < {{ half }} then -x.vector[e.i + {{ half }}]
+                else x.vector[e.i - {{ half }}]
+            end * a.sine[(e.i - 1) % {{ half }} + 1]
         from unnest(x.vector) with ordinality as e (value, i)
         order by e.i
     ) as vector
 from (
-    {{ relama._rotated_heads(inputs, head_dim, by_head) | indent(4) }}
+    {{ heads | indent(4) }}
 ) as x
 inner join {{ angles }} as a on x.position = a.position
 {%- endmacro %}
 
-{% macro duckdb__rotary_embedding(inputs, angles, head_dim, by_head, single_token) -%}
+{% macro duckdb__rotary_embedding(heads, angles, head_dim, single_token) -%}
     {%- set half = head_dim // 2 -%}
 select
     x.sequence_id,
     x.position,
-    x.head,
     list_transform(
         x.vector,
-        lambda value, i: case
-            when i <= {{ half }}
-                then value * a.cosine[i] - x.vector[i + {{ half }}] * a.sine[i]
-            else
-                value * a.cosine[i - {{ half }}]
-                + x.vector[i - {{ half }}] * a.sine[i - {{ half }}]
-        end
+        lambda value, i: value * a.cosine[(i - 1) % {{ half }} + 1]
+        + case
+            when (i - 1) % {{ head_dim }} < {{ half }} then -x.vector[i + {{ half }}]
+            else x.vector[i - {{ half }}]
+        end * a.sine[(i - 1) % {{ half }} + 1]
     ) as vector
 from (
-    {{ relama._rotated_heads(inputs, head_dim, by_head) | indent(4) }}
+    {{ heads | indent(4) }}
 ) as x
 inner join {{ angles }} as a on {{ relama._same('x', 'a', ['position'], single_token) }}
 {%- endmacro %}
 
-{# The heads to be turned, cut from vectors or as they are. A select. #}
-{% macro _rotated_heads(inputs, head_dim, by_head) -%}
-    {{ return(relama._stacked_heads(inputs) if by_head else relama.split_heads(inputs, head_dim)) }}
-{%- endmacro %}
-
-{# The heads of several relations, numbered through from the first to the last. A select. #}
-{% macro _stacked_heads(inputs) -%}
-    {%- set ns = namespace(first=0) -%}
-    {%- for relation, heads in inputs -%}
-        {%- if not loop.first %}
-
-union all
-
-{% endif -%}
+{# The heads at the front of several vectors, in one vector. A select. #}
+{% macro _heads_side_by_side(inputs, head_dim, single_token) -%}
+    {%- set slices = [] -%}
+    {%- for _, heads in inputs -%}
+        {%- do slices.append(
+            relama._vector_slice('x' ~ loop.index0 ~ '.vector', 0, heads * head_dim)
+        ) -%}
+    {%- endfor -%}
 select
-    x.sequence_id,
-    x.position,
-    {% if ns.first %}{{ ns.first }} + x.head as head{% else %}x.head{% endif %},
-    x.vector
-from {{ relation }} as x
-        {%- set ns.first = ns.first + heads -%}
+    x0.sequence_id,
+    x0.position,
+    {{ slices | join('\n    || ') }} as vector
+from {{ inputs[0][0] }} as x0
+    {%- for relation, _ in inputs[1:] %}
+inner join {{ relation }} as x{{ loop.index }}
+    on {{ relama._same('x0', 'x' ~ loop.index, ['sequence_id', 'position'], single_token) }}
     {%- endfor -%}
 {%- endmacro %}

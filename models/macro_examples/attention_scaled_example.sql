@@ -2,7 +2,7 @@
 -- keys and values. Cached positions from `paged` on are packed by the macro.
 with rotated as (
 
-    select * from {{ ref('example_heads') }}
+    select * from {{ ref('example_hidden') }}
 
 ),
 

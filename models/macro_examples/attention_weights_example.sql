@@ -2,7 +2,7 @@
 -- 2 and 3 share key head 1
 with rotated as (
 
-    select * from {{ ref('example_heads') }}
+    select * from {{ ref('example_hidden') }}
 
 ),
 

@@ -1,7 +1,7 @@
--- key = rotated[kv_head], value = projected[kv_head], behind two elements
+-- key = rotated[kv_head], behind four query heads; value = projected[kv_head], behind two elements
 with rotated as (
 
-    select * from {{ ref('example_heads') }}
+    select * from {{ ref('example_hidden') }}
 
 ),
 
@@ -18,6 +18,7 @@ key_values as (
         'projected',
         value_offset=2,
         num_heads=4,
+        num_kv_heads=2,
         head_dim=2
     ) | indent(4) }}
 

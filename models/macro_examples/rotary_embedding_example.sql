@@ -26,6 +26,5 @@ rotated as (
 select
     sequence_id,
     position,
-    head,
     {{ relama._rounded_vector('vector') }} as vector
 from rotated

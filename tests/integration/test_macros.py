@@ -509,16 +509,9 @@ def test_attention_over_pages(
         columns["key"] = lists([keys[s][p, h] for s, p, h in places])
         columns["value"] = lists([values[s][p, h] for s, p, h in places])
         write(connection, name, pa.table(columns))
-    places = [
-        (sequence_id, count + i, head)
-        for sequence_id, count in cached.items()
-        for i in range(appended)
-        for head in range(heads + kv_heads)
-    ]
-    columns = dict(zip(("sequence_id", "position", "head"), zip(*places, strict=True), strict=True))
-    vectors = [
-        queries[s][p - cached[s], h] if h < heads else keys[s][p, h - heads] for s, p, h in places
-    ]
+    places = [(s, count + i) for s, count in cached.items() for i in range(appended)]
+    columns = dict(zip(("sequence_id", "position"), zip(*places, strict=True), strict=True))
+    vectors = [np.concatenate([*queries[s][p - cached[s]], *keys[s][p]]) for s, p in places]
     write(connection, "rotated", pa.table({**columns, "vector": lists(vectors)}))
     pages = f"select * from ({sql['kv_page']}) where first_position < {paged}"
     connection.execute(f"create or replace table pages as {pages}")
@@ -531,7 +524,7 @@ def test_attention_over_pages(
         statements += [of_one(sql["attention_decode"], sequence_id) for sequence_id in cached]
     attention = [row for statement in statements for row in connection.sql(statement).fetchall()]
     assert len(attention) == appended * len(cached) * (2 if appended == 1 else 1)
-    assert {row[:2] for row in attention} == {place[:2] for place in places}
+    assert {row[:2] for row in attention} == set(places)
     for sequence_id, position, vector in attention:
         query = queries[sequence_id][position - cached[sequence_id]]
         expected = attended(query, keys[sequence_id], values[sequence_id], position)

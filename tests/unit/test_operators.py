@@ -20,7 +20,6 @@ from relama.operators import (
     Linear,
     RmsNorm,
     RotaryEmbedding,
-    SplitHeads,
 )
 from relama.operators.base import Computation, Kind
 from relama.passes import run_passes
@@ -78,10 +77,9 @@ def graph_with_a_norm_per_head(scaling: float | None = None) -> Graph:
         read: tuple[str, ...] = ("embedding",)
         for step, computes, matrix in (
             (f"{name}_proj", Linear("attention"), (heads * 8, 48)),
-            (f"{name}_heads", SplitHeads((heads,), 8), None),
-            (f"{name}_norm", RmsNorm(1e-6, "attention"), (1, 8)),
+            (f"{name}_norm", RmsNorm(1e-6, "attention", head_dim=8), (1, 8)),
         ):
-            table = weight(step, *matrix) if matrix else None
+            table = weight(step, *matrix)
             read = (graph.add(Operator(f"layer_00__{step}", computes, 0, read, table)),)
         normed += read
     table = weight("v_proj", 16, 48)
@@ -98,18 +96,15 @@ def graph_with_a_norm_per_head(scaling: float | None = None) -> Graph:
 
 def test_a_norm_per_head_before_the_rotary_embedding() -> None:
     graph = run_passes(graph_with_a_norm_per_head())
-    assert graph.shapes["layer_00__q_heads"] == graph.shapes["layer_00__q_norm"] == (6, 8)
-    assert graph.shapes["layer_00__rotary_embedding"] == (8, 8)
+    assert graph.shapes["layer_00__q_norm"] == (48,)
+    assert graph.shapes["layer_00__rotary_embedding"] == (64,)
     assert graph.shapes["layer_00__attention"] == (48,)
     assert "layer_00__q_proj" in graph.operators  # the norms keep fuse_qkv away
     norm = graph.operators["layer_00__q_norm"]
-    assert "x: [6, 8], weight: [8] -> y: [6, 8]" in operator_comment(graph, norm)
+    assert "x: [48], weight: [8] -> y: [48]" in operator_comment(graph, norm)
     properties = operator_properties(graph, norm)
-    columns = [column["name"] for column in properties["columns"]]
-    assert columns == ["sequence_id", "position", "head", "vector"]
-    assert properties["data_tests"][0]["relama.finite_vector"]["arguments"] == {"length": 8}
-    for name in ("q_norm", "rotary_embedding"):
-        assert "by_head=true" in operator_sql(graph, graph.operators[f"layer_00__{name}"], 2)
+    assert properties["data_tests"][0]["relama.finite_vector"]["arguments"] == {"length": 48}
+    assert "eps=1e-06, head_dim=8)" in operator_sql(graph, norm, 2)
 
 
 @pytest.mark.parametrize("name", ["attention", "attention_weights"])
@@ -125,12 +120,13 @@ def test_attention_with_a_scaling_of_its_own(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "computes", "match"),
     [
-        ("layer_00__q_heads", SplitHeads((7,), 8), r"at least \(56,\)"),
-        ("layer_00__rotary_embedding", RotaryEmbedding((5, 2), 8), "an input's heads"),
+        ("layer_00__q_norm", RmsNorm(1e-6, "attention"), "weight's shape"),
+        ("layer_00__q_norm", RmsNorm(1e-6, "attention", head_dim=7), "weight's shape"),
+        ("layer_00__rotary_embedding", RotaryEmbedding((7, 2), 8), r"at least \(56,\)"),
         ("layer_00__rotary_embedding", RotaryEmbedding((8,), 8), "number of inputs"),
         ("layer_00__kv_append", KvAppend(6, 2, 8, value_offset=8), "values' width"),
         ("layer_00__attention", Attention(7, 1, 8), "keys' shape"),
-        ("layer_00__attention", Attention(6, 4, 8), "rotated heads' shape"),
+        ("layer_00__attention", Attention(6, 4, 8), "rotated heads' width"),
     ],
 )
 def test_heads_that_do_not_fit(name: str, computes: Computation, match: str) -> None:

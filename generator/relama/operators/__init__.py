@@ -14,7 +14,6 @@ from relama.operators.linear import Linear
 from relama.operators.logits import Logits
 from relama.operators.rms_norm import RmsNorm
 from relama.operators.rotary_embedding import RotaryEmbedding
-from relama.operators.split_heads import SplitHeads
 from relama.operators.swiglu import Swiglu
 
 __all__ = [
@@ -26,6 +25,5 @@ __all__ = [
     "Logits",
     "RmsNorm",
     "RotaryEmbedding",
-    "SplitHeads",
     "Swiglu",
 ]

@@ -18,7 +18,7 @@ from relama.errors import GraphError
 if TYPE_CHECKING:
     from relama.graph import Weight
 
-#: What one `(sequence_id, position)` holds: `(hidden_size,)`, or `(heads, head_dim)`.
+#: What one `(sequence_id, position)` holds: `(hidden_size,)`, or `(heads, head_dim)` in rows.
 Shape = tuple[int, ...]
 
 #: The parts of the lineage that an operator can be in; each has a colour in dbt's docs.
@@ -37,7 +37,6 @@ class Kind(StrEnum):
     EMBEDDING = "embedding"
     RMS_NORM = "rms_norm"
     LINEAR = "linear"
-    SPLIT_HEADS = "split_heads"
     ROTARY_EMBEDDING = "rotary_embedding"
     KV_APPEND = "kv_append"
     ATTENTION_WEIGHTS = "attention_weights"

@@ -31,7 +31,7 @@ class GroupedQuery(Computation):
         """Raises `GraphError` where the inputs are not such heads."""
         rotated, new = reads.some(2)
         heads = self.num_attention_heads + self.num_key_value_heads
-        reads.expect("the rotated heads' shape", rotated, (heads, self.head_dim))
+        reads.expect("the rotated heads' width", rotated, (heads * self.head_dim,))
         reads.expect("the keys' shape", new, (self.num_key_value_heads, self.head_dim))
         groups = self.num_attention_heads % self.num_key_value_heads
         reads.expect("what no group of query heads holds", groups, 0)

@@ -12,6 +12,8 @@ from relama.operators.base import Computation, DataTest, Kind, Reads, Shape, Wor
 class KvAppend(Computation):
     """Reads the rotated heads, whose last ones are the keys, and a vector with the values.
 
+    What comes out are rows, one per key-value head.
+
     Attributes:
         num_attention_heads: query heads, which come before the key heads.
         num_key_value_heads: key heads, and as many of values.
@@ -31,7 +33,7 @@ class KvAppend(Computation):
     def output_shape(self, reads: Reads) -> Shape:
         rotated, values = reads.some(2)
         heads = self.num_attention_heads + self.num_key_value_heads
-        reads.expect("the rotated heads' shape", rotated, (heads, self.head_dim))
+        reads.expect("the rotated heads' width", rotated, (heads * self.head_dim,))
         width = self.value_offset + self.num_key_value_heads * self.head_dim
         reads.expect("the values' width", values, (width,))
         return (self.num_key_value_heads, self.head_dim)

@@ -12,12 +12,10 @@ from relama.operators.base import Computation, Kind, Reads, Shape, Words, bracke
 class RotaryEmbedding(Computation):
     """Reads queries and keys: of two linear layers, or side by side in one vector.
 
-    What comes out are rows by head, the heads of the first input before those of the second.
-    It cuts vectors into heads by itself, or reads rows by head, where something stands
-    between (see `SplitHeads`).
+    What comes out is one vector, the heads of the first input before those of the second.
 
     Attributes:
-        num_heads: how many heads each input has; in a vector, those at its front.
+        num_heads: how many heads each input has, at the front of its vector.
         head_dim: width of a head.
     """
 
@@ -31,23 +29,19 @@ class RotaryEmbedding(Computation):
 
     def output_shape(self, reads: Reads) -> Shape:
         shapes = reads.some(len(self.num_heads))
-        by_head = len(shapes[0]) == 2
         for shape, count in zip(shapes, self.num_heads, strict=True):
-            if by_head:
-                reads.expect("an input's heads", shape, (count, self.head_dim))
-            elif len(shape) != 1 or shape[0] < count * self.head_dim:
+            if len(shape) != 1 or shape[0] < count * self.head_dim:
                 reads.expect("an input's shape", shape, f"at least ({count * self.head_dim},)")
-        return (sum(self.num_heads), self.head_dim)
+        return (sum(self.num_heads) * self.head_dim,)
 
     def words(self, reads: Reads, shape: Shape) -> Words:
         return Words(
             "Turns queries and keys by an angle that grows with the position.",
             "y = x * cos(angle) + rotate_half(x) * sin(angle)",
-            f"x: {bracket(reads.inputs[0])} -> y: {bracket(shape)}, query heads before key heads",
+            f"x: {', '.join(map(bracket, reads.inputs))} -> y: {bracket(shape)}, "
+            f"query heads before key heads",
         )
 
     def columns(self, shape: Shape) -> Mapping[str, str]:
-        return {
-            "head": "The head, query heads before key heads.",
-            "vector": f"The turned head, [{shape[1]}].",
-        }
+        heads = bracket((sum(self.num_heads), self.head_dim))
+        return {"vector": f"The turned heads side by side, {heads}."}

@@ -157,7 +157,6 @@ def operator_sql(graph: Graph, operator: Operator, parallelism: int) -> str:
     body = render(
         f"{operator.kind}.sql",
         inputs=operator.inputs,
-        by_head=any(len(graph.shapes[name]) == 2 for name in operator.inputs),
         weight=operator.weight,
         attributes=operator.computes,
         parallelism=parallelism,

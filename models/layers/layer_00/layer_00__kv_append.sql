@@ -22,6 +22,7 @@ key_values as (
         'projected',
         value_offset=64,
         num_heads=6,
+        num_kv_heads=2,
         head_dim=8,
         single_token=relama.single_token()
     ) | indent(4) }}

@@ -2,7 +2,7 @@
 
 -- Turns queries and keys by an angle that grows with the position.
 -- y = x * cos(angle) + rotate_half(x) * sin(angle)
--- x: [80] -> y: [8, 8], query heads before key heads
+-- x: [80] -> y: [64], query heads before key heads
 with angles as (
 
     select * from {{ relama.input('rotary_angles') }}

@@ -6,7 +6,7 @@ with hidden as (
 
 normed as (
 
-    {{ relama.rms_norm('hidden', ref('<< weight >>'), eps=<< attributes.eps >><% if by_head %>, by_head=true<% endif %>) | indent(4) }}
+    {{ relama.rms_norm('hidden', ref('<< weight >>'), eps=<< attributes.eps >><% if attributes.head_dim %>, head_dim=<< attributes.head_dim >><% endif %>) | indent(4) }}
 
 )
 

@@ -23,9 +23,6 @@ rotary_embedding as (
         'angles',
         head_dim=<< attributes.head_dim >>,
         single_token=relama.single_token()
-<%- if by_head %>,
-        by_head=true
-<%- endif %>
     ) | indent(4) }}
 
 )
