@@ -227,7 +227,8 @@ where r.sequence_id = t.sequence_id
 
 {#
     Adds the keys and values of the step to the caches. What a sequence has in its caches is
-    packed into a page once it is 16 positions or more, so that a step need not.
+    packed into a page once it is 16 positions or more, so that a step need not; native attention
+    reads the caches as they are.
 #}
 {% macro _append_step(job) -%}
     {%- set layers = range(job['language_model']['num_hidden_layers']) -%}
@@ -241,6 +242,7 @@ where r.sequence_id = t.sequence_id
         ) -%}
     {%- endif -%}
     {%- do job.update({'positions': job['positions'] + read}) -%}
+    {%- if job['language_model']['native'] -%}{{ return('') }}{%- endif -%}
     {%- call relama._run() -%}
 delete from packing;
 insert into packing
@@ -265,8 +267,8 @@ execute relama_unpack_{{ layer }}
 {%- endmacro %}
 
 {#
-    What all prompts begin with is read once, and its keys and values become pages of every
-    sequence, which attention reads and nobody copies (RadixAttention, arXiv 2312.07104,
+    What all prompts begin with is read once, and its keys and values become those of every
+    sequence, in pages where there are pages, which attention reads and nobody copies (RadixAttention, arXiv 2312.07104,
     with a tree of one branch).
 #}
 {% macro _read_shared_prefix(job) -%}
@@ -314,10 +316,14 @@ delete from packing;
 insert into packing values (-1)
         {%- endcall -%}
         {%- set layers = job['language_model']['num_hidden_layers'] -%}
-        {%- do relama._pack(range(layers)) -%}
-        {%- for pages in relama._kv_pages_names(layers) -%}
+        {%- set shared = relama._kv_cache_names(layers) -%}
+        {%- if not job['language_model']['native'] -%}
+            {%- do relama._pack(range(layers)) -%}
+            {%- set shared = relama._kv_pages_names(layers) -%}
+        {%- endif -%}
+        {%- for table in shared -%}
             {%- call relama._run() -%}
-update {{ pages }} set sequence_id = null
+update {{ table }} set sequence_id = null
             {%- endcall -%}
         {%- endfor -%}
         {%- do job.update({'prefix': prefix}) -%}

@@ -64,7 +64,8 @@ with logits as materialized (
         '(' ~ relama._last_hidden() ~ ')',
         language_model['head'],
         language_model['head_storage'],
-        many=true
+        many=true,
+        native=language_model['native']
     ) | indent(4) }}
 
 ),
@@ -101,7 +102,11 @@ with hidden as (
 logits as materialized (
 
     {{ relama.logits(
-        'hidden', language_model['head'], language_model['head_storage'], many=true
+        'hidden',
+        language_model['head'],
+        language_model['head_storage'],
+        many=true,
+        native=language_model['native']
     ) | indent(4) }}
 
 ),

@@ -13,7 +13,8 @@ with logits as (
         '(' ~ relama._last_hidden() ~ ')',
         language_model['head'],
         language_model['head_storage'],
-        many=true
+        many=true,
+        native=language_model['native']
     ) | indent(4) }}
 
 ),

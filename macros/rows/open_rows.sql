@@ -26,6 +26,7 @@
         ) -%}
     {%- endif -%}
     {%- do relama._check_built(language_model) -%}
+    {%- do language_model.update({'native': relama._is_native(language_model)}) -%}
     {%- do relama._open_query() -%}
     {%- set columns = relama._check_columns(asks, answers) -%}
     {%- set job = {

@@ -60,7 +60,11 @@ with hidden as (
 logits as materialized (
 
     {{ relama.logits(
-        'hidden', language_model['head'], language_model['head_storage'], many=true
+        'hidden',
+        language_model['head'],
+        language_model['head_storage'],
+        many=true,
+        native=language_model['native']
     ) | indent(4) }}
 
 ),

@@ -31,8 +31,12 @@ select * from {{ relation }}
 {{ weight }}
 {%- endmacro %}
 
-{% macro _float32_row_product(w, x, prepared=false) -%}
+{% macro _float32_row_product(w, x, prepared=false, native=false) -%}
+    {%- if native -%}
+    relama_inner_product({{ w }}.vector, {{ x }}.vector)
+    {%- else -%}
     {{ relama._inner_product(w ~ '.vector', x ~ '.vector') }}
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro _float32_block_input(input) -%}

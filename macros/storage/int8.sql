@@ -84,9 +84,13 @@ from (
 )
 {%- endmacro %}
 
-{% macro _int8_row_product(w, x, prepared=false) -%}
+{% macro _int8_row_product(w, x, prepared=false, native=false) -%}
     {%- set vector = w ~ '.vector' -%}
+    {%- if native -%}
+    relama_inner_product({{ vector }}, {{ x }}.vector) * {{ w }}.scale
+    {%- else -%}
     {{ relama._inner_product(vector if prepared else 'cast(' ~ vector ~ ' as real[])', x ~ '.vector') }} * {{ w }}.scale
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro _int8_block_products(block, x) -%}

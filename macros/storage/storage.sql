@@ -7,7 +7,7 @@
     error_bound(rows)                 how far an element may be off, as a share of the
                                       largest of its row
     prepared_rows(weight)             a relation of rows that many inputs are multiplied with
-    row_product(w, x, prepared)       the product of a row and an input
+    row_product(w, x, prepared, native)  the product of a row and an input
     block_row                         a row as it stands in a block
     block_columns                     columns beside the blocks, by name
     row_of_block                      select items that give the rows of `block`

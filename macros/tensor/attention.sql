@@ -44,6 +44,82 @@
     {{- relama._weighed_values(weights, cache, appended, num_heads, num_kv_heads, head_dim) -}}
 {%- endmacro %}
 
+{% macro duckdb__attention(
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
+    scaling, single_token
+) -%}
+    {%- if relama._native() -%}
+{{ relama._native_attention(
+    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling, single_token
+) }}
+    {%- else -%}
+{{ relama._paged_attention(
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
+    scaling, single_token
+) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    An aggregate over the rows of the cache, with a running maximum as in flash attention
+    (arXiv 2205.14135, algorithm 1). A row without a sequence_id is one of every sequence.
+    The function skips a pair whose key has no position, or a later one than the query:
+    a join would copy keys and values.
+#}
+{% macro _native_attention(
+    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling, single_token
+) -%}
+with query as (
+
+    select
+        sequence_id,
+        position,
+        {{ relama._vector_slice('vector', 0, num_heads * head_dim) }} as vector
+    from {{ rotated }}
+
+),
+
+cached as (
+
+    select * from {{ cache }}
+
+    union all
+
+    select * from {{ appended }}
+
+)
+
+select
+    {% if single_token -%}
+    min(q.sequence_id) as sequence_id,
+    min(q.position) as position,
+    {%- else -%}
+    q.sequence_id,
+    q.position,
+    {%- endif %}
+    relama_attention(
+        q.vector,
+        q.position,
+        k.kv_head,
+        {% if single_token -%}
+        k.position,
+        {%- else -%}
+        case
+            when coalesce(k.sequence_id, q.sequence_id) = q.sequence_id then k.position
+        end,
+        {%- endif %}
+        k.key,
+        k.value,
+        {{ num_kv_heads }},
+        {{ scaling if scaling is not none else 1 / head_dim ** 0.5 }}
+    ) as vector
+from cached as k
+cross join query as q
+    {%- if not single_token %}
+group by q.sequence_id, q.position
+    {%- endif -%}
+{%- endmacro %}
+
 {#
     Page by page, as flash-decoding does: each page gives its share of the sum, the
     largest score in it and the sum of its exponentials. The shares are then scaled
@@ -60,7 +136,7 @@
     one page with what no page holds yet. Otherwise the rows of the step are `parallelism`
     pages, one for a thread: the heads are dealt out to them.
 #}
-{% macro duckdb__attention(
+{% macro _paged_attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
     scaling, single_token
 ) -%}

@@ -25,12 +25,16 @@
 {%- endmacro %}
 
 {% macro duckdb__block_matmul(hidden, weight, blocks, storage, bias, residual, single_token) -%}
+    {%- set native = relama._native() -%}
     {%- set products = relama._storage(storage, 'block_products') -%}
     {%- set many = relama._storage(storage, 'block_matmul_many') -%}
-    {%- set input = relama._storage(storage, 'block_input')(
-        relama._matmul_input(hidden, residual, single_token)
-    ) -%}
-    {%- if many and not single_token -%}
+    {%- set input = relama._matmul_input(hidden, residual, single_token) -%}
+    {%- if native -%}
+        {%- set products = relama._native_products -%}
+    {%- else -%}
+        {%- set input = relama._storage(storage, 'block_input')(input) -%}
+    {%- endif -%}
+    {%- if many and not single_token and not native -%}
 {{ many(hidden, weight, blocks, bias, residual) }}
     {%- elif blocks == 1 -%}
 with x as (
@@ -100,9 +104,19 @@ inner join block_{{ block }}
     {%- endif -%}
 {%- endmacro %}
 
+{# The products of all rows of a block with `x`, whatever the storage. An expression. #}
+{% macro _native_products(block, x) -%}
+relama_matmul({{ block }}, {{ x }}.vector)
+{%- endmacro %}
+
 {# The products with bias and residual, whichever there are, added. An expression. #}
 {% macro _block_sum(products, bias, residual) -%}
-    {%- if bias and residual -%}
+    {%- if (bias or residual) and relama._native() -%}
+relama_add(
+    {{ products | indent(4) }},
+    {{ [bias, residual] | select | join(',\n    ') }}
+)
+    {%- elif bias and residual -%}
 list_transform(
     {{ products | indent(4) }},
     lambda y, i: y + {{ bias }}[i] + {{ residual }}[i]

@@ -10,13 +10,18 @@
     weight   relation of row_id and the columns of the storage
     storage  one that has rows: float32, int8 or int567
     many     whether there are many hidden states: rows are then prepared once for all
+    native   whether native functions multiply; none asks `_native`
 #}
-{% macro logits(hidden, weight, storage='float32', many=false) -%}
+{% macro logits(hidden, weight, storage='float32', many=false, native=none) -%}
+    {%- set native = relama._native() if native is none else native -%}
+    {%- set prepared = many and not native -%}
 select
     x.sequence_id,
     x.position,
     w.row_id as token_id,
-    {{ relama._storage(storage, 'row_product')('w', 'x', prepared=many) }} as logit
-from {{ relama._storage(storage, 'prepared_rows')(weight) if many else weight }} as w
+    {{ relama._storage(storage, 'row_product')(
+        'w', 'x', prepared=prepared, native=native
+    ) }} as logit
+from {{ relama._storage(storage, 'prepared_rows')(weight) if prepared else weight }} as w
 cross join {{ hidden }} as x
 {%- endmacro %}

@@ -23,7 +23,7 @@
         w.row_id,
         x.sequence_id,
         x.position,
-        {{ relama._storage(storage, 'row_product')('w', 'x') }}
+        {{ relama._storage(storage, 'row_product')('w', 'x', native=relama._native()) }}
         {%- if bias %} + w.bias{% endif %}
         {%- if residual is not none %} + x.residual[w.row_id + 1]{% endif %} as y
     from {{ weight }} as w

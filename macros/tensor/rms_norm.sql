@@ -40,6 +40,14 @@ cross join {{ weight }} as w
 {%- endmacro %}
 
 {% macro duckdb__rms_norm(hidden, weight, eps, head_dim=none) -%}
+    {%- if relama._native() -%}
+select
+    x.sequence_id,
+    x.position,
+    relama_rms_norm(x.vector, w.vector, {{ eps }}) as vector
+from {{ hidden }} as x
+cross join {{ weight }} as w
+    {%- else -%}
     {%- set head = relama._vector_slice('h.vector', 'head * ' ~ head_dim, head_dim) -%}
 select
     x.sequence_id,
@@ -67,6 +75,7 @@ from (
     from {{ hidden }} as h
 ) as x
 cross join {{ weight }} as w
+    {%- endif -%}
 {%- endmacro %}
 
 {# 1 / sqrt(mean(x^2) + eps) of a vector. An expression. #}

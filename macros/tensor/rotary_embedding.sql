@@ -47,6 +47,9 @@ inner join {{ angles }} as a on x.position = a.position
 select
     x.sequence_id,
     x.position,
+    {%- if relama._native() %}
+    relama_rotary_embedding(x.vector, a.cosine, a.sine) as vector
+    {%- else %}
     list_transform(
         x.vector,
         lambda value, i: value * a.cosine[(i - 1) % {{ half }} + 1]
@@ -55,6 +58,7 @@ select
             else x.vector[i - {{ half }}]
         end * a.sine[(i - 1) % {{ half }} + 1]
     ) as vector
+    {%- endif %}
 from (
     {{ heads | indent(4) }}
 ) as x

@@ -38,10 +38,14 @@ from {{ relation }} as x
 select
     x.sequence_id,
     x.position,
+    {%- if relama._native() %}
+    relama_swiglu(x.vector) as vector
+    {%- else %}
     list_transform(
         {{ relama._vector_slice('x.vector', 0, size) }},
         lambda gate, i: cast(gate / (1 + exp(-gate)) * x.vector[i + {{ size }}] as real)
     ) as vector
+    {%- endif %}
 from {{ relation }} as x
 {%- endmacro %}
 

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def write_project(
     name: str | None = None,
     trace: bool = False,
     storage: str = "float32",
+    kernels: Path | None = None,
     disabled_passes: Collection[str] = (),
     parallelism: int = PARALLELISM,
     overwrite: bool = False,
@@ -77,6 +78,8 @@ def write_project(
         name: dbt's name of the project; from the directory's by default.
         trace: whether activations are tables by default.
         storage: how matrices are stored, one of `relama.storage.CHOICES`.
+        kernels: the extension with native functions for arithmetic, see `relama.kernels`;
+            without it, arithmetic is SQL.
         disabled_passes: names of passes to leave out.
         parallelism: parts of an operator that can run at once, see `run_passes`.
         overwrite: replace a project that relama wrote.
@@ -114,8 +117,18 @@ def write_project(
             written=written,
             parallelism=parallelism,
         )
-        _write_settings(graph, temporary, checkpoint, name, trace, storage, prompt, digest, written)
-        _write_package(temporary)
+        settings = {
+            "project": name,
+            "config": graph.config,
+            "trace": trace,
+            "storage": STORAGES[storage],
+            "kernels": kernels is not None,
+            "prompt_token_ids": prompt,
+            "checkpoint": digest,
+            "written": written,
+        }
+        _write_settings(temporary, checkpoint, settings)
+        _write_package(temporary, kernels)
         marker = {
             "relama": __version__,
             "project": name,
@@ -248,25 +261,9 @@ def _token_text(tokenizer: ProjectTokenizer, token_id: int) -> str:
         return ""
 
 
-def _write_settings(
-    graph: Graph,
-    directory: Path,
-    checkpoint: Checkpoint,
-    name: str,
-    trace: bool,
-    storage: str,
-    prompt_token_ids: list[int],
-    digest: str,
-    written: str,
-) -> None:
+def _write_settings(directory: Path, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> None:
     values = {
-        "project": name,
-        "config": graph.config,
-        "trace": trace,
-        "storage": STORAGES[storage],
-        "prompt_token_ids": prompt_token_ids,
-        "checkpoint": digest,
-        "written": written,
+        **settings,
         "disabled_optimizers": DISABLED_OPTIMIZERS,
         "source_name": re.sub(r"[^\w.\- ]", "_", checkpoint.path.name),
     }
@@ -274,7 +271,7 @@ def _write_settings(
         write(directory / file, render(file, **values))
     write(directory / ".gitignore", "target/\nlogs/\n*.duckdb\n*.duckdb.wal\n.user.yml\n")
     write(directory / "seeds" / "sampling.csv", sampling_csv(checkpoint.generation_config))
-    write(directory / "seeds" / "_seeds.yml", render("seeds.yml", project=name))
+    write(directory / "seeds" / "_seeds.yml", render("seeds.yml", project=settings["project"]))
     (directory / "tests").mkdir()
     (directory / "tests" / ".gitkeep").touch()
     # While dbt parses, this is what tells language models from other packages.
@@ -282,8 +279,8 @@ def _write_settings(
     write(directory / "macros" / "relama_language_model.sql", marker)
 
 
-def _write_package(directory: Path) -> None:
-    """The macros, and where dbt looks for them.
+def _write_package(directory: Path, kernels: Path | None) -> None:
+    """The macros and the extension, and where dbt looks for them.
 
     `dbt deps` removes everything in `packages/` and installs what `package-lock.yml` says:
     the folder `relama` once more. There is no `packages.yml`, since dbt would look for what it
@@ -292,6 +289,9 @@ def _write_package(directory: Path) -> None:
     """
     package = directory / LIBRARY
     shutil.copytree(macros_directory(), package / "macros")
+    if kernels is not None:
+        (package / "kernels").mkdir()
+        shutil.copyfile(kernels, package / "kernels" / kernels.name)
     settings = (
         f'name: relama\nversion: "{__version__}"\nconfig-version: 2\nmacro-paths: ["macros"]\n'
     )

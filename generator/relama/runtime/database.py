@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 
 from relama.errors import ProjectError
-from relama.project.manifest import DISABLED_OPTIMIZERS, Project
+from relama.project.manifest import DISABLED_OPTIMIZERS, LIBRARY, Project
+from relama.project.variables import variables
 from relama.runtime.profile import Database, database_of
 from relama.runtime.stack import deepen_stack
 
@@ -27,14 +29,39 @@ def open_database(project: Project) -> Iterator[duckdb.DuckDBPyConnection]:
             f"{project.directory} has not been built; run: relama build {project.directory}"
         )
     deepen_stack()
-    connection = duckdb.connect()
+    kernels = kernels_of(project)
+    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"} if kernels else {})
     try:
+        if kernels:
+            _load(connection, kernels)
         _attach(connection, opened)
         connection.execute(f"set disabled_optimizers = '{DISABLED_OPTIMIZERS}'")
         connection.execute("set force_compression = 'uncompressed'")
         yield connection
     finally:
         connection.close()
+
+
+def kernels_of(project: Project) -> Path | None:
+    """The extension that does the project's arithmetic, or `None` where it is SQL.
+
+    As the macro `_native` says it: the profile and the variable `relama_kernels` have to allow it.
+    """
+    allowed = str(variables(project).get("relama_kernels", True)).lower() == "true"
+    if not (allowed and database_of(project).loads_unsigned):
+        return None
+    return project.directory / LIBRARY / "kernels" / "relama_kernels.duckdb_extension"
+
+
+def _load(connection: duckdb.DuckDBPyConnection, kernels: Path) -> None:
+    quoted = str(kernels.resolve()).replace("'", "''")
+    try:
+        connection.execute(f"load '{quoted}'")
+    except duckdb.Error as error:
+        raise ProjectError(
+            f"The native kernels in {kernels} cannot be loaded ({_one_line(error)}); set the "
+            "variable relama_kernels to false in dbt_project.yml to compute in SQL."
+        ) from None
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, opened: Database) -> None:

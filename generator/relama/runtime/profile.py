@@ -24,11 +24,13 @@ class Database:
         path: the DuckDB file.
         catalog: the name under which dbt attaches it.
         schema: of the models.
+        loads_unsigned: whether DuckDB may load extensions that bear no signature.
     """
 
     path: Path
     catalog: str
     schema: str
+    loads_unsigned: bool
 
     @property
     def quoted_catalog(self) -> str:
@@ -83,7 +85,13 @@ def database_of(project: Project) -> Database:
             "relama's commands need one, as 'path', or under 'attach'."
         )
     # dbt is run in the project's directory, and paths are relative to that.
-    return Database(project.directory / path, catalog, str(output.get("schema", "main")))
+    options = output.get("config_options") or {}
+    return Database(
+        project.directory / path,
+        catalog,
+        str(output.get("schema", "main")),
+        str(options.get("allow_unsigned_extensions")).lower() == "true",
+    )
 
 
 def _file(output: Mapping[str, Any]) -> tuple[str | None, str]:

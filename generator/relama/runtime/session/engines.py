@@ -13,7 +13,7 @@ import duckdb
 from relama.errors import ProjectError
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.runtime import dbt
-from relama.runtime.database import open_database
+from relama.runtime.database import kernels_of, open_database
 from relama.runtime.memory import Weights, limited
 from relama.runtime.profile import database_of
 from relama.runtime.session.state import State
@@ -86,7 +86,9 @@ class Session:
             ) from None
         self._appends = [f"execute append_{table}" for table in (*project.kv_caches, "tokens")]
         # Not prepared: a prepared statement keeps its rows in memory, here for 64 tokens.
-        self._packs = [f"insert into {table} {decode[table].sql}" for table in project.kv_pages]
+        # Native attention reads the cache as it is.
+        packed = () if kernels_of(project) else project.kv_pages
+        self._packs = [f"insert into {table} {decode[table].sql}" for table in packed]
 
     def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
         check_sampling(*sampling)
