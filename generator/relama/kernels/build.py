@@ -27,7 +27,7 @@ VERSION = "1.0"
 
 #: The sources with arithmetic are compiled once for each level of instructions.
 KERNELS = ("linear.c", "elementwise.c", "attention.c")
-LEVELS = {
+LEVELS: dict[str, dict[str, list[str]]] = {
     "amd64": {
         "baseline": [],
         "avx2": ["-mavx2", "-mfma"],
@@ -43,11 +43,12 @@ FUNCTIONS = (
 )
 
 #: A product and a sum may become one operation; apart from that, arithmetic is as written.
-FLAGS = (
-    "-std=gnu11 -O3 -fPIC -fvisibility=hidden -ffp-contract=fast -fno-math-errno"
-    " -fno-trapping-math -Wall -Wextra -Wno-psabi"
-).split()
-SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g".split()
+FLAGS = [
+    *("-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden"),
+    *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+    *("-Wall", "-Wextra", "-Wno-psabi"),
+]
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g"]
 
 
 def build(
@@ -71,21 +72,20 @@ def build(
 
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".kernels-") as work:
-        objects, commands = [], []
-        for source, level, extra in [
-            *((source, "", []) for source in FUNCTIONS),
-            *((s, level, extra) for level, extra in LEVELS[machine].items() for s in KERNELS),
-        ]:
-            objects.append(str(Path(work) / f"{source}{level}.o"))
-            define = [f"-DLEVEL={level}"] if level else []
-            commands.append(
-                [*compiler, *flags, *extra, *define, "-c", str(SOURCES / source)]
-                + ["-o", objects[-1]]
-            )
+        # An object's name, its source, and flags of its own.
+        objects: dict[str, tuple[str, list[str]]] = {source: (source, []) for source in FUNCTIONS}
+        for level, instructions in LEVELS[machine].items():
+            for source in KERNELS:
+                objects[f"{level}.{source}"] = (source, [f"-DLEVEL={level}", *instructions])
+        files = [str(Path(work) / f"{name}.o") for name in objects]
+        commands = [
+            [*compiler, *flags, *extra, "-c", str(SOURCES / source), "-o", file]
+            for file, (source, extra) in zip(files, objects.values(), strict=True)
+        ]
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             list(threads.map(_run, commands))
         library = Path(work) / FILE_NAME
-        _run([*compiler, *flags, "-shared", *objects, "-lm", "-o", str(library)])
+        _run([*compiler, *flags, "-shared", *files, "-lm", "-o", str(library)])
         with library.open("ab") as file:
             file.write(footer(f"{system}_{machine}"))
         library.replace(output)

@@ -126,7 +126,7 @@ def _without_user(url: str) -> str:
 def _link(page: str, content_type: str, body: bytes) -> str | None:
     """The address of FILE on an index's page of a package."""
     if "json" in content_type:
-        links = [file["url"] for file in json.loads(body)["files"]]
+        links: list[str] = [file["url"] for file in json.loads(body)["files"]]
     else:
         parser = _Links()
         parser.feed(body.decode())

@@ -45,37 +45,34 @@ static void raise_maximum(struct attention *state, size_t head, double maximum) 
 
 // values[d] += sum over keys of weights[j] * value[j][d]
 INLINE void add_values(double *values, const double *weights, const float *const *value,
-                       size_t offset, size_t count, size_t head_dim) {
+                       size_t count, size_t head_dim) {
     size_t d = 0;
     for (; d + LANES <= head_dim; d += LANES) {
         vdouble sum = load_double(values + d);
         for (size_t j = 0; j < count; j++) {
-            sum += weights[j] * __builtin_convertvector(load(value[j] + offset + d), vdouble);
+            sum += weights[j] * __builtin_convertvector(load(value[j] + d), vdouble);
         }
         store_double(values + d, sum);
     }
     for (; d < head_dim; d++) {
         for (size_t j = 0; j < count; j++) {
-            values[d] += weights[j] * (double)value[j][offset + d];
+            values[d] += weights[j] * (double)value[j][d];
         }
     }
 }
 
 // At most KEYS keys, and the heads from `first` to `last`, at most HEADS.
 static void attend_block(struct attention *state, const float *query, const float *const *keys,
-                         const float *const *values, size_t count, size_t num_kv_heads,
-                         double scaling, size_t first, size_t last) {
+                         const float *const *values, size_t count, size_t first, size_t last,
+                         double scaling) {
     const size_t head_dim = state->head_dim;
-    const size_t heads_per_kv_head = state->num_heads / num_kv_heads;
     const size_t num_weights = (last - first) * count;
     double whole[HEADS * KEYS];   // [head][key]: log2 of the weight, rounded
     double weights[HEADS * KEYS]; // [head][key]: the log2, then 2^(log2 - whole), then the weight
 
     for (size_t h = first; h < last; h++) {
-        const size_t offset = h / heads_per_kv_head * head_dim;
         for (size_t j = 0; j < count; j++) {
-            weights[(h - first) * count + j] =
-                dot(query + h * head_dim, keys[j] + offset, head_dim);
+            weights[(h - first) * count + j] = dot(query + h * head_dim, keys[j], head_dim);
         }
     }
     for (size_t i = 0; i < num_weights; i++) {
@@ -101,20 +98,18 @@ static void attend_block(struct attention *state, const float *query, const floa
         for (size_t j = 0; j < count; j++) {
             state->sum[h] += head_weights[j];
         }
-        add_values(state->values + h * head_dim, head_weights, values,
-                   h / heads_per_kv_head * head_dim, count, head_dim);
+        add_values(state->values + h * head_dim, head_weights, values, count, head_dim);
     }
 }
 
 void KERNEL(attend)(struct attention *state, const float *query, const float *const *keys,
-                    const float *const *values, size_t count, size_t num_kv_heads,
+                    const float *const *values, size_t count, size_t first, size_t last,
                     double scaling) {
     for (size_t j = 0; j < count; j += KEYS) {
         size_t block = count - j < KEYS ? count - j : KEYS;
-        for (size_t h = 0; h < state->num_heads; h += HEADS) {
-            size_t last = state->num_heads - h < HEADS ? state->num_heads : h + HEADS;
-            attend_block(state, query, keys + j, values + j, block, num_kv_heads, scaling, h,
-                         last);
+        for (size_t h = first; h < last; h += HEADS) {
+            size_t end = last - h < HEADS ? last : h + HEADS;
+            attend_block(state, query, keys + j, values + j, block, h, end, scaling);
         }
     }
 }

@@ -1,13 +1,14 @@
-// relama_attention(query FLOAT[], query_position INTEGER, key_position INTEGER, key FLOAT[],
-//                  value FLOAT[], head_dim INTEGER, scaling DOUBLE) -> FLOAT[]
+// relama_attention(query FLOAT[], query_position INTEGER, kv_head INTEGER, key_position INTEGER,
+//                  key FLOAT[], value FLOAT[], num_kv_heads INTEGER, scaling DOUBLE) -> FLOAT[]
 //
-// Causal attention of grouped queries, as an aggregate over the keys: one group is one query.
+// Causal attention of grouped queries, as an aggregate over the rows of a cache, each of which
+// holds one key-value head of one position. One group is one query.
 //
-//   query       [num_heads][head_dim]
-//   key, value  [num_kv_heads][head_dim]
+//   query       [num_heads][head_dim], num_heads = g * num_kv_heads
+//   key, value  [head_dim]
 //   result      [num_heads][head_dim]
 //
-// Head h attends with the key and value of head h / (num_heads / num_kv_heads):
+// The query heads kv_head * g to kv_head * g + g - 1 share the key and the value of a row:
 //
 //   result[h] = sum over keys of softmax(scaling * query[h] . key) * value
 //
@@ -21,30 +22,32 @@
 
 static const char name[] = "relama_attention";
 
-enum { MAX_KEYS = 256 }; // keys that are handed over together
+enum { MAX_CACHE_ROWS = 512 }; // rows that are taken in together
 
 struct arguments {
     struct lists query;
     struct lists key;
     struct lists value;
     const int32_t *query_position;
+    const int32_t *kv_head;
     const int32_t *key_position;
-    const int32_t *head_dim;
+    const int32_t *num_kv_heads;
     const double *scaling;
-    uint64_t *validity[7];
+    uint64_t *validity[8];
 };
 
 static struct arguments view_arguments(duckdb_data_chunk input) {
     struct arguments arguments = {
         .query = view_lists(duckdb_data_chunk_get_vector(input, 0)),
         .query_position = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 1)),
-        .key_position = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 2)),
-        .key = view_lists(duckdb_data_chunk_get_vector(input, 3)),
-        .value = view_lists(duckdb_data_chunk_get_vector(input, 4)),
-        .head_dim = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 5)),
-        .scaling = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 6)),
+        .kv_head = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 2)),
+        .key_position = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 3)),
+        .key = view_lists(duckdb_data_chunk_get_vector(input, 4)),
+        .value = view_lists(duckdb_data_chunk_get_vector(input, 5)),
+        .num_kv_heads = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 6)),
+        .scaling = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 7)),
     };
-    for (size_t i = 0; i < 7; i++) {
+    for (size_t i = 0; i < 8; i++) {
         arguments.validity[i] =
             duckdb_vector_get_validity(duckdb_data_chunk_get_vector(input, i));
     }
@@ -53,7 +56,7 @@ static struct arguments view_arguments(duckdb_data_chunk input) {
 
 // Whether the query sees the key.
 static bool is_seen(const struct arguments *arguments, idx_t row) {
-    for (size_t i = 0; i < 7; i++) {
+    for (size_t i = 0; i < 8; i++) {
         if (!is_valid(arguments->validity[i], row)) {
             return false;
         }
@@ -104,24 +107,25 @@ static bool check(duckdb_function_info info, const struct arguments *arguments, 
     idx_t query = arguments->query.entries[row].length;
     idx_t key = arguments->key.entries[row].length;
     idx_t value = arguments->value.entries[row].length;
-    int32_t head_dim = arguments->head_dim[row];
-    if (head_dim <= 0) {
-        return fail_aggregate(info, name, "head_dim is %d; it must be positive", head_dim);
+    int32_t num_kv_heads = arguments->num_kv_heads[row];
+    int32_t kv_head = arguments->kv_head[row];
+    if (num_kv_heads <= 0 || kv_head < 0 || kv_head >= num_kv_heads) {
+        return fail_aggregate(info, name, "there is no kv_head %d of %d", kv_head, num_kv_heads);
     }
     if (key != value) {
         return fail_aggregate(info, name,
                               "key has %llu elements, value %llu; they must be as many",
                               (unsigned long long)key, (unsigned long long)value);
     }
-    if (key == 0 || key % (idx_t)head_dim != 0 || query == 0 || query % key != 0) {
+    if (key == 0 || query == 0 || query % (key * (idx_t)num_kv_heads) != 0) {
         return fail_aggregate(info, name,
-                              "query has %llu elements, key %llu, head_dim is %d; key must be "
-                              "a multiple of head_dim, and query of key",
-                              (unsigned long long)query, (unsigned long long)key, head_dim);
+                              "query has %llu elements, key %llu, num_kv_heads is %d; query must "
+                              "be a multiple of all keys of a position",
+                              (unsigned long long)query, (unsigned long long)key, num_kv_heads);
     }
     if (state->num_heads != 0 &&
-        (state->head_dim != (idx_t)head_dim || state->num_heads * state->head_dim != query)) {
-        return fail_aggregate(info, name, "head_dim or the length of query differs in a group");
+        (state->head_dim != key || state->num_heads * state->head_dim != query)) {
+        return fail_aggregate(info, name, "the length of query or key differs in a group");
     }
     if (!is_complete(&arguments->query, row) || !is_complete(&arguments->key, row) ||
         !is_complete(&arguments->value, row)) {
@@ -133,7 +137,31 @@ static bool check(duckdb_function_info info, const struct arguments *arguments, 
 static bool same_query(const struct arguments *arguments, idx_t a, idx_t b) {
     return arguments->query.entries[a].offset == arguments->query.entries[b].offset &&
            arguments->key.entries[a].length == arguments->key.entries[b].length &&
+           arguments->num_kv_heads[a] == arguments->num_kv_heads[b] &&
            arguments->scaling[a] == arguments->scaling[b];
+}
+
+// Takes in the rows from `first` up to `last`, which have the same query, head by head:
+// the keys of one key-value head are handed over together.
+static void take_in(struct attention *state, const struct arguments *arguments, idx_t first,
+                    idx_t last) {
+    const size_t num_kv_heads = (size_t)arguments->num_kv_heads[first];
+    const size_t heads = state->num_heads / num_kv_heads;
+    const float *query = floats_of(&arguments->query, first);
+    const float *keys[MAX_CACHE_ROWS];
+    const float *values[MAX_CACHE_ROWS];
+    for (size_t kv_head = 0; kv_head < num_kv_heads; kv_head++) {
+        size_t count = 0;
+        for (idx_t row = first; row < last; row++) {
+            if (is_seen(arguments, row) && (size_t)arguments->kv_head[row] == kv_head) {
+                keys[count] = floats_of(&arguments->key, row);
+                values[count] = floats_of(&arguments->value, row);
+                count++;
+            }
+        }
+        kernels->attend(state, query, keys, values, count, kv_head * heads,
+                        (kv_head + 1) * heads, arguments->scaling[first]);
+    }
 }
 
 static void update(duckdb_function_info info, duckdb_data_chunk input,
@@ -146,12 +174,9 @@ static void update(duckdb_function_info info, duckdb_data_chunk input,
             continue;
         }
         struct attention *state = (struct attention *)states[row];
-        const float *keys[MAX_KEYS];
-        const float *values[MAX_KEYS];
-        size_t count = 0;
         const idx_t first = row;
         // The rows that follow with the same query.
-        for (; row < size && count < MAX_KEYS && states[row] == states[first]; row++) {
+        for (; row < size && row - first < MAX_CACHE_ROWS && states[row] == states[first]; row++) {
             if (!is_seen(&arguments, row)) {
                 continue;
             }
@@ -161,19 +186,14 @@ static void update(duckdb_function_info info, duckdb_data_chunk input,
             if (!check(info, &arguments, row, state)) {
                 return;
             }
-            keys[count] = floats_of(&arguments.key, row);
-            values[count] = floats_of(&arguments.value, row);
-            count++;
         }
-        const size_t head_dim = (size_t)arguments.head_dim[first];
+        const size_t head_dim = arguments.key.entries[first].length;
         if (state->num_heads == 0 &&
             !start(state, arguments.query.entries[first].length / head_dim, head_dim)) {
             fail_aggregate(info, name, "no memory for a group");
             return;
         }
-        kernels->attend(state, floats_of(&arguments.query, first), keys, values, count,
-                        arguments.key.entries[first].length / head_dim,
-                        arguments.scaling[first]);
+        take_in(state, &arguments, first, row);
     }
 }
 
@@ -190,7 +210,7 @@ static void combine(duckdb_function_info info, duckdb_aggregate_state *sources,
             return;
         }
         if (target->num_heads != source->num_heads || target->head_dim != source->head_dim) {
-            fail_aggregate(info, name, "head_dim or the length of query differs in a group");
+            fail_aggregate(info, name, "the length of query or key differs in a group");
             return;
         }
         kernels->attention_combine(target, source);
@@ -219,7 +239,8 @@ bool register_attention(duckdb_connection connection) {
     duckdb_logical_type vector = list_type(DUCKDB_TYPE_FLOAT);
     duckdb_logical_type integer = duckdb_create_logical_type(DUCKDB_TYPE_INTEGER);
     duckdb_logical_type real = duckdb_create_logical_type(DUCKDB_TYPE_DOUBLE);
-    duckdb_logical_type parameters[] = {vector, integer, integer, vector, vector, integer, real};
+    duckdb_logical_type parameters[] = {vector, integer, integer, integer,
+                                        vector, vector,  integer, real};
 
     duckdb_aggregate_function function = duckdb_create_aggregate_function();
     duckdb_aggregate_function_set_name(function, name);

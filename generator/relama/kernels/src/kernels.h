@@ -71,10 +71,10 @@ struct kernels {
     // y = a + b
     void (*add)(const float *a, const float *b, size_t length, float *y);
 
-    // Takes keys and values of `count` positions in. keys[j] and values[j] hold
-    // num_kv_heads vectors each; query holds num_heads.
+    // Takes keys and values of `count` positions in, those of one key-value head, for the query
+    // heads from `first` up to `last`. query holds all query heads.
     void (*attend)(struct attention *state, const float *query, const float *const *keys,
-                   const float *const *values, size_t count, size_t num_kv_heads,
+                   const float *const *values, size_t count, size_t first, size_t last,
                    double scaling);
 
     // Adds what `source` has seen to `target`.
