@@ -100,7 +100,7 @@ select
     relama_attention(
         q.vector,
         q.position,
-        k.kv_head,
+        cast(k.kv_head as integer),
         {% if single_token -%}
         k.position,
         {%- else -%}

@@ -15,16 +15,21 @@
     bias          whether the weight has a bias
     residual      relation (sequence_id, position, vector) to be added, or none
     single_token  see the macro of this name
+    one_thread    whether native functions multiply a single token sooner than a second thread
+                  could begin
 #}
 {% macro block_matmul(
-    hidden, weight, blocks, storage='float32', bias=false, residual=none, single_token=false
+    hidden, weight, blocks, storage='float32', bias=false, residual=none, single_token=false,
+    one_thread=false
 ) -%}
     {{ return(adapter.dispatch('block_matmul', 'relama')(
-        hidden, weight, blocks, storage, bias, residual, single_token
+        hidden, weight, blocks, storage, bias, residual, single_token, one_thread
     )) }}
 {%- endmacro %}
 
-{% macro duckdb__block_matmul(hidden, weight, blocks, storage, bias, residual, single_token) -%}
+{% macro duckdb__block_matmul(
+    hidden, weight, blocks, storage, bias, residual, single_token, one_thread
+) -%}
     {%- set native = relama._native() -%}
     {%- set products = relama._storage(storage, 'block_products') -%}
     {%- set many = relama._storage(storage, 'block_matmul_many') -%}
@@ -36,21 +41,25 @@
     {%- endif -%}
     {%- if many and not single_token and not native -%}
 {{ many(hidden, weight, blocks, bias, residual) }}
-    {%- elif blocks == 1 -%}
+    {%- elif blocks == 1 or native and single_token and one_thread -%}
+        {%- set all = [] -%}
+        {%- for block in range(blocks) -%}
+            {%- do all.append(products('w.block_' ~ block, 'x')) -%}
+        {%- endfor -%}
 with x as (
 
     {{ input | indent(4) }}
 
 ),
 
-block_0 as (
+multiplied as (
 
     select
         x.*,
         {%- if bias %}
         w.bias,
         {%- endif %}
-        {{ products('w.block_0', 'x') | indent(8) }} as products
+        {{ all | join('\n|| ') | indent(8) }} as products
     from {{ weight }} as w
     cross join x
 
@@ -60,7 +69,7 @@ select
     sequence_id,
     position,
     {{ relama._block_sum('products', 'bias' if bias, 'residual' if residual is not none) | indent(4) }} as vector
-from block_0
+from multiplied
     {%- else -%}
         {%- set vectors = [] -%}
         {%- for block in range(blocks) -%}

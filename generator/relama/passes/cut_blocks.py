@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from relama.graph import Graph, Kind
+from relama.graph import Graph, Kind, Weight
 
 #: Threads that a project is written for, where nothing else is said.
 PARALLELISM = 2
@@ -19,6 +19,8 @@ PARALLELISM = 2
 #: A matrix of fewer elements is not worth a second thread.
 ONE_BLOCK = 300_000
 BLOCK_ELEMENTS = 2_100_000
+#: Of fewer elements, native functions multiply one token sooner than a second thread begins.
+NATIVE_BLOCK = 4_000_000
 
 
 def cut_blocks(graph: Graph, parallelism: int = PARALLELISM) -> Graph:
@@ -39,6 +41,11 @@ def cut_blocks(graph: Graph, parallelism: int = PARALLELISM) -> Graph:
             for name, weight in graph.weights.items()
         }
     )
+
+
+def is_small(weight: Weight) -> bool:
+    """Whether a second thread is of no use where native functions multiply one token."""
+    return weight.rows * weight.columns < NATIVE_BLOCK
 
 
 def _blocks(rows: int, columns: int, parallelism: int) -> int:

@@ -11,6 +11,7 @@ import yaml
 from relama import names
 from relama.config import ModelConfig
 from relama.graph import Graph, Operator
+from relama.passes.cut_blocks import is_small
 from relama.project.describe import (
     COLOURS,
     kv_cache_properties,
@@ -162,6 +163,7 @@ def operator_sql(graph: Graph, operator: Operator, parallelism: int) -> str:
         parallelism=parallelism,
         bias=weight.has_bias if weight else False,
         blocks=weight.blocks if weight else 0,
+        one_thread=weight is not None and weight.blocks > 1 and is_small(weight),
         storage=weight.storage if weight else None,
         cache=names.kv_cache(operator.layer) if operator.layer is not None else None,
         pages=names.kv_pages(operator.layer) if operator.layer is not None else None,

@@ -28,6 +28,9 @@ product as (
         residual='residual'
 <%- endif %>,
         single_token=relama.single_token()
+<%- if one_thread %>,
+        one_thread=true
+<%- endif %>
     ) | indent(4) }}
 
 )
