@@ -1,16 +1,21 @@
-// relama_attention(query FLOAT[], query_position INTEGER, kv_head INTEGER, key_position INTEGER,
-//                  key FLOAT[], value FLOAT[], num_kv_heads INTEGER, scaling DOUBLE) -> FLOAT[]
+// relama_attention(query FLOAT[], query_position INTEGER, key_position INTEGER, key FLOAT[],
+//                  value FLOAT[], head_dim INTEGER, scaling DOUBLE) -> FLOAT[]
 //
-// Causal attention of grouped queries, as an aggregate over the rows of a cache, each of which
-// holds one key-value head of one position. One group is one query.
+// Causal attention of grouped queries, as an aggregate over the keys: one group is one query.
 //
-//   query       [num_heads][head_dim], num_heads = g * num_kv_heads
-//   key, value  [head_dim]
+//   query       [num_heads][head_dim]
+//   key, value  [num_kv_heads][head_dim]
 //   result      [num_heads][head_dim]
 //
-// The query heads kv_head * g to kv_head * g + g - 1 share the key and the value of a row:
+// Head h attends with the key and value of head h / (num_heads / num_kv_heads):
 //
 //   result[h] = sum over keys of softmax(scaling * query[h] . key) * value
+//
+// A second form takes a cache that has a row for each key-value head of a position; key and
+// value are [head_dim], and a row concerns the query heads that share its key-value head:
+//
+// relama_attention(query FLOAT[], query_position INTEGER, kv_head INTEGER, key_position INTEGER,
+//                  key FLOAT[], value FLOAT[], num_kv_heads INTEGER, scaling DOUBLE) -> FLOAT[]
 //
 // Keys behind the query, key_position > query_position, are left out, and so are rows with
 // a NULL. A group without keys is NULL. A group keeps num_heads * (head_dim + 2) doubles.
@@ -29,39 +34,54 @@ struct arguments {
     struct lists key;
     struct lists value;
     const int32_t *query_position;
-    const int32_t *kv_head;
     const int32_t *key_position;
-    const int32_t *num_kv_heads;
+    const int32_t *heads;   // head_dim, or num_kv_heads where there is kv_head
+    const int32_t *kv_head; // null in the first form
     const double *scaling;
+    size_t count;
     uint64_t *validity[8];
 };
 
 static struct arguments view_arguments(duckdb_data_chunk input) {
-    struct arguments arguments = {
-        .query = view_lists(duckdb_data_chunk_get_vector(input, 0)),
-        .query_position = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 1)),
-        .kv_head = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 2)),
-        .key_position = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 3)),
-        .key = view_lists(duckdb_data_chunk_get_vector(input, 4)),
-        .value = view_lists(duckdb_data_chunk_get_vector(input, 5)),
-        .num_kv_heads = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 6)),
-        .scaling = duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, 7)),
-    };
-    for (size_t i = 0; i < 8; i++) {
-        arguments.validity[i] =
-            duckdb_vector_get_validity(duckdb_data_chunk_get_vector(input, i));
+    struct arguments arguments = {.count = duckdb_data_chunk_get_column_count(input)};
+    duckdb_vector vectors[8] = {0};
+    for (size_t i = 0; i < arguments.count; i++) {
+        vectors[i] = duckdb_data_chunk_get_vector(input, i);
+        arguments.validity[i] = duckdb_vector_get_validity(vectors[i]);
     }
+    size_t next = 0;
+    arguments.query = view_lists(vectors[next++]);
+    arguments.query_position = duckdb_vector_get_data(vectors[next++]);
+    if (arguments.count == 8) {
+        arguments.kv_head = duckdb_vector_get_data(vectors[next++]);
+    }
+    arguments.key_position = duckdb_vector_get_data(vectors[next++]);
+    arguments.key = view_lists(vectors[next++]);
+    arguments.value = view_lists(vectors[next++]);
+    arguments.heads = duckdb_vector_get_data(vectors[next++]);
+    arguments.scaling = duckdb_vector_get_data(vectors[next++]);
     return arguments;
 }
 
 // Whether the query sees the key.
 static bool is_seen(const struct arguments *arguments, idx_t row) {
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < arguments->count; i++) {
         if (!is_valid(arguments->validity[i], row)) {
             return false;
         }
     }
     return arguments->key_position[row] <= arguments->query_position[row];
+}
+
+static size_t head_dim_of(const struct arguments *arguments, idx_t row) {
+    return arguments->kv_head != NULL ? arguments->key.entries[row].length
+                                      : (size_t)arguments->heads[row];
+}
+
+static size_t num_kv_heads_of(const struct arguments *arguments, idx_t row) {
+    return arguments->kv_head != NULL
+               ? (size_t)arguments->heads[row]
+               : arguments->key.entries[row].length / (size_t)arguments->heads[row];
 }
 
 static idx_t state_size(duckdb_function_info info) {
@@ -104,28 +124,35 @@ static bool start(struct attention *state, size_t num_heads, size_t head_dim) {
 // Whether the vectors of a row fit together and fit what the group has seen before.
 static bool check(duckdb_function_info info, const struct arguments *arguments, idx_t row,
                   const struct attention *state) {
-    idx_t query = arguments->query.entries[row].length;
-    idx_t key = arguments->key.entries[row].length;
-    idx_t value = arguments->value.entries[row].length;
-    int32_t num_kv_heads = arguments->num_kv_heads[row];
-    int32_t kv_head = arguments->kv_head[row];
-    if (num_kv_heads <= 0 || kv_head < 0 || kv_head >= num_kv_heads) {
-        return fail_aggregate(info, name, "there is no kv_head %d of %d", kv_head, num_kv_heads);
+    unsigned long long query = arguments->query.entries[row].length;
+    unsigned long long key = arguments->key.entries[row].length;
+    unsigned long long value = arguments->value.entries[row].length;
+    int32_t heads = arguments->heads[row];
+    if (arguments->kv_head != NULL) {
+        int32_t kv_head = arguments->kv_head[row];
+        if (kv_head < 0 || kv_head >= heads) {
+            return fail_aggregate(info, name, "there is no kv_head %d of %d", kv_head, heads);
+        }
+    } else if (heads <= 0) {
+        return fail_aggregate(info, name, "head_dim is %d; it must be positive", heads);
     }
     if (key != value) {
         return fail_aggregate(info, name,
-                              "key has %llu elements, value %llu; they must be as many",
-                              (unsigned long long)key, (unsigned long long)value);
+                              "key has %llu elements, value %llu; they must be as many", key,
+                              value);
     }
-    if (key == 0 || query == 0 || query % (key * (idx_t)num_kv_heads) != 0) {
+    idx_t head_dim = head_dim_of(arguments, row);
+    if (key == 0 || query == 0 || key % head_dim != 0 ||
+        query % (head_dim * num_kv_heads_of(arguments, row)) != 0) {
         return fail_aggregate(info, name,
-                              "query has %llu elements, key %llu, num_kv_heads is %d; query must "
-                              "be a multiple of all keys of a position",
-                              (unsigned long long)query, (unsigned long long)key, num_kv_heads);
+                              "query has %llu elements, key %llu, %s is %d; key must be whole "
+                              "heads, and query a multiple of all key-value heads",
+                              query, key, arguments->kv_head != NULL ? "num_kv_heads" : "head_dim",
+                              heads);
     }
     if (state->num_heads != 0 &&
-        (state->head_dim != key || state->num_heads * state->head_dim != query)) {
-        return fail_aggregate(info, name, "the length of query or key differs in a group");
+        (state->head_dim != head_dim || state->num_heads * state->head_dim != query)) {
+        return fail_aggregate(info, name, "head_dim or the length of query differs in a group");
     }
     if (!is_complete(&arguments->query, row) || !is_complete(&arguments->key, row) ||
         !is_complete(&arguments->value, row)) {
@@ -137,30 +164,30 @@ static bool check(duckdb_function_info info, const struct arguments *arguments, 
 static bool same_query(const struct arguments *arguments, idx_t a, idx_t b) {
     return arguments->query.entries[a].offset == arguments->query.entries[b].offset &&
            arguments->key.entries[a].length == arguments->key.entries[b].length &&
-           arguments->num_kv_heads[a] == arguments->num_kv_heads[b] &&
+           arguments->heads[a] == arguments->heads[b] &&
            arguments->scaling[a] == arguments->scaling[b];
 }
 
-// Takes in the rows from `first` up to `last`, which have the same query, head by head:
-// the keys of one key-value head are handed over together.
-static void take_in(struct attention *state, const struct arguments *arguments, idx_t first,
-                    idx_t last) {
-    const size_t num_kv_heads = (size_t)arguments->num_kv_heads[first];
+// Takes in rows of the chunk that have the same query, one key-value head after the other.
+static void take_in(struct attention *state, const struct arguments *arguments,
+                    const uint16_t *rows, size_t num_rows) {
+    const idx_t first = rows[0];
+    const size_t num_kv_heads = num_kv_heads_of(arguments, first);
     const size_t heads = state->num_heads / num_kv_heads;
-    const float *query = floats_of(&arguments->query, first);
     const float *keys[MAX_CACHE_ROWS];
     const float *values[MAX_CACHE_ROWS];
     for (size_t kv_head = 0; kv_head < num_kv_heads; kv_head++) {
+        const size_t offset = arguments->kv_head == NULL ? kv_head * state->head_dim : 0;
         size_t count = 0;
-        for (idx_t row = first; row < last; row++) {
-            if (is_seen(arguments, row) && (size_t)arguments->kv_head[row] == kv_head) {
-                keys[count] = floats_of(&arguments->key, row);
-                values[count] = floats_of(&arguments->value, row);
+        for (size_t i = 0; i < num_rows; i++) {
+            if (arguments->kv_head == NULL || (size_t)arguments->kv_head[rows[i]] == kv_head) {
+                keys[count] = floats_of(&arguments->key, rows[i]) + offset;
+                values[count] = floats_of(&arguments->value, rows[i]) + offset;
                 count++;
             }
         }
-        kernels->attend(state, query, keys, values, count, kv_head * heads,
-                        (kv_head + 1) * heads, arguments->scaling[first]);
+        kernels->attend(state, floats_of(&arguments->query, first), keys, values, count,
+                        kv_head * heads, (kv_head + 1) * heads, arguments->scaling[first]);
     }
 }
 
@@ -174,9 +201,10 @@ static void update(duckdb_function_info info, duckdb_data_chunk input,
             continue;
         }
         struct attention *state = (struct attention *)states[row];
+        uint16_t rows[MAX_CACHE_ROWS]; // a chunk has 2,048 rows
+        size_t count = 0;
         const idx_t first = row;
-        // The rows that follow with the same query.
-        for (; row < size && row - first < MAX_CACHE_ROWS && states[row] == states[first]; row++) {
+        for (; row < size && count < MAX_CACHE_ROWS && states[row] == states[first]; row++) {
             if (!is_seen(&arguments, row)) {
                 continue;
             }
@@ -186,14 +214,15 @@ static void update(duckdb_function_info info, duckdb_data_chunk input,
             if (!check(info, &arguments, row, state)) {
                 return;
             }
+            rows[count++] = (uint16_t)row;
         }
-        const size_t head_dim = arguments.key.entries[first].length;
+        const size_t head_dim = head_dim_of(&arguments, first);
         if (state->num_heads == 0 &&
             !start(state, arguments.query.entries[first].length / head_dim, head_dim)) {
             fail_aggregate(info, name, "no memory for a group");
             return;
         }
-        take_in(state, &arguments, first, row);
+        take_in(state, &arguments, rows, count);
     }
 }
 
@@ -210,7 +239,7 @@ static void combine(duckdb_function_info info, duckdb_aggregate_state *sources,
             return;
         }
         if (target->num_heads != source->num_heads || target->head_dim != source->head_dim) {
-            fail_aggregate(info, name, "the length of query or key differs in a group");
+            fail_aggregate(info, name, "head_dim or the length of query differs in a group");
             return;
         }
         kernels->attention_combine(target, source);
@@ -239,24 +268,34 @@ bool register_attention(duckdb_connection connection) {
     duckdb_logical_type vector = list_type(DUCKDB_TYPE_FLOAT);
     duckdb_logical_type integer = duckdb_create_logical_type(DUCKDB_TYPE_INTEGER);
     duckdb_logical_type real = duckdb_create_logical_type(DUCKDB_TYPE_DOUBLE);
-    duckdb_logical_type parameters[] = {vector, integer, integer, integer,
-                                        vector, vector,  integer, real};
+    duckdb_logical_type forms[2][8] = {
+        {vector, integer, integer, vector, vector, integer, real},
+        {vector, integer, integer, integer, vector, vector, integer, real},
+    };
 
-    duckdb_aggregate_function function = duckdb_create_aggregate_function();
-    duckdb_aggregate_function_set_name(function, name);
-    for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++) {
-        duckdb_aggregate_function_add_parameter(function, parameters[i]);
+    duckdb_aggregate_function_set set = duckdb_create_aggregate_function_set(name);
+    bool registered = true;
+    for (size_t form = 0; form < 2; form++) {
+        duckdb_aggregate_function function = duckdb_create_aggregate_function();
+        duckdb_aggregate_function_set_name(function, name);
+        for (size_t i = 0; i < 7 + form; i++) {
+            duckdb_aggregate_function_add_parameter(function, forms[form][i]);
+        }
+        duckdb_aggregate_function_set_return_type(function, vector);
+        duckdb_aggregate_function_set_functions(function, state_size, init, update, combine,
+                                                finalize);
+        duckdb_aggregate_function_set_destructor(function, destroy);
+        duckdb_aggregate_function_set_special_handling(function);
+        registered = registered &&
+                     duckdb_add_aggregate_function_to_set(set, function) == DuckDBSuccess;
+        duckdb_destroy_aggregate_function(&function);
     }
-    duckdb_aggregate_function_set_return_type(function, vector);
-    duckdb_aggregate_function_set_functions(function, state_size, init, update, combine,
-                                            finalize);
-    duckdb_aggregate_function_set_destructor(function, destroy);
-    duckdb_aggregate_function_set_special_handling(function);
-    duckdb_state state = duckdb_register_aggregate_function(connection, function);
+    registered = registered &&
+                 duckdb_register_aggregate_function_set(connection, set) == DuckDBSuccess;
 
-    duckdb_destroy_aggregate_function(&function);
+    duckdb_destroy_aggregate_function_set(&set);
     duckdb_destroy_logical_type(&vector);
     duckdb_destroy_logical_type(&integer);
     duckdb_destroy_logical_type(&real);
-    return state == DuckDBSuccess;
+    return registered;
 }

@@ -3,7 +3,8 @@
 #include "simd.h"
 
 enum {
-    // A tile is computed in registers: ROWS rows of the matrix times up to POSITIONS vectors.
+    // A tile is computed in registers: ROWS rows of the matrix, or one, times up to POSITIONS
+    // vectors.
     ROWS = 4,
 #if LANES == 16 || defined(__aarch64__)
     POSITIONS = 6,
@@ -23,12 +24,12 @@ INLINE float weight(enum storage storage, const void *row, size_t i) {
     return storage == STORAGE_INT8 ? ((const int8_t *)row)[i] : ((const float *)row)[i];
 }
 
-// sums[r][p] = rows[r] . (x[p] + start) over `columns` elements, scales aside. Every argument
+// sums[p][r] = rows[r] . (x[p] + start) over `columns` elements, scales aside. Every argument
 // but the pointers and `columns` is a constant at the call, so that the loops unroll.
 INLINE void tile(enum storage storage, const size_t num_rows, const size_t num_positions,
                  const void *const *rows, const float *const *x, size_t start, size_t columns,
-                 float sums[ROWS][POSITIONS]) {
-    vfloat sum[ROWS][POSITIONS] = {{{0}}};
+                 float sums[POSITIONS][ROWS]) {
+    vfloat sum[POSITIONS][ROWS] = {{{0}}};
     size_t i = 0;
     for (; i + LANES <= columns; i += LANES) {
         vfloat weights[ROWS];
@@ -38,24 +39,27 @@ INLINE void tile(enum storage storage, const size_t num_rows, const size_t num_p
         for (size_t p = 0; p < num_positions; p++) {
             vfloat elements = load(x[p] + start + i);
             for (size_t r = 0; r < num_rows; r++) {
-                sum[r][p] += weights[r] * elements;
+                sum[p][r] += weights[r] * elements;
             }
         }
     }
-    for (size_t r = 0; r < num_rows; r++) {
-        for (size_t p = 0; p < num_positions; p++) {
-            float result = sum_lanes(sum[r][p]);
+    for (size_t p = 0; p < num_positions; p++) {
+        if (num_rows == 4) {
+            sum_lanes_of_four(sum[p], sums[p]);
+        } else {
+            sums[p][0] = sum_lanes(sum[p][0]);
+        }
+        for (size_t r = 0; r < num_rows; r++) {
             for (size_t j = i; j < columns; j++) {
-                result += weight(storage, rows[r], j) * x[p][start + j];
+                sums[p][r] += weight(storage, rows[r], j) * x[p][start + j];
             }
-            sums[r][p] = result;
         }
     }
 }
 
 INLINE void tile_of_rows(enum storage storage, const size_t num_rows, size_t num_positions,
                          const void *const *rows, const float *const *x, size_t start,
-                         size_t columns, float sums[ROWS][POSITIONS]) {
+                         size_t columns, float sums[POSITIONS][ROWS]) {
     switch (num_positions) {
     case 1: tile(storage, num_rows, 1, rows, x, start, columns, sums); break;
     case 2: tile(storage, num_rows, 2, rows, x, start, columns, sums); break;
@@ -70,7 +74,7 @@ INLINE void tile_of_rows(enum storage storage, const size_t num_rows, size_t num
 
 static void tile_any(enum storage storage, size_t num_rows, size_t num_positions,
                      const void *const *rows, const float *const *x, size_t start,
-                     size_t columns, float sums[ROWS][POSITIONS]) {
+                     size_t columns, float sums[POSITIONS][ROWS]) {
     // A single row is not filled up to four: that is how an output head may be called.
     if (storage == STORAGE_INT8) {
         if (num_rows == 1) {
@@ -120,7 +124,7 @@ static void decode_int4(const int8_t *groups, const uint8_t *steps, size_t colum
 // or on the way into the registers where one tile takes all vectors.
 void KERNEL(matmul)(const struct weight_rows *rows, size_t columns, const float *const *x,
                     size_t positions, float *const *y) {
-    float decoded[ROWS][PANEL];
+    float decoded[ROWS][PANEL] __attribute__((aligned(64)));
     for (size_t first = 0; first < rows->count; first += ROWS) {
         size_t num_rows = rows->count - first < ROWS ? rows->count - first : ROWS;
         size_t start = 0;
@@ -151,12 +155,12 @@ void KERNEL(matmul)(const struct weight_rows *rows, size_t columns, const float 
             }
             for (size_t p = 0; p < positions; p += POSITIONS) {
                 size_t count = positions - p < POSITIONS ? positions - p : POSITIONS;
-                float sums[ROWS][POSITIONS];
+                float sums[POSITIONS][ROWS];
                 tile_any(storage, num_rows, count, pointers, x + p, start, width, sums);
                 for (size_t q = 0; q < count; q++) {
                     float *out = y[p + q] + first;
                     for (size_t r = 0; r < num_rows; r++) {
-                        out[r] = start == 0 ? sums[r][q] : out[r] + sums[r][q];
+                        out[r] = start == 0 ? sums[q][r] : out[r] + sums[q][r];
                     }
                 }
             }

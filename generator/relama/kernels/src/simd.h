@@ -5,6 +5,10 @@
 
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "kernels.h"
 
 #ifndef LEVEL
@@ -40,10 +44,24 @@ INLINE void store(float *p, vfloat v) {
     memcpy(p, &v, sizeof v);
 }
 
+// LANES integers as floats. GCC makes single steps of the conversion that is written last.
 INLINE vfloat load_int8(const int8_t *p) {
+#if defined(__AVX512F__)
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#elif defined(__AVX2__)
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#elif defined(__x86_64__)
+    int32_t bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    __m128i v = _mm_cvtsi32_si128(bytes);
+    v = _mm_unpacklo_epi8(v, v);
+    v = _mm_unpacklo_epi16(v, v); // every byte four times; the uppermost one has the sign
+    return _mm_cvtepi32_ps(_mm_srai_epi32(v, 24));
+#else
     vbyte v;
     memcpy(&v, p, sizeof v);
     return __builtin_convertvector(__builtin_convertvector(v, vint), vfloat);
+#endif
 }
 
 INLINE vdouble load_double(const double *p) {
@@ -56,7 +74,8 @@ INLINE void store_double(double *p, vdouble v) {
     memcpy(p, &v, sizeof v);
 }
 
-// The sum of a vector's elements, halves first.
+// The sum of a vector's elements, halves first: the upper half is added to the lower one
+// until one element is left.
 INLINE float sum_lanes(vfloat v) {
     float lane[LANES];
     store(lane, v);
@@ -66,6 +85,32 @@ INLINE float sum_lanes(vfloat v) {
         }
     }
     return lane[0];
+}
+
+// sums[r] = sum_lanes(v[r]) of four vectors, by the same additions.
+INLINE void sum_lanes_of_four(const vfloat v[4], float sums[4]) {
+#if defined(__x86_64__)
+    __m128 quarter[4];
+    for (size_t r = 0; r < 4; r++) {
+#if defined(__AVX512F__)
+        __m256 half = _mm256_add_ps(_mm512_castps512_ps256(v[r]), _mm512_extractf32x8_ps(v[r], 1));
+        quarter[r] = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+#elif defined(__AVX2__)
+        quarter[r] = _mm_add_ps(_mm256_castps256_ps128(v[r]), _mm256_extractf128_ps(v[r], 1));
+#else
+        quarter[r] = v[r];
+#endif
+    }
+    __m128 first = _mm_add_ps(_mm_unpacklo_ps(quarter[0], quarter[1]),
+                              _mm_unpackhi_ps(quarter[0], quarter[1]));
+    __m128 second = _mm_add_ps(_mm_unpacklo_ps(quarter[2], quarter[3]),
+                               _mm_unpackhi_ps(quarter[2], quarter[3]));
+    _mm_storeu_ps(sums, _mm_add_ps(_mm_movelh_ps(first, second), _mm_movehl_ps(second, first)));
+#else
+    for (size_t r = 0; r < 4; r++) {
+        sums[r] = sum_lanes(v[r]);
+    }
+#endif
 }
 
 // a . b
