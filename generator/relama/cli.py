@@ -106,6 +106,13 @@ def main() -> None:
     help="How weights are stored: exactly, or rounded to fewer bits.",
 )
 @click.option(
+    "--kernels",
+    type=click.Choice(["auto", "native", "sql"]),
+    default="auto",
+    show_default=True,
+    help="What does the arithmetic: native functions, SQL, or (auto) native ones if built.",
+)
+@click.option(
     "--disable-pass",
     "disabled",
     multiple=True,
@@ -126,6 +133,7 @@ def new(
     name: str | None,
     trace: bool,
     storage: str,
+    kernels: str,
     disabled: tuple[str, ...],
     tokenizer_pre: str | None,
     force: bool,
@@ -133,6 +141,7 @@ def new(
 ) -> None:
     """Read a checkpoint and write a complete dbt project to DIR."""
     from relama.checkpoint import open_checkpoint
+    from relama.kernels import chosen as chosen_kernels
     from relama.project.manifest import checked_name
     from relama.project.writer import write_project
 
@@ -146,6 +155,7 @@ def new(
             name=name,
             trace=trace,
             storage=storage,
+            kernels=chosen_kernels(kernels),
             disabled_passes=disabled,
             overwrite=force,
             on_start=lambda total: move(total=total),

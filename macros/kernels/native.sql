@@ -23,6 +23,15 @@
         {%- set package = adapter.config.load_dependencies()['relama'] -%}
         {%- set file = package.project_root ~ '/kernels/relama_kernels.duckdb_extension' -%}
         load '{{ file | replace("'", "''") }}'
+    {%- elif
+        execute and flags.WHICH in ['run', 'build']
+        and target.type == 'duckdb' and var('relama_kernels', false) | string | lower == 'true'
+    -%}
+        {%- do log(
+            'relama: arithmetic is SQL. Native functions are many times faster; for them, add '
+            ~ 'config_options: {allow_unsigned_extensions: true} to the target in profiles.yml.',
+            info=true
+        ) -%}
     {%- endif -%}
 {%- endmacro %}
 

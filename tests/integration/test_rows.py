@@ -15,6 +15,7 @@ import duckdb
 import numpy as np
 import pytest
 
+from relama import kernels
 from relama.architectures import build_graph
 from relama.checkpoint import open_checkpoint
 from relama.project.manifest import load_project
@@ -54,7 +55,7 @@ HOSTILE = [
 def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fixture checkpoint's project, written and not built."""
     directory = tmp_path_factory.mktemp("package") / "tiny"
-    write_project(directory, CHECKPOINT)
+    write_project(directory, CHECKPOINT, kernels=kernels.path())
     return directory
 
 
@@ -69,13 +70,36 @@ def built(language_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Use
     return project
 
 
+def copied(built: UserProject, directory: Path) -> UserProject:
+    copy = object.__new__(UserProject)
+    copy.directory, copy.output = directory, ""
+    shutil.copytree(built.directory, copy.directory, symlinks=True)
+    return copy
+
+
 @pytest.fixture
 def desk(built: UserProject, tmp_path: Path) -> UserProject:
     """A copy of `built` of the test's own."""
-    copy = object.__new__(UserProject)
-    copy.directory, copy.output = tmp_path / "desk", ""
-    shutil.copytree(built.directory, copy.directory, symlinks=True)
-    return copy
+    return copied(built, tmp_path / "desk")
+
+
+@pytest.fixture(params=["sql", "native"])
+def either_desk(desk: UserProject, request: pytest.FixtureRequest) -> UserProject:
+    """The same, or with a profile that lets DuckDB load the native kernels."""
+    if request.param == "native":
+        profile = desk.directory / "profiles.yml"
+        options = "config_options: {allow_unsigned_extensions: true}, threads"
+        profile.write_text(profile.read_text().replace("threads", options))
+        assert desk.dbt("build", "--select", "forward_pass"), desk.output
+    return desk
+
+
+def definition(desk: UserProject) -> str:
+    """The function `forward_pass`, as it is in the database."""
+    ((text,),) = desk.rows(
+        "select macro_definition from duckdb_functions() where function_name = 'forward_pass'"
+    )
+    return str(text)
 
 
 @pytest.fixture(scope="module")
@@ -146,15 +170,17 @@ def expected(tokenizer: ProjectTokenizer, ids: list[int], count: int) -> tuple[o
 
 
 def test_completions_in_batches_are_those_of_each_prompt_alone(
-    desk: UserProject, tokenizer: ProjectTokenizer
+    either_desk: UserProject, tokenizer: ProjectTokenizer
 ) -> None:
     small = "max_tokens=9, batch_size=3, max_batch_tokens=11, unique_key='id'"
     query = "select id, body as prompt from {{ ref('tickets') }}"
-    desk.model("chatted", f"materialized='relama_complete', {small}", query)
-    desk.model("plain", f"materialized='relama_complete', chat=false, {small}", query)
-    desk.model("ordered", f"materialized='relama_complete', system='Be brief.', {small}", query)
+    either_desk.model("chatted", f"materialized='relama_complete', {small}", query)
+    either_desk.model("plain", f"materialized='relama_complete', chat=false, {small}", query)
+    either_desk.model(
+        "ordered", f"materialized='relama_complete', system='Be brief.', {small}", query
+    )
     count = len(TICKETS)
-    assert desk.build("chatted", "plain", "ordered") == {
+    assert either_desk.build("chatted", "plain", "ordered") == {
         "chatted": count,
         "plain": count,
         "ordered": count,
@@ -165,9 +191,11 @@ def test_completions_in_batches_are_those_of_each_prompt_alone(
         "ordered": [chat_ids(tokenizer, text, "Be brief.") for text in TICKETS],
     }
     for model, ids in prompts.items():
-        rows = desk.rows(f"{ANSWERS} from {model} order by id")
+        rows = either_desk.rows(f"{ANSWERS} from {model} order by id")
         assert rows == [expected(tokenizer, prompt, 9) for prompt in ids]
-    assert "tokens that all prompts begin with are read once" in desk.output
+    assert "tokens that all prompts begin with are read once" in either_desk.output
+    is_native = "allow_unsigned" in (either_desk.directory / "profiles.yml").read_text()
+    assert ("relama_attention" in definition(either_desk)) == is_native
 
 
 def test_sampling_depends_on_the_row_and_not_on_the_batch(desk: UserProject) -> None:
@@ -227,23 +255,41 @@ def test_stop_texts_and_the_end_of_the_context(
     assert second[1:4] == ("length", CONTEXT - 4, 5)
 
 
-def test_classify(desk: UserProject, tokenizer: ProjectTokenizer) -> None:
-    labels = ["billing", "bug", "x"]
-    desk.seed("topics", "label", [[label] for label in labels])
-    query = "select id, body as prompt from {{ ref('tickets') }}"
+def test_native_kernels_that_a_run_does_not_load(desk: UserProject) -> None:
     desk.model(
+        "plain",
+        "materialized='relama_complete', chat=false, max_tokens=2",
+        "select id, body as prompt from {{ ref('tickets') }} limit 1",
+    )
+    profile = desk.directory / "profiles.yml"
+    in_sql = profile.read_text()
+    options = "config_options: {allow_unsigned_extensions: true}, threads"
+    profile.write_text(in_sql.replace("threads", options))
+    assert desk.dbt("build", "--select", "forward_pass"), desk.output
+    profile.write_text(in_sql)
+    assert not desk.dbt("build", "--select", "plain")
+    assert "was built with native kernels, which this run has not loaded" in desk.output
+    assert desk.dbt("build", "--select", "forward_pass", "plain"), desk.output
+    assert "arithmetic is SQL. Native functions are many times faster" in desk.output
+
+
+def test_classify(either_desk: UserProject, tokenizer: ProjectTokenizer) -> None:
+    labels = ["billing", "bug", "x"]
+    either_desk.seed("topics", "label", [[label] for label in labels])
+    query = "select id, body as prompt from {{ ref('tickets') }}"
+    either_desk.model(
         "listed",
         f"materialized='relama_classify', labels={labels}, batch_size=4, unique_key='id'",
         query,
     )
-    desk.model(
+    either_desk.model(
         "referred",
         "materialized='relama_classify', labels=relama.ref_to('topics'), max_batch_tokens=30",
         query,
     )
-    desk.build("topics", "listed", "referred")
+    either_desk.build("topics", "listed", "referred")
     for model in ("listed", "referred"):
-        rows = desk.rows(
+        rows = either_desk.rows(
             f"select body, label, probability, probabilities from {model} "
             "join tickets on tickets.body = prompt"
         )
@@ -264,19 +310,19 @@ def test_classify(desk: UserProject, tokenizer: ProjectTokenizer) -> None:
             )
 
 
-def test_score_and_embed(desk: UserProject, tokenizer: ProjectTokenizer) -> None:
-    desk.model(
+def test_score_and_embed(either_desk: UserProject, tokenizer: ProjectTokenizer) -> None:
+    either_desk.model(
         "scored",
         "materialized='relama_score', batch_size=3, max_batch_tokens=17",
         "select id, body as prompt, ' and then ' || id as target from {{ ref('tickets') }}",
     )
-    desk.model(
+    either_desk.model(
         "embedded",
         "materialized='relama_embed', batch_size=3, max_batch_tokens=17",
         "select id, body as prompt from {{ ref('tickets') }}",
     )
-    desk.build("scored", "embedded")
-    for prompt, target, logprob, perplexity, count in desk.rows(
+    either_desk.build("scored", "embedded")
+    for prompt, target, logprob, perplexity, count in either_desk.rows(
         "select prompt, target, logprob, perplexity, target_tokens from scored"
     ):
         ids = text_ids(tokenizer, prompt)
@@ -286,7 +332,7 @@ def test_score_and_embed(desk: UserProject, tokenizer: ProjectTokenizer) -> None
         assert logprob == pytest.approx(total, abs=1e-3)
         assert perplexity == pytest.approx(np.exp(-total / len(rest)), rel=1e-4)
         assert count == len(rest)
-    for prompt, embedding in desk.rows("select prompt, embedding from embedded"):
+    for prompt, embedding in either_desk.rows("select prompt, embedding from embedded"):
         hidden = forward(CONFIG, CHECKPOINT.tensors, text_ids(tokenizer, prompt)).final_norm
         mean = hidden.astype(np.float64).mean(axis=0)
         assert embedding == pytest.approx((mean / np.linalg.norm(mean)).tolist(), abs=1e-5)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relama.errors import ProjectError
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -20,6 +22,21 @@ def path() -> Path | None:
     """The kernels of this installation, or None where they have not been built."""
     file = Path(__file__).parent / FILE_NAME
     return file if file.is_file() else None
+
+
+def chosen(kernels: str) -> Path | None:
+    """The kernels that a project gets: `auto` takes what there is, `native` must have some.
+
+    Raises:
+        ProjectError: `native`, and they have not been built.
+    """
+    file = None if kernels == "sql" else path()
+    if kernels == "native" and file is None:
+        raise ProjectError(
+            "The native kernels are not built; run: python -m relama.kernels.build "
+            "(it needs a C compiler), or leave --kernels native out to compute in SQL."
+        )
+    return file
 
 
 def load(connection: duckdb.DuckDBPyConnection, file: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 
+from relama import kernels
 from relama.errors import ProjectError
 from relama.project.manifest import DISABLED_OPTIMIZERS, LIBRARY, Project
 from relama.project.variables import variables
@@ -29,11 +30,11 @@ def open_database(project: Project) -> Iterator[duckdb.DuckDBPyConnection]:
             f"{project.directory} has not been built; run: relama build {project.directory}"
         )
     deepen_stack()
-    kernels = kernels_of(project)
-    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"} if kernels else {})
+    native = kernels_of(project)
+    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"} if native else {})
     try:
-        if kernels:
-            _load(connection, kernels)
+        if native:
+            _load(connection, native)
         _attach(connection, opened)
         connection.execute(f"set disabled_optimizers = '{DISABLED_OPTIMIZERS}'")
         connection.execute("set force_compression = 'uncompressed'")
@@ -50,16 +51,15 @@ def kernels_of(project: Project) -> Path | None:
     allowed = str(variables(project).get("relama_kernels", True)).lower() == "true"
     if not (allowed and database_of(project).loads_unsigned):
         return None
-    return project.directory / LIBRARY / "kernels" / "relama_kernels.duckdb_extension"
+    return project.directory / LIBRARY / "kernels" / kernels.FILE_NAME
 
 
-def _load(connection: duckdb.DuckDBPyConnection, kernels: Path) -> None:
-    quoted = str(kernels.resolve()).replace("'", "''")
+def _load(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     try:
-        connection.execute(f"load '{quoted}'")
+        kernels.load(connection, file.resolve())
     except duckdb.Error as error:
         raise ProjectError(
-            f"The native kernels in {kernels} cannot be loaded ({_one_line(error)}); set the "
+            f"The native kernels in {file} cannot be loaded ({_one_line(error)}); set the "
             "variable relama_kernels to false in dbt_project.yml to compute in SQL."
         ) from None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from relama.errors import InputError
 from relama.project.manifest import Project
-from relama.runtime.database import open_database
+from relama.runtime.database import kernels_of, open_database
 from relama.runtime.memory.limit import plan_session
 from relama.runtime.memory.process_memory import available, resident_set
 from relama.runtime.memory.residency import Plan, Table
@@ -26,12 +26,14 @@ class Forecast:
         plan: what is resident and what is streamed.
         disk: bytes per second from the disk.
         compute: multiply-adds per second.
+        native: whether native functions multiply, not SQL.
         disk_is_given: whether `disk` is not measured.
     """
 
     plan: Plan
     disk: float
     compute: float
+    native: bool
     disk_is_given: bool = False
 
     @property
@@ -54,6 +56,7 @@ class Forecast:
             "disk_bytes_per_s": round(self.disk),
             "multiply_adds_per_token": plan.multiply_adds,
             "multiply_adds_per_s": round(self.compute),
+            "kernels": "native" if self.native else "sql",
             "seconds_per_token": round(self.seconds_per_token, 3),
             "resident": [table.name for table in plan.resident],
             "streamed": [table.name for table in plan.streamed],
@@ -91,7 +94,8 @@ class Forecast:
             f"A token: {megabytes(plan.streamed_bytes)} from disk at {self.disk / 1e6:,.0f} MB/s "
             f"({'as given' if self.disk_is_given else 'measured'}), "
             f"{plan.multiply_adds / 1e6:,.0f} million multiply-adds at "
-            f"{self.compute / 1e9:.2f} billion per second (measured): at least "
+            f"{self.compute / 1e9:.2f} billion per second "
+            f"({'native kernels' if self.native else 'SQL'}, measured): at least "
             f"{self.seconds_per_token:.2f} s.",
         ]
 
@@ -134,5 +138,7 @@ def forecast(project: Project, limit: int | None, disk: float | None) -> Forecas
         limit = (available() or 1 << 40) + (resident_set() or 0)
     with open_database(project) as connection:
         plan, _ = plan_session(project, connection, statement, limit)
-        compute = compute_speed(connection)
-    return Forecast(plan, disk or disk_speed(database_of(project).path), compute, disk is not None)
+        native = kernels_of(project) is not None
+        compute = compute_speed(connection, native)
+    measured = disk or disk_speed(database_of(project).path)
+    return Forecast(plan, measured, compute, native, disk is not None)
