@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from relama import kernels
-from relama.checkpoint import open_checkpoint
+from relama.checkpoint import Tensor, open_checkpoint
 from relama.cli import main
 from relama.errors import ProjectError
 from relama.project.manifest import Project, load_project
-from relama.reference import Tensors, forward, greedy, log_softmax
+from relama.reference import forward, greedy, log_softmax
 from relama.runtime import dbt
 from relama.runtime.database import kernels_of, open_database
 from relama.runtime.session import negative_log_likelihood, open_engine, top_logits
@@ -72,7 +72,7 @@ def test_greedy_ids_are_those_of_the_oracle(
     assert ids == greedy(native.config, stored(native), PROMPT, 70)
 
 
-def stored(project: Project) -> Tensors:
+def stored(project: Project) -> Mapping[str, Tensor]:
     checkpoint = open_checkpoint(TINY_LLAMA)
     storage = storage_of(project)
     return (
@@ -155,7 +155,7 @@ def test_a_kernel_file_that_cannot_be_loaded_is_one_sentence(
 def test_the_command_line_chooses(kernels_file: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke
     for choice, expected in (("auto", True), ("native", True), ("sql", False)):
-        directory = tmp_path / choice
+        directory = tmp_path / f"with_{choice}"
         arguments = ["new", str(directory), "--model", str(TINY_LLAMA), "--kernels", choice]
         assert run(main, arguments).exit_code == 0
         assert (kernels_of(load_project(directory)) is not None) == expected
