@@ -1,7 +1,7 @@
 <% for input in inputs -%>
 <% if loop.first %>with <% endif %><< input.rpartition('__')[2] >> as (
 
-    select * from {{ relama.input('<< input >>') }}
+    select * from << read(input) >>
 
 ),
 
