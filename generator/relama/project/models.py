@@ -102,6 +102,7 @@ def write_models(
     )
     write(models / "_sources.yml", _sources(graph, project))
     write(models / "_exposures.yml", render("exposures.yml", project=project))
+    write(models / "_overview.md", render("overview.md", project=project, config=config))
 
     head = language_model["head"]
     sql = render("forward_pass.sql", layers=whole, head=head)
