@@ -57,7 +57,10 @@ EXAMPLE = {
         "final_norm forward_pass ticket_summaries ticket_topics tickets_by_topic "
         "exposure:support_dashboard",
         exclude="resource_type:test",
-        rows=[("layer_28", "forward_pass"), ("forward_pass", "Support dashboard")],
+        rows=[
+            ("layer_29__down_proj_weight", "forward_pass"),
+            ("forward_pass", "Support dashboard"),
+        ],
     ),
 }
 
