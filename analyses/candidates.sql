@@ -1,3 +1,5 @@
+{{ config(enabled=model.package_name == project_name) }}
+
 -- Every token that might come next, with its logit and log-probability.
 -- depends_on: {{ ref('layer_00') }}
 -- depends_on: {{ ref('layer_01') }}

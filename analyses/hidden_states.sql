@@ -1,3 +1,5 @@
+{{ config(enabled=model.package_name == project_name) }}
+
 -- The hidden state after the embedding, after every layer and after the final norm.
 -- depends_on: {{ ref('layer_00') }}
 -- depends_on: {{ ref('layer_01') }}

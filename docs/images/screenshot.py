@@ -53,11 +53,14 @@ class Picture:
 #: The end of the example: the seed, the last layer of the language model, what it answers.
 EXAMPLE = {
     "lineage_example": Picture(
-        select="tickets layer_29__attention layer_29__o_proj layer_29__mlp_norm "
-        "layer_29__gate_up_proj layer_29__swiglu layer_29__down_proj final_norm forward_pass "
-        "ticket_summaries ticket_topics tickets_by_topic exposure:support_dashboard",
+        select="tickets layer_29__qkv_proj_weight layer_29__down_proj_weight layer_28 layer_29 "
+        "final_norm forward_pass ticket_summaries ticket_topics tickets_by_topic "
+        "exposure:support_dashboard",
         exclude="resource_type:test",
-        rows=[("layer_29__attention", "final_norm"), ("final_norm", "Support dashboard")],
+        rows=[
+            ("layer_29__down_proj_weight", "forward_pass"),
+            ("forward_pass", "Support dashboard"),
+        ],
     ),
 }
 

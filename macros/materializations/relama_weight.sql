@@ -7,25 +7,24 @@
 #}
 {% materialization relama_weight, default %}
     {%- set target_relation = this.incorporate(type='table') -%}
-    {%- set existing = load_cached_relation(this) -%}
     {#- A project that has been moved holds the same weights. -#}
     {%- set text = sql | replace(relama._staged_directory(), '') -%}
     {%- set meta = config.get('meta', {}) -%}
     {%- set digest = var('relama_checkpoint', '') ~ meta.get('digest', '') -%}
     {%- set fingerprint = 'relama:' ~ local_md5(digest ~ text) -%}
     {%- set comment = fingerprint ~ ':' ~ meta.get('written', '') -%}
-    {%- set commented = relama._relation_comment(existing) or '' if existing is not none else '' -%}
+    {%- set commented = relama._relation_comment(target_relation) or '' -%}
     {{ run_hooks(pre_hooks) }}
     {%- if commented.split(':')[:2] == fingerprint.split(':') and not should_full_refresh() -%}
-        {%- call noop_statement('main', 'UNCHANGED') -%}
--- built from the same checkpoint before
-        {%- endcall -%}
+        {#- The defaults of `code` and `rows_affected` are types, which dbt cannot write. -#}
+        {%- do store_raw_result('main', 'UNCHANGED', none, none) -%}
         {%- if commented != comment -%}
             {%- call statement('comment') -%}
                 comment on table {{ target_relation }} is '{{ comment }}'
             {%- endcall -%}
         {%- endif -%}
     {%- else -%}
+        {%- set existing = load_cached_relation(this) -%}
         {%- set intermediate = make_intermediate_relation(target_relation) -%}
         {%- do drop_relation_if_exists(load_cached_relation(intermediate)) -%}
         {%- call statement('main') -%}
@@ -71,7 +70,7 @@
     {{ sql }}
 {%- endmacro %}
 
-{# What `comment on table` has said of a relation; none where the database cannot tell. #}
+{# What `comment on table` has said of a table; none where there is none, or the database cannot tell. #}
 {% macro _relation_comment(relation) -%}
     {{ return(adapter.dispatch('_relation_comment', 'relama')(relation)) }}
 {%- endmacro %}
@@ -80,9 +79,33 @@
     {{ return(none) }}
 {%- endmacro %}
 
+{#
+    A query for each of hundreds of weights that have not changed would take longer than all else
+    about them. So the first asks for the comments of all, and leaves them to the others in `graph`,
+    which the nodes of a run share. A weight's own comment changes only when its own node runs.
+#}
 {% macro duckdb___relation_comment(relation) -%}
-    {%- set found = run_query(
-        'select comment from duckdb_tables() where ' ~ relama._is_place(relation, 'table_name')
+    {%- set found = graph.get('relama_comments', {}) -%}
+    {%- if found.get('invocation_id') != invocation_id -%}
+        {%- set found = {'invocation_id': invocation_id, 'tables': relama._table_comments()} -%}
+        {%- do graph.update({'relama_comments': found}) -%}
+    {%- endif -%}
+    {{ return(found['tables'].get(relama._place(relation))) }}
+{%- endmacro %}
+
+{# The comments of all tables that have one of `relama_weight`, by their `_place`. #}
+{% macro _table_comments() -%}
+    {%- set comments = {} -%}
+    {%- for row in relama._rows(
+        'select database_name, schema_name, table_name, comment from duckdb_tables()'
+        ~ " where comment like 'relama:%'"
     ) -%}
-    {{ return(found.rows[0][0] if found.rows else none) }}
+        {%- do comments.update({(row[0] | lower, row[1] | lower, row[2] | lower): row[3]}) -%}
+    {%- endfor -%}
+    {{ return(comments) }}
+{%- endmacro %}
+
+{# Database, schema and name of a relation, all in lower case: DuckDB does not tell cases apart. #}
+{% macro _place(relation) -%}
+    {{ return((relation.database | lower, relation.schema | lower, relation.identifier | lower)) }}
 {%- endmacro %}

@@ -135,22 +135,13 @@ group by relama_hash
     last: the answers of some new and some old weights would look like any others.
 #}
 {% macro _check_built(language_model) -%}
-    {%- set comments = {} -%}
-    {%- for row in relama._rows(
-        'select lower(database_name), lower(schema_name), lower(table_name), comment from duckdb_tables()'
-        ~ " where comment like 'relama:%'"
-    ) -%}
-        {%- do comments.update({(row[0], row[1], row[2]): row[3]}) -%}
-    {%- endfor -%}
+    {%- set comments = relama._table_comments() -%}
     {%- for node in graph.nodes.values() -%}
         {%- if
             node.package_name == language_model['package']
             and node.config.get('materialized') == 'relama_weight'
         -%}
-            {%- set relation = relama._node_relation(node) -%}
-            {%- set place = (
-                relation.database | lower, relation.schema | lower, relation.identifier | lower
-            ) -%}
+            {%- set place = relama._place(relama._node_relation(node)) -%}
             {%- if comments.get(place, '').split(':')[-1] != language_model['written'] -%}
                 {%- do exceptions.raise_compiler_error(
                     model.name ~ ': the language model ' ~ language_model['package']

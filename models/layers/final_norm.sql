@@ -5,7 +5,7 @@
 -- x: [48], weight: [48] -> y: [48]
 with hidden as (
 
-    select * from {{ relama.input('layer_01__down_proj') }}
+    select * from {{ relama.input('layer_01__down_proj', 'layer_01') }}
 
 ),
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 from relama.project.manifest import Project
@@ -41,6 +42,13 @@ def test_the_page_holds_what_a_reader_sees(
     assert macros["materialization_relama_complete_default"]["description"]
     assert not macros["_softmax"]["docs"]["show"]
     assert not macros["duckdb__tokenize"]["docs"]["show"]
+    # What the page begins with; plain dbt docs, and another project's, begin with their own.
+    overview = manifest["docs"]["doc.dbt.__overview__"]["block_contents"]
+    assert "A language model of 2 layers" in overview
+    links = re.findall(r"#!/model/([\w.]+)\)", overview)
+    assert len(links) == 3 and all(link in manifest["nodes"] for link in links)
+    assert "Welcome" in whole["docs"]["doc.dbt.__overview__"]["block_contents"]
+    assert [doc["name"] for doc in whole["docs"].values()].count("__overview__") == 1
     # Both ways through the graph, by which a selection such as `+logits` is found at once.
     assert page.count("return Array.from(found)") == 2
 

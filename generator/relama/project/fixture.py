@@ -47,6 +47,7 @@ GENERATED = (
     Path("models", "batch"),
     Path("models", "_sources.yml"),
     Path("models", "_exposures.yml"),
+    Path("models", "_overview.md"),
     CHAT_JINJA,
     MACRO_DOCS,
     Path("analyses"),

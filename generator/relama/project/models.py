@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def write_models(
         write(models / "layers" / f"{name}.sql", render(f"{name}.sql", config=config))
     before += [operator.name for operator in graph.layer(None) if not operator.inputs]
     for layer in layers:
-        sql = _layer_sql(graph, layer, before if layer == 0 else [])
+        sql = _layer_sql(graph, layer, before if layer == 0 else [], parallelism)
         write(models / "layers" / names.layer_model(layer) / f"{names.layer_model(layer)}.sql", sql)
     whole = names.layer_models(len(layers))
     caches = names.kv_caches(len(layers))
@@ -85,12 +85,15 @@ def write_models(
         weights = [weight_properties(w) for w in graph.weights.values() if w.layer == index]
         operators = [operator_properties(graph, operator) for operator in graph.layer(index)]
         if index is not None:
-            operators.append(layer_properties(graph, index))
+            # As a package, the operators are within the model of their layer.
+            operators = [place(model, project, as_package=False) for model in operators]
+            operators.append(place(layer_properties(graph, index), project))
         else:
             weights += _fixed_properties("weights.yml", config, tokenizer=tokenizer, digest=digest)
             operators = _fixed_properties("layers.yml", config) + operators
-        for kind, properties in (("weights", weights), ("layers", operators)):
-            placed = [place(model, project) for model in properties]
+            operators = [place(model, project) for model in operators]
+        weights = [place(model, project) for model in weights]
+        for kind, placed in (("weights", weights), ("layers", operators)):
             write_yaml(models / kind / subfolder / label, {"models": placed})
     state = _fixed_properties("state.yml", config)
     state += [kv_cache_properties(graph, layer) for layer in layers]
@@ -100,6 +103,7 @@ def write_models(
     )
     write(models / "_sources.yml", _sources(graph, project))
     write(models / "_exposures.yml", render("exposures.yml", project=project))
+    write(models / "_overview.md", render("overview.md", project=project, config=config))
 
     head = language_model["head"]
     sql = render("forward_pass.sql", layers=whole, head=head)
@@ -153,14 +157,29 @@ def _hidden_states(graph: Graph) -> list[str]:
 
 
 def operator_sql(graph: Graph, operator: Operator, parallelism: int) -> str:
-    """The model of an operator: the template of its kind, filled in."""
+    """The model of an operator."""
+
+    def read(name: str) -> str:
+        layer = names.parsed(name).layer if operator.layer is None else None
+        return _input(name, layer)
+
+    config = "{{ config(materialized=relama.activation()) }}\n\n"
+    body = _operator_body(graph, operator, parallelism, read)
+    return f"{config}{operator_comment(graph, operator)}\n{body}"
+
+
+def _operator_body(
+    graph: Graph, operator: Operator, parallelism: int, read: Callable[[str], str]
+) -> str:
+    """The template of an operator's kind, filled in; `read` says how it reads a model."""
     weight = graph.weights[operator.weight] if operator.weight else None
-    body = render(
+    return render(
         f"{operator.kind}.sql",
         inputs=operator.inputs,
         weight=operator.weight,
         attributes=operator.computes,
         parallelism=parallelism,
+        read=read,
         bias=weight.has_bias if weight else False,
         blocks=weight.blocks if weight else 0,
         one_thread=weight is not None and weight.blocks > 1 and is_small(weight),
@@ -168,15 +187,38 @@ def operator_sql(graph: Graph, operator: Operator, parallelism: int) -> str:
         cache=names.kv_cache(operator.layer) if operator.layer is not None else None,
         pages=names.kv_pages(operator.layer) if operator.layer is not None else None,
     )
-    config = "{{ config(materialized=relama.activation()) }}\n\n"
-    return f"{config}{operator_comment(graph, operator)}\n{body}"
 
 
-def _layer_sql(graph: Graph, layer: int, before: Sequence[str]) -> str:
-    """The model that stands for a layer, and for the models `before` it."""
-    operators = [o.name for o in graph.layer(layer) if not o.computes.only_traced]
-    needed, appended = [*before, *operators], graph.appended(layer).name
-    return render("layer.sql", layer=layer, operators=needed, appended=appended)
+def _input(name: str, layer: int | None = None) -> str:
+    """What reads an activation; as a package, the model of its `layer` is what there is of it."""
+    of_layer = "" if layer is None else f", '{names.layer_model(layer)}'"
+    return f"{{{{ relama.input('{name}'{of_layer}) }}}}"
+
+
+def _layer_sql(graph: Graph, layer: int, before: Sequence[str], parallelism: int) -> str:
+    """The model that stands for a layer, and for the models `before` it.
+
+    As a package of another project it holds the operators, which are models of their own
+    otherwise: dbt takes as long over each of some hundreds of models as over a table.
+    """
+
+    def read(name: str) -> str:
+        within = names.parsed(name).layer
+        return names.CTE_PREFIX + name if within == layer else _input(name, within)
+
+    operators = [
+        (operator.name, _operator_body(graph, operator, parallelism, read))
+        for operator in graph.layer(layer)
+        if not operator.computes.only_traced
+    ]
+    return render(
+        "layer.sql",
+        layer=layer,
+        before=before,
+        operators=operators,
+        appended=graph.appended(layer).name,
+        cte_prefix=names.CTE_PREFIX,
+    )
 
 
 def _sources(graph: Graph, project: str) -> str:

@@ -74,7 +74,22 @@ def shown(manifest: dict[str, Any]) -> dict[str, Any]:
         for name, macro in manifest["macros"].items()
         if macro["package_name"] not in _BUILT_IN
     }
-    return {**manifest, "nodes": nodes, "sources": sources, "macros": macros, "disabled": {}}
+    changed = {"nodes": nodes, "sources": sources, "macros": macros, "docs": _docs(manifest)}
+    return {**manifest, **changed, "disabled": {}}
+
+
+def _docs(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The blocks of text, where the project's own is what the page begins with.
+
+    A block `__overview__` would be that in dbt's own page too, but also in that of another project
+    which has this one as its package: there it would replace the other's.
+    """
+    docs, project = dict(manifest["docs"]), manifest["metadata"]["project_name"]
+    own = docs.get(f"doc.{project}.__{project}__")
+    if own:
+        whole = docs["doc.dbt.__overview__"]
+        docs["doc.dbt.__overview__"] = {**whole, "block_contents": own["block_contents"]}
+    return docs
 
 
 def _docs_of_macro(macro: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 -- All of layer 0 in order, for statements of the whole forward pass. Its rows are
 -- what the layer appends to the KV cache.
+{%- if model.package_name == project_name %}
 -- depends_on: {{ ref('step_input') }}
 -- depends_on: {{ ref('rotary_angles') }}
 -- depends_on: {{ ref('paged') }}
@@ -20,3 +21,299 @@ select
     0 as layer,
     *
 from {{ relama.input('layer_00__kv_append') }}
+{%- else %}
+/* operators */ with
+__dbt__cte__layer_00__attention_norm as (
+
+    with hidden as (
+
+        select * from {{ relama.input('embedding') }}
+
+    ),
+
+    normed as (
+
+        {{ relama.rms_norm('hidden', ref('layer_00__attention_norm_weight'), eps=1e-05) | indent(4) }}
+
+    )
+
+    select * from normed
+
+),
+
+__dbt__cte__layer_00__qkv_proj as (
+
+    with hidden as (
+
+        select * from __dbt__cte__layer_00__attention_norm
+
+    ),
+
+    product as (
+
+        {{ relama.block_matmul(
+            'hidden',
+            ref('layer_00__qkv_proj_weight'),
+            blocks=1,
+            storage='float32',
+            bias=true,
+            single_token=relama.single_token()
+        ) | indent(4) }}
+
+    )
+
+    select * from product
+
+),
+
+__dbt__cte__layer_00__rotary_embedding as (
+
+    with angles as (
+
+        select * from {{ relama.input('rotary_angles') }}
+
+    ),
+
+    qkv_proj as (
+
+        select * from __dbt__cte__layer_00__qkv_proj
+
+    ),
+
+    rotary_embedding as (
+
+        {{ relama.rotary_embedding(
+            [
+                ('qkv_proj', 8),
+            ],
+            'angles',
+            head_dim=8,
+            single_token=relama.single_token()
+        ) | indent(4) }}
+
+    )
+
+    select * from rotary_embedding
+
+),
+
+__dbt__cte__layer_00__kv_append as (
+
+    with rotated as (
+
+        select * from __dbt__cte__layer_00__rotary_embedding
+
+    ),
+
+    projected as (
+
+        select * from __dbt__cte__layer_00__qkv_proj
+
+    ),
+
+    key_values as (
+
+        {{ relama.kv_append(
+            'rotated',
+            'projected',
+            value_offset=64,
+            num_heads=6,
+            num_kv_heads=2,
+            head_dim=8,
+            single_token=relama.single_token()
+        ) | indent(4) }}
+
+    )
+
+    select * from key_values
+
+),
+
+__dbt__cte__layer_00__attention as (
+
+    with rotated as (
+
+        select * from __dbt__cte__layer_00__rotary_embedding
+
+    ),
+
+    cached as (
+
+        select * from {{ source('state', 'layer_00__kv_cache') }}
+
+    ),
+
+    appended as (
+
+        select * from __dbt__cte__layer_00__kv_append
+
+    ),
+
+    pages as (
+
+        select * from {{ source('state', 'layer_00__kv_pages') }}
+
+    ),
+
+    paged as (
+
+        select * from {{ relama.input('paged') }}
+
+    ),
+
+    attended as (
+
+        {{ relama.attention(
+            'rotated',
+            'cached',
+            'appended',
+            'pages',
+            'paged',
+            num_heads=6,
+            num_kv_heads=2,
+            head_dim=8,
+            parallelism=2,
+            single_token=relama.single_token()
+        ) | indent(4) }}
+
+    )
+
+    select * from attended
+
+),
+
+__dbt__cte__layer_00__o_proj as (
+
+    with hidden as (
+
+        select * from __dbt__cte__layer_00__attention
+
+    ),
+
+    residual as (
+
+        select * from {{ relama.input('embedding') }}
+
+    ),
+
+    product as (
+
+        {{ relama.block_matmul(
+            'hidden',
+            ref('layer_00__o_proj_weight'),
+            blocks=1,
+            storage='float32',
+            bias=true,
+            residual='residual',
+            single_token=relama.single_token()
+        ) | indent(4) }}
+
+    )
+
+    select * from product
+
+),
+
+__dbt__cte__layer_00__mlp_norm as (
+
+    with hidden as (
+
+        select * from __dbt__cte__layer_00__o_proj
+
+    ),
+
+    normed as (
+
+        {{ relama.rms_norm('hidden', ref('layer_00__mlp_norm_weight'), eps=1e-05) | indent(4) }}
+
+    )
+
+    select * from normed
+
+),
+
+__dbt__cte__layer_00__gate_up_proj as (
+
+    with hidden as (
+
+        select * from __dbt__cte__layer_00__mlp_norm
+
+    ),
+
+    product as (
+
+        {{ relama.block_matmul(
+            'hidden',
+            ref('layer_00__gate_up_proj_weight'),
+            blocks=1,
+            storage='float32',
+            bias=true,
+            single_token=relama.single_token()
+        ) | indent(4) }}
+
+    )
+
+    select * from product
+
+),
+
+__dbt__cte__layer_00__swiglu as (
+
+    with gate_up as (
+
+        select * from __dbt__cte__layer_00__gate_up_proj
+
+    ),
+
+    activated as (
+
+        {{ relama.swiglu('gate_up', none, size=88) | indent(4) }}
+
+    )
+
+    select * from activated
+
+),
+
+__dbt__cte__layer_00__down_proj as (
+
+    with hidden as (
+
+        select * from __dbt__cte__layer_00__swiglu
+
+    ),
+
+    residual as (
+
+        select * from __dbt__cte__layer_00__o_proj
+
+    ),
+
+    product as (
+
+        {{ relama.block_matmul(
+            'hidden',
+            ref('layer_00__down_proj_weight'),
+            blocks=1,
+            storage='float32',
+            bias=true,
+            residual='residual',
+            single_token=relama.single_token()
+        ) | indent(4) }}
+
+    )
+
+    select * from product
+
+)
+
+/* rows */
+-- depends_on: {{ ref('step_input') }}
+-- depends_on: {{ ref('rotary_angles') }}
+-- depends_on: {{ ref('paged') }}
+-- depends_on: {{ ref('embedding') }}
+select
+    0 as layer,
+    *
+from __dbt__cte__layer_00__kv_append
+{%- endif %}

@@ -1,6 +1,6 @@
 with rotated as (
 
-    select * from {{ relama.input('<< inputs[0] >>') }}
+    select * from << read(inputs[0]) >>
 
 ),
 
@@ -12,7 +12,7 @@ cached as (
 
 appended as (
 
-    select * from {{ relama.input('<< inputs[1] >>') }}
+    select * from << read(inputs[1]) >>
 
 ),
 
@@ -24,7 +24,7 @@ pages as (
 
 paged as (
 
-    select * from {{ relama.input('paged') }}
+    select * from << read('paged') >>
 
 ),
 

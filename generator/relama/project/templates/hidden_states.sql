@@ -1,3 +1,5 @@
+{{ config(enabled=model.package_name == project_name) }}
+
 -- The hidden state after the embedding, after every layer and after the final norm.
 <%- for name in layers %>
 -- depends_on: {{ ref('<< name >>') }}

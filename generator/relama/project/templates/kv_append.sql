@@ -1,12 +1,12 @@
 with rotated as (
 
-    select * from {{ relama.input('<< inputs[0] >>') }}
+    select * from << read(inputs[0]) >>
 
 ),
 
 projected as (
 
-    select * from {{ relama.input('<< inputs[1] >>') }}
+    select * from << read(inputs[1]) >>
 
 ),
 

@@ -1,6 +1,6 @@
 with hidden as (
 
-    select * from {{ relama.input('<< inputs[0] >>') }}
+    select * from << read(inputs[0]) >>
 
 ),
 

@@ -1,13 +1,13 @@
 with angles as (
 
-    select * from {{ relama.input('rotary_angles') }}
+    select * from << read('rotary_angles') >>
 
 )
 <%- for input in inputs %>,
 
 << input.rpartition('__')[2] >> as (
 
-    select * from {{ relama.input('<< input >>') }}
+    select * from << read(input) >>
 
 )
 <%- endfor %>,

@@ -1,13 +1,13 @@
 with gate<% if inputs | length == 1 %>_up<% endif %> as (
 
-    select * from {{ relama.input('<< inputs[0] >>') }}
+    select * from << read(inputs[0]) >>
 
 )
 <%- if inputs | length == 2 %>,
 
 up as (
 
-    select * from {{ relama.input('<< inputs[1] >>') }}
+    select * from << read(inputs[1]) >>
 
 )
 <%- endif %>,
