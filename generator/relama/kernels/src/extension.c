@@ -139,11 +139,28 @@ duckdb_scalar_function scalar_function(const char *name, duckdb_type element_of_
     return result;
 }
 
+// relama_kernels_level() -> VARCHAR: the instructions in use, baseline, avx2 or avx512.
+static void kernels_level(duckdb_function_info info, duckdb_data_chunk input,
+                          duckdb_vector output) {
+    (void)info;
+    for (idx_t row = 0; row < duckdb_data_chunk_get_size(input); row++) {
+        duckdb_vector_assign_string_element(output, row, kernels->level);
+    }
+}
+
+static bool register_level(duckdb_connection connection) {
+    duckdb_scalar_function function = scalar_function("relama_kernels_level", DUCKDB_TYPE_VARCHAR,
+                                                      false, kernels_level, NULL, 0);
+    duckdb_state state = duckdb_register_scalar_function(connection, function);
+    duckdb_destroy_scalar_function(&function);
+    return state == DuckDBSuccess;
+}
+
 DUCKDB_EXTENSION_ENTRYPOINT(duckdb_connection connection, duckdb_extension_info info,
                             struct duckdb_extension_access *access) {
     kernels = choose_kernels();
     if (!register_linear(connection) || !register_elementwise(connection) ||
-        !register_attention(connection)) {
+        !register_attention(connection) || !register_level(connection)) {
         access->set_error(info, "relama_kernels: DuckDB did not take the functions");
         return false;
     }

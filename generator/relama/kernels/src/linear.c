@@ -15,44 +15,51 @@ enum {
     PANEL = 512,
 };
 
-INLINE vfloat load_weights(enum storage storage, const void *row, size_t i) {
-    return storage == STORAGE_INT8 ? load_int8((const int8_t *)row + i)
-                                   : load((const float *)row + i);
+// LANES weights of a row, or the `count` ones that are left.
+INLINE vfloat load_weights(enum storage storage, const void *row, size_t i, size_t count) {
+    if (storage == STORAGE_INT8) {
+        const int8_t *p = (const int8_t *)row + i;
+        return count == LANES ? load_int8(p) : load_int8_first(p, count);
+    }
+    const float *p = (const float *)row + i;
+    return count == LANES ? load(p) : load_first(p, count);
 }
 
-INLINE float weight(enum storage storage, const void *row, size_t i) {
-    return storage == STORAGE_INT8 ? ((const int8_t *)row)[i] : ((const float *)row)[i];
+// sums[p][r] += weights of LANES columns, or of `count`, times the same elements of x[p].
+INLINE void add_columns(enum storage storage, const size_t num_rows, const size_t num_positions,
+                        const void *const *rows, const float *const *x, size_t start, size_t i,
+                        size_t count, vfloat sums[POSITIONS][ROWS]) {
+    vfloat weights[ROWS];
+    for (size_t r = 0; r < num_rows; r++) {
+        weights[r] = load_weights(storage, rows[r], i, count);
+    }
+    for (size_t p = 0; p < num_positions; p++) {
+        const float *element = x[p] + start + i;
+        vfloat elements = count == LANES ? load(element) : load_first(element, count);
+        for (size_t r = 0; r < num_rows; r++) {
+            sums[p][r] += weights[r] * elements;
+        }
+    }
 }
 
-// sums[p][r] = rows[r] . (x[p] + start) over `columns` elements, scales aside. Every argument
-// but the pointers and `columns` is a constant at the call, so that the loops unroll.
+// sums[p][r] = rows[r] . (x[p] + start) over `columns` elements, scales aside. `storage` and
+// the numbers of rows and positions are constants at the call, so that the loops unroll.
 INLINE void tile(enum storage storage, const size_t num_rows, const size_t num_positions,
                  const void *const *rows, const float *const *x, size_t start, size_t columns,
                  float sums[POSITIONS][ROWS]) {
-    vfloat sum[POSITIONS][ROWS] = {{{0}}};
+    vfloat lanes[POSITIONS][ROWS] = {{{0}}};
     size_t i = 0;
     for (; i + LANES <= columns; i += LANES) {
-        vfloat weights[ROWS];
-        for (size_t r = 0; r < num_rows; r++) {
-            weights[r] = load_weights(storage, rows[r], i);
-        }
-        for (size_t p = 0; p < num_positions; p++) {
-            vfloat elements = load(x[p] + start + i);
-            for (size_t r = 0; r < num_rows; r++) {
-                sum[p][r] += weights[r] * elements;
-            }
-        }
+        add_columns(storage, num_rows, num_positions, rows, x, start, i, LANES, lanes);
+    }
+    if (i < columns) {
+        add_columns(storage, num_rows, num_positions, rows, x, start, i, columns - i, lanes);
     }
     for (size_t p = 0; p < num_positions; p++) {
         if (num_rows == 4) {
-            sum_lanes_of_four(sum[p], sums[p]);
+            sum_lanes_of_four(lanes[p], sums[p]);
         } else {
-            sums[p][0] = sum_lanes(sum[p][0]);
-        }
-        for (size_t r = 0; r < num_rows; r++) {
-            for (size_t j = i; j < columns; j++) {
-                sums[p][r] += weight(storage, rows[r], j) * x[p][start + j];
-            }
+            sums[p][0] = sum_lanes(lanes[p][0]);
         }
     }
 }

@@ -64,6 +64,20 @@ INLINE vfloat load_int8(const int8_t *p) {
 #endif
 }
 
+// The first `count` elements of a vector that ends there, and zeros: one more step of the
+// same loop adds up the end of a row, so that its rounding is the same everywhere.
+INLINE vfloat load_first(const float *p, size_t count) {
+    float elements[LANES] = {0};
+    memcpy(elements, p, count * sizeof *p);
+    return load(elements);
+}
+
+INLINE vfloat load_int8_first(const int8_t *p, size_t count) {
+    int8_t elements[LANES] = {0};
+    memcpy(elements, p, count);
+    return load_int8(elements);
+}
+
 INLINE vdouble load_double(const double *p) {
     vdouble v;
     memcpy(&v, p, sizeof v);
@@ -120,9 +134,8 @@ INLINE float dot(const float *a, const float *b, size_t length) {
     for (; i + LANES <= length; i += LANES) {
         sum += load(a + i) * load(b + i);
     }
-    float result = sum_lanes(sum);
-    for (; i < length; i++) {
-        result += a[i] * b[i];
+    if (i < length) {
+        sum += load_first(a + i, length - i) * load_first(b + i, length - i);
     }
-    return result;
+    return sum_lanes(sum);
 }

@@ -1,0 +1,181 @@
+"""Random calls of the kernels in DuckDB, compared with plain Python: sizes, NULL, NaN, lists of
+wrong lengths, and chunks of every shape.
+
+    python kernels_fuzzer.py FILE SEED SECONDS
+
+Ends with 1 at a difference. test_kernels_fuzzer.py runs it under AddressSanitizer and
+UndefinedBehaviorSanitizer.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from relama import kernels
+
+INT8 = "struct(vector tinyint[], scale float)[]"
+INT4 = "struct(scale float, steps utinyint[], vector tinyint[34][])[]"
+
+#: How the rows of a chunk come about: scanned, filtered, joined, constant, sorted, sliced.
+SHAPES = [
+    "select {call} from t order by i",
+    "select {call} from t where i % 3 <> 1 order by i",
+    "select {call} from (select * from t order by hash(i)) order by i",
+    "select {call} from t join (select range as r from range(3000)) on r = i order by i",
+    "select {call} from (select * from t limit 1), range(2100)",
+    "select {call} from t, range({repeat}) order by i",
+    "select {call} from (select i, {sliced} from t) as t order by i",
+]
+
+
+def vector(length: int) -> list[float | None] | None:
+    if random.random() < 0.05:
+        return None
+    result: list[float | None] = [float(random.randint(-9, 9)) for _ in range(length)]
+    if result and random.random() < 0.05:
+        result[random.randrange(length)] = random.choice([None, math.nan, math.inf])
+    return result
+
+
+def odd(length: int) -> int:
+    """Nearly always the length."""
+    return length if random.random() < 0.97 else random.randrange(length + 3)
+
+
+def int8_row(length: int) -> dict[str, Any] | None:
+    codes = [random.randint(-128, 127) for _ in range(odd(length))]
+    row = {"vector": codes, "scale": random.choice([0.5, 1.0, 2.0, None, 1.0, 1.0])}
+    return row if random.random() < 0.97 else None
+
+
+def int4_row(length: int) -> dict[str, Any] | None:
+    groups = odd((length + 31) // 32)
+    return {
+        "scale": 1.0,
+        "steps": [random.randint(0, 255) for _ in range(odd(groups))],
+        "vector": [[random.randint(-8, 7) for _ in range(34)] for _ in range(groups)],
+    }
+
+
+def block(row: Any, length: int) -> list[Any] | None:
+    if random.random() < 0.05:
+        return None
+    return [row(length) for _ in range(random.randrange(9))]
+
+
+def case() -> tuple[str, dict[str, tuple[str, list[Any]]]]:
+    """A call, and the columns of its table t: their types and values."""
+    rows = random.choice([1, 2, 7, 100])
+    n = random.choice([0, 1, 2, 5, 16, 31, 33, 64, 100, 600])
+    vectors = [[vector(odd(n)) for _ in range(rows)] for _ in range(3)]
+    kind = random.randrange(9)
+    if kind < 3:
+        type_, row = [("float[][]", vector), (INT8, int8_row), (INT4, int4_row)][kind]
+        blocks = [block(row, n) for _ in range(1 + rows // 3)]
+        column = sorted((random.choice(blocks) for _ in range(rows)), key=id)
+        columns = {"a": (type_, column), "b": ("float[]", vectors[0])}
+        return "relama_matmul(a, b)", columns
+    columns = {name: ("float[]", values) for name, values in zip("abc", vectors, strict=True)}
+    if kind == 3:
+        return "relama_inner_product(a, b)", columns
+    if kind == 4:
+        return "relama_rms_norm(a, b, 1e-5)", columns
+    if kind == 5:
+        halves = [vector(odd(n // 2)) for _ in range(rows)]
+        return "relama_rotary_embedding(a, b, b)", {**columns, "b": ("float[]", halves)}
+    if kind == 6:
+        return "relama_swiglu(a)", columns
+    if kind == 7:
+        return random.choice(["relama_add(a, b)", "relama_add(a, b, c)"]), columns
+    head_dim = random.choice([n, max(1, n // 2)])
+    return f"relama_attention(a, 1, i % 3, b, c, {head_dim}, 0.5)", columns
+
+
+def matmul(rows: list[Any] | None, x: list[Any] | None) -> Any:
+    """The product of a block in any storage, or None; raises where the lengths differ."""
+    if rows is None or x is None:
+        return None
+    result: list[float] | None = []
+    for row in rows:
+        if row is None or (isinstance(row, dict) and None in row.values()):
+            result = None
+            continue
+        if isinstance(row, list):
+            weights, scale = row, 1.0
+        elif "steps" not in row:
+            weights, scale = row["vector"], row["scale"]
+        else:
+            if len(row["steps"]) != len(row["vector"]) or len(row["steps"]) != (len(x) + 31) // 32:
+                raise ValueError
+            weights = [
+                (code - group[32] - group[33] / 16) * step
+                for group, step in zip(row["vector"], row["steps"], strict=True)
+                for code in group[:32]
+            ][: len(x)]
+            scale = row["scale"]
+        if len(weights) != len(x) or None in weights:
+            raise ValueError
+        if result is not None:
+            result.append(scale * sum(w * e for w, e in zip(weights, x, strict=True)))
+    if result is not None and None in x:
+        raise ValueError
+    return result
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(same(*pair) for pair in zip(a, b, strict=True))
+    if a is None or b is None or isinstance(a, list) or isinstance(b, list):
+        return a is b
+    return (math.isnan(a) and math.isnan(b)) or a == b or abs(a - b) <= 1e-5 * (1e4 + abs(b))
+
+
+def run(connection: duckdb.DuckDBPyConnection) -> None:
+    call, columns = case()
+    names = ", ".join(f"unnest(?::{type_}[]) as {name}" for name, (type_, _) in columns.items())
+    values = [values for _, values in columns.values()]
+    rows = len(values[0])
+    connection.execute(
+        f"create or replace table t as select (row_number() over ())::integer as i, * from "
+        f"(select {names})",
+        values,
+    )
+    shape = random.choice(SHAPES)
+    # A slice of a list keeps its elements, in another place or with a gap.
+    sliced = ", ".join(f"{name}[:] as {name}" for name in columns)
+    query = shape.format(call=call, repeat=random.choice([1, 3, 700 // rows + 1]), sliced=sliced)
+    if "attention" in call:
+        query = query.partition("order by i")[0] if shape.endswith("order by i") else query
+        query += random.choice(["", " group by i % 5"])
+    try:
+        result = [row[0] for row in connection.execute(query).fetchall()]
+    except duckdb.InvalidInputException as error:
+        assert call.partition("(")[0] in str(error), error
+        return
+    if "matmul" in call and shape == SHAPES[0]:
+        for y, a, b in zip(result, *values, strict=True):
+            assert same(y, matmul(a, b)), (query, y, a, b)
+
+
+def main() -> None:
+    file, seed, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    random.seed(seed)
+    connection = duckdb.connect(config={"allow_unsigned_extensions": "true", "threads": "2"})
+    kernels.load(connection, file)
+    end = time.monotonic() + seconds
+    rounds = 0
+    while time.monotonic() < end:
+        run(connection)
+        rounds += 1
+    print(f"{rounds} rounds")
+
+
+if __name__ == "__main__":
+    main()
