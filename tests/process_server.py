@@ -17,16 +17,43 @@ import socket
 import sys
 import time
 import warnings
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
+from dbt.cli.main import dbtRunner
 
 from tests import processes
 
+#: A project with something of every kind. dbt's first look at a kind takes long.
+PROJECT = {
+    "dbt_project.yml": "{name: warm, profile: warm, vars: {a: 1}, on-run-start: [select 1]}",
+    "profiles.yml": "warm: {target: dev, outputs: {dev: {type: duckdb, path: ':memory:'}}}",
+    "seeds/seed.csv": "a,b\n1,2\n",
+    "models/below.sql": "{{ config(materialized='ephemeral', tags=['a']) }} "
+    "select a from {{ source('sources', 'one') }}",
+    "models/above.sql": "select a from {{ ref('below') }}",
+    "analyses/analysis.sql": "select a from {{ ref('above') }}",
+    "tests/single.sql": "select a from {{ ref('above') }}",
+    "macros/macros.sql": "{% macro same(x) %}{{ x }}{% endmacro %} {% test never(model, "
+    "column_name) %}select {{ column_name }} from {{ model }} where false{% endtest %}",
+    "models/docs.md": "{% docs text %}of it{% enddocs %}",
+    "models/all.yml": """
+sources: [{name: sources, schema: main, tables: [{name: one, columns: [{name: a}]}]}]
+models: [{name: above, columns: [{name: a, description: "{{ doc('text') }}",
+          data_tests: [not_null, never]}]}]
+seeds: [{name: seed, description: of it}]
+macros: [{name: same, arguments: [{name: x, type: string, description: of it}]}]
+exposures: [{name: use, type: application, owner: {name: x}, depends_on: ["ref('above')"]}]
+unit_tests: [{name: unit, model: above, given: [{input: ref('below'), rows: [{a: 1}]}],
+              expect: {rows: [{a: 1}]}}]
+""",
+}
 #: What both import sooner or later; what another version has moved is imported later.
 PRELOADED = (
-    *("dbt.cli.main", "dbt.adapters.duckdb.impl", "dbt.adapters.factory", "dbt.include.duckdb"),
+    *("dbt.adapters.duckdb.impl", "dbt.adapters.factory", "dbt.include.duckdb"),
     *("agate", "numpy", "pyarrow.parquet", "relama.cli", "relama.project.fixture"),
 )
 
@@ -38,6 +65,9 @@ def main() -> None:
             importlib.import_module(name)
     # The import opens a database for `duckdb.sql`, which is opened again where it is used.
     duckdb.close()
+    threads = os.listdir("/proc/self/task")
+    warm_up()
+    assert os.listdir("/proc/self/task") == threads, "The first look of dbt started threads."
     # numpy has threads, which it ends before a fork and starts again when it needs them.
     warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork")
     gc.collect()
@@ -45,6 +75,26 @@ def main() -> None:
     message = serve(socket.socket(fileno=int(sys.argv[1])))
     if message is not None:
         run(*message["program"])
+
+
+def warm_up() -> None:
+    """Parses a project twice, the second time from what the first has kept.
+
+    dbt makes the code that reads and writes its classes when it first needs it; all else is
+    of one invocation, and a process may invoke dbt many times. The static parser has threads.
+    """
+    with TemporaryDirectory() as directory, ExitStack() as stack:
+        for name, text in PROJECT.items():
+            path = Path(directory) / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        stack.callback(os.chdir, os.getcwd())
+        os.chdir(directory)
+        os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
+        for _ in range(2):
+            arguments = ["--quiet", "parse", "--no-static-parser", "--profiles-dir", directory]
+            parsed = dbtRunner().invoke(arguments)
+            assert parsed.success, parsed.exception
 
 
 def serve(connection: socket.socket) -> dict[str, Any] | None:
