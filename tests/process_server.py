@@ -65,9 +65,9 @@ def main() -> None:
             importlib.import_module(name)
     # The import opens a database for `duckdb.sql`, which is opened again where it is used.
     duckdb.close()
-    threads = os.listdir("/proc/self/task")
+    threads = _threads()
     warm_up()
-    assert os.listdir("/proc/self/task") == threads, "The first look of dbt started threads."
+    assert _threads() == threads, "The first look of dbt started threads."
     # numpy has threads, which it ends before a fork and starts again when it needs them.
     warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork")
     gc.collect()
@@ -88,13 +88,17 @@ def warm_up() -> None:
             path = Path(directory) / name
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-        stack.callback(os.chdir, os.getcwd())
+        stack.callback(os.chdir, Path.cwd())
         os.chdir(directory)
         os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"
         for _ in range(2):
             arguments = ["--quiet", "parse", "--no-static-parser", "--profiles-dir", directory]
             parsed = dbtRunner().invoke(arguments)
             assert parsed.success, parsed.exception
+
+
+def _threads() -> list[str]:
+    return sorted(path.name for path in Path("/proc/self/task").iterdir())
 
 
 def serve(connection: socket.socket) -> dict[str, Any] | None:
@@ -125,10 +129,10 @@ def run(kind: str, program: str, *arguments: str) -> None:
         sys.path[0] = ""
         exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
     elif kind == "-m":
-        sys.path[0] = os.getcwd()
+        sys.path[0] = str(Path.cwd())
         runpy.run_module(program, run_name="__main__", alter_sys=True)
     else:
-        sys.path[0] = os.path.dirname(program)
+        sys.path[0] = str(Path(program).parent)
         runpy.run_path(program, run_name="__main__")
 
 
@@ -160,7 +164,7 @@ def _become(message: dict[str, Any], descriptors: list[int]) -> None:
         new = open(descriptor, mode, buffering, old.encoding, old.errors, closefd=False)  # noqa: SIM115
         setattr(sys, name, new)
         setattr(sys, f"__{name}__", new)
-    if "relama" in os.path.basename(message["program"][1]):
+    if "relama" in Path(message["program"][1]).name:
         below = processes.fork_server(serve)
         if below is not None:
             run(*below["program"])

@@ -80,7 +80,7 @@ class _Server:
             self.connection.sendall(body)
         finally:
             os.close(write)
-        with open(read, "rb") as stream:
+        with os.fdopen(read, "rb") as stream:
             return int(stream.read())
 
 
@@ -95,9 +95,9 @@ class ForkingPopen(_Popen):  # type: ignore[type-arg]
         given = _SIGNATURE.bind(self, *positional, **named).arguments
         environment = os.environ if given["env"] is None else given["env"]
         program = _program(given["args"])
-        cwd = os.fspath(given["cwd"] or ".")
+        cwd = Path(os.fsdecode(given["cwd"] or "."))
         plain = all(given.get(name, value) == value for name, value in _PLAIN.items())
-        if program is None or not plain or not os.path.isdir(cwd):
+        if program is None or not plain or not cwd.is_dir():
             super()._execute_child(*positional, **named)  # type: ignore[misc]
             return
         with _lock:
@@ -109,7 +109,7 @@ class ForkingPopen(_Popen):  # type: ignore[type-arg]
                 default if given[name] == -1 else given[name]
                 for default, name in enumerate(("p2cread", "c2pwrite", "errwrite"))
             ]
-            self.pid = server.start(program, os.path.abspath(cwd), environment, streams)
+            self.pid = server.start(program, str(Path.cwd() / cwd), environment, streams)
             self._child_created = True
         self._close_pipe_fds(*(given[name] for name in _PIPES))  # type: ignore[attr-defined]
 
@@ -147,7 +147,7 @@ def fork_server(
     pid = os.fork()
     if pid == 0:
         ours.close()
-        with open(os.devnull, "r+b") as null:
+        with Path(os.devnull).open("r+b") as null:
             for descriptor in range(3):
                 os.dup2(null.fileno(), descriptor)
         message = serve(theirs)
