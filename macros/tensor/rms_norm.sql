@@ -68,8 +68,11 @@ from (
         {{ relama._inverse_rms('h.vector', 'len(h.vector)', eps) | indent(8) }} as inverse_rms
         {%- else %}
         list_transform(
-            range(len(h.vector) // {{ head_dim }}),
-            lambda head: {{ relama._inverse_rms(head, head_dim, eps) | indent(12) }}
+            list_transform(
+                range(len(h.vector) // {{ head_dim }}),
+                lambda head: {{ head }}
+            ),
+            lambda x: {{ relama._inverse_rms('x', head_dim, eps) | indent(12) }}
         ) as inverse_rms
         {%- endif %}
     from {{ hidden }} as h
