@@ -121,7 +121,7 @@ DEFAULT_CALLS = {
     "_mean_square_quotient": "'a', 'b'",
     "rms_norm": "'hidden', 'weight', 1e-5",
     "rotary_angles": "'step_input', 'inverse_frequencies'",
-    "rotary_embedding": "[('queries', 2), ('keys', 1)], 'angles', 4",
+    "rotary_embedding": "'select * from heads', 'angles', 4",
     "_rounded_vector": "'vector', 4",
     "_same": "'a', 'b', ['sequence_id', 'position']",
     "_series": "4, 's', 'number'",
