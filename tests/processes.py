@@ -74,14 +74,17 @@ class _Server:
         }
         body = json.dumps(message).encode()
         read, write = os.pipe()
+        _adopt_orphans(True)
         try:
             head = len(body).to_bytes(8, "little")
             socket.send_fds(self.connection, [head], [*streams, write])
-            self.connection.sendall(body)
-        finally:
             os.close(write)
-        with os.fdopen(read, "rb") as stream:
-            return int(stream.read())
+            self.connection.sendall(body)
+            # Ends when the process between has.
+            with os.fdopen(read, "rb") as stream:
+                return int(stream.read())
+        finally:
+            _adopt_orphans(False)
 
 
 _server: _Server | None = None
@@ -120,7 +123,6 @@ _PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 def install() -> None:
     """From now on processes are started by forking."""
     if sys.platform == "linux" and os.environ.get("RELAMA_TEST_FORK") != "0":
-        _adopt_orphans()
         subprocess.Popen = ForkingPopen  # type: ignore[misc]
 
 
@@ -143,7 +145,6 @@ def fork_server(
     """
     global _server
     ours, theirs = socket.socketpair()
-    _adopt_orphans()
     pid = os.fork()
     if pid == 0:
         ours.close()
@@ -175,9 +176,9 @@ def limit_stack(limits: tuple[int, int]) -> None:
             raise OSError("The stack of threads cannot be set.")
 
 
-def _adopt_orphans() -> None:
-    """Makes this process the parent of processes below it whose own parent has ended."""
-    if _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+def _adopt_orphans(is_adopting: bool) -> None:
+    """Whether this process becomes the parent of processes below it whose own parent ends."""
+    if _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, int(is_adopting), 0, 0, 0):
         raise OSError("This process cannot become a subreaper.")
 
 

@@ -56,6 +56,8 @@ def ended(command: list[str], cwd: Path, **options: object) -> tuple[int, str, s
         ([*CODE, "run", "--vars", "{two: 2}", "--log-format", "json", "--quiet"], 0),
         ([*CODE, "--no-use-colors", "compile"], 2),
         ([DBT, "nonsense"], 2),
+        ([sys.executable, "-m", "dbt.cli.main", "nonsense"], 2),
+        ([sys.executable, "-m", "relama.project.fixture", "--help"], 0),
         ([*MODULE, "--version"], 0),
         ([*MODULE, "build", "."], 1),
         ([*MODULE, "generate", ".", "-"], 1),
