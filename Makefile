@@ -2,7 +2,7 @@
 # make example a dbt project that asks a language model about its table of tickets
 # make test    unit tests, dbt's tests, and the end-to-end tests
 # make test-duckdb  the tests of numbers on the oldest DuckDB that works and on DuckDB 2
-# make kernels the native kernels, with a C compiler; demo and test do it too
+# make kernels   the native kernels, with a C compiler; demo and test do it too
 # make bench   relama beside other runtimes; hours, and root for the memory suite
 # make check   lint, types, and whether generated files are current
 
@@ -28,7 +28,7 @@ $(KERNELS): $(wildcard generator/relama/kernels/*.py generator/relama/kernels/sr
 
 EXAMPLE := examples/support_tickets
 
-example: $(INSTALLED) $(GGUF)
+example: kernels $(GGUF)
 	test -d $(EXAMPLE)/packages/smollm2 || \
 	    $(BIN)/relama new $(EXAMPLE)/packages/smollm2 --storage int8 --model $(GGUF)
 	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet deps && ../../$(BIN)/dbt build
@@ -45,11 +45,11 @@ test: kernels $(GGUF)
 # of `make test`.
 DUCKDB_VERSIONS := 1.4.2 2.0.1
 NUMBERS := $(addprefix tests/integration/test_,numbers.py engines.py pages.py storage.py macros.py \
-    sql_tokenizer.py rows.py)
+    sql_tokenizer.py rows.py native.py)
 
 test-duckdb: $(addprefix test-duckdb-,$(DUCKDB_VERSIONS))
 
-test-duckdb-%: .venv-duckdb-%/.installed
+test-duckdb-%: .venv-duckdb-%/.installed kernels
 	.venv-duckdb-$*/bin/python -m pytest $(NUMBERS)
 
 .PRECIOUS: .venv-duckdb-%/.installed
