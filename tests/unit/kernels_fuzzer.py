@@ -17,11 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from relama import kernels
 
-INT8 = "struct(vector tinyint[], scale float)[]"
-INT4 = "struct(scale float, steps utinyint[], vector tinyint[34][])[]"
+FLOATS = pa.list_(pa.float32())
+INT8 = pa.list_(pa.struct({"vector": pa.list_(pa.int8()), "scale": pa.float32()}))
+INT4 = pa.list_(
+    pa.struct(
+        {
+            "scale": pa.float32(),
+            "steps": pa.list_(pa.uint8()),
+            "vector": pa.list_(pa.list_(pa.int8(), 34)),
+        }
+    )
+)
 
 #: How the rows of a chunk come about: scanned, filtered, joined, constant, sorted, sliced.
 SHAPES = [
@@ -35,24 +45,32 @@ SHAPES = [
 ]
 
 
+#: How likely NULL, NaN and lists of wrong lengths are; set for each case.
+oddity = 0.0
+
+
+def oddly() -> bool:
+    return random.random() < oddity
+
+
 def vector(length: int) -> list[float | None] | None:
-    if random.random() < 0.05:
+    if oddly():
         return None
     result: list[float | None] = [float(random.randint(-9, 9)) for _ in range(length)]
-    if result and random.random() < 0.05:
+    if result and oddly():
         result[random.randrange(length)] = random.choice([None, math.nan, math.inf])
     return result
 
 
 def odd(length: int) -> int:
     """Nearly always the length."""
-    return length if random.random() < 0.97 else random.randrange(length + 3)
+    return random.randrange(length + 3) if oddly() else length
 
 
 def int8_row(length: int) -> dict[str, Any] | None:
     codes = [random.randint(-128, 127) for _ in range(odd(length))]
-    row = {"vector": codes, "scale": random.choice([0.5, 1.0, 2.0, None, 1.0, 1.0])}
-    return row if random.random() < 0.97 else None
+    row = {"vector": codes, "scale": None if oddly() else random.choice([0.5, 2.0])}
+    return None if oddly() else row
 
 
 def int4_row(length: int) -> dict[str, Any] | None:
@@ -65,31 +83,33 @@ def int4_row(length: int) -> dict[str, Any] | None:
 
 
 def block(row: Any, length: int) -> list[Any] | None:
-    if random.random() < 0.05:
+    if oddly():
         return None
     return [row(length) for _ in range(random.randrange(9))]
 
 
-def case() -> tuple[str, dict[str, tuple[str, list[Any]]]]:
+def case() -> tuple[str, dict[str, tuple[pa.DataType, list[Any]]]]:
     """A call, and the columns of its table t: their types and values."""
+    global oddity
+    oddity = random.choice([0, 0, 0.01, 0.1])
     rows = random.choice([1, 2, 7, 100])
     n = random.choice([0, 1, 2, 5, 16, 31, 33, 64, 100, 600])
     vectors = [[vector(odd(n)) for _ in range(rows)] for _ in range(3)]
     kind = random.randrange(9)
     if kind < 3:
-        type_, row = [("float[][]", vector), (INT8, int8_row), (INT4, int4_row)][kind]
+        type_, row = [(pa.list_(FLOATS), vector), (INT8, int8_row), (INT4, int4_row)][kind]
         blocks = [block(row, n) for _ in range(1 + rows // 3)]
         column = sorted((random.choice(blocks) for _ in range(rows)), key=id)
-        columns = {"a": (type_, column), "b": ("float[]", vectors[0])}
+        columns = {"a": (type_, column), "b": (FLOATS, vectors[0])}
         return "relama_matmul(a, b)", columns
-    columns = {name: ("float[]", values) for name, values in zip("abc", vectors, strict=True)}
+    columns = {name: (FLOATS, values) for name, values in zip("abc", vectors, strict=True)}
     if kind == 3:
         return "relama_inner_product(a, b)", columns
     if kind == 4:
         return "relama_rms_norm(a, b, 1e-5)", columns
     if kind == 5:
         halves = [vector(odd(n // 2)) for _ in range(rows)]
-        return "relama_rotary_embedding(a, b, b)", {**columns, "b": ("float[]", halves)}
+        return "relama_rotary_embedding(a, b, b)", {**columns, "b": (FLOATS, halves)}
     if kind == 6:
         return "relama_swiglu(a)", columns
     if kind == 7:
@@ -137,16 +157,15 @@ def same(a: Any, b: Any) -> bool:
     return (math.isnan(a) and math.isnan(b)) or a == b or abs(a - b) <= 1e-5 * (1e4 + abs(b))
 
 
-def run(connection: duckdb.DuckDBPyConnection) -> None:
+def run(connection: duckdb.DuckDBPyConnection) -> bool:
+    """One case; whether it had a result."""
     call, columns = case()
-    names = ", ".join(f"unnest(?::{type_}[]) as {name}" for name, (type_, _) in columns.items())
     values = [values for _, values in columns.values()]
     rows = len(values[0])
-    connection.execute(
-        f"create or replace table t as select (row_number() over ())::integer as i, * from "
-        f"(select {names})",
-        values,
-    )
+    arrays = {name: pa.array(column, type_) for name, (type_, column) in columns.items()}
+    arrow_rows = pa.table({"i": pa.array(range(rows), pa.int32()), **arrays})
+    connection.register("arrow_rows", arrow_rows)
+    connection.execute("create or replace table t as from arrow_rows")
     shape = random.choice(SHAPES)
     # A slice of a list keeps its elements, in another place or with a gap.
     sliced = ", ".join(f"{name}[:] as {name}" for name in columns)
@@ -158,10 +177,11 @@ def run(connection: duckdb.DuckDBPyConnection) -> None:
         result = [row[0] for row in connection.execute(query).fetchall()]
     except duckdb.InvalidInputException as error:
         assert call.partition("(")[0] in str(error), error
-        return
+        return False
     if "matmul" in call and shape == SHAPES[0]:
         for y, a, b in zip(result, *values, strict=True):
             assert same(y, matmul(a, b)), (query, y, a, b)
+    return True
 
 
 def main() -> None:
@@ -170,11 +190,11 @@ def main() -> None:
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true", "threads": "2"})
     kernels.load(connection, file)
     end = time.monotonic() + seconds
-    rounds = 0
+    rounds = results = 0
     while time.monotonic() < end:
-        run(connection)
+        results += run(connection)
         rounds += 1
-    print(f"{rounds} rounds")
+    print(f"{results} results in {rounds} rounds")
 
 
 if __name__ == "__main__":

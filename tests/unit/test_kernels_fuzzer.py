@@ -62,7 +62,7 @@ def test_functions_in_duckdb(tmp_path: Path) -> None:
     file = build.build(tmp_path / kernels.FILE_NAME, sanitize=True)
     output = run(
         *(sys.executable, HERE / "kernels_fuzzer.py", file, "1", str(SECONDS)),
-        LD_PRELOAD=library,
+        LD_PRELOAD=f"{library} {run('cc', '-print-file-name=libstdc++.so.6').strip()}",
         ASAN_OPTIONS="detect_leaks=0",
     )
     assert int(output.split()[0]) > 20
