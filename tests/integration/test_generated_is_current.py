@@ -92,8 +92,7 @@ def test_settings_written_by_hand_agree_with_the_templates() -> None:
         "profiles.yml",
         project="relama",
         disabled_optimizers=DISABLED_OPTIMIZERS,
-        storage="float32",
-        small=False,
+        kernels=False,
     )
     assert yaml.safe_load(rendered)["relama"]["outputs"]["dev"] == hand_written
 

@@ -25,6 +25,9 @@ _PROGRAM = """
 import atexit, sys
 from pathlib import Path
 from relama.cli import main
+
+#: A fork of a process that has imported all holds more than the program that users start.
+pytestmark = pytest.mark.usefixtures("as_programs")
 status = Path("/proc/self/status")
 atexit.register(lambda: print(status.read_text(), file=sys.stderr))
 main()

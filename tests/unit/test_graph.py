@@ -47,7 +47,7 @@ def test_llama_in_the_order_of_the_paper() -> None:
         "swiglu",
         "down_proj",
     ]
-    assert graph.shapes["layer_01__rotary_embedding"] == (8, 8)
+    assert graph.shapes["layer_01__rotary_embedding"] == (64,)
     assert graph.shapes["logits"] == (101,)
 
 

@@ -1,20 +1,4 @@
 {#
-    Whether arithmetic is done by native functions of relama's extension of DuckDB
-    (`relama_matmul` and its like) instead of SQL: where the profile lets DuckDB load an
-    unsigned extension, and the variable `relama_kernels` does not say false. `dbt show` runs no
-    hook that could load it, and computes in SQL.
-#}
-{% macro _native() -%}
-    {%- set options = target.config_options or {} -%}
-    {{ return(
-        target.type == 'duckdb'
-        and options.get('allow_unsigned_extensions') | string | lower == 'true'
-        and var('relama_kernels', true) | string | lower == 'true'
-        and flags.WHICH != 'show'
-    ) }}
-{%- endmacro %}
-
-{#
     The extension, loaded into the database of this run, where arithmetic is native. It is a
     file of the package `relama` in the language model's project.
 #}
@@ -33,6 +17,22 @@
             info=true
         ) -%}
     {%- endif -%}
+{%- endmacro %}
+
+{#
+    Whether arithmetic is done by native functions of relama's extension of DuckDB
+    (`relama_matmul` and its like) instead of SQL: where the profile lets DuckDB load an
+    unsigned extension, and the variable `relama_kernels` does not say false. `dbt show` runs no
+    hook that could load it, and computes in SQL.
+#}
+{% macro _native() -%}
+    {%- set options = target.config_options or {} -%}
+    {{ return(
+        target.type == 'duckdb'
+        and options.get('allow_unsigned_extensions') | string | lower == 'true'
+        and var('relama_kernels', true) | string | lower == 'true'
+        and flags.WHICH != 'show'
+    ) }}
 {%- endmacro %}
 
 {#
