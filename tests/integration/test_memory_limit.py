@@ -15,6 +15,9 @@ from relama.project.manifest import Project
 from relama.runtime.session import Session, open_engine
 from relama.runtime.session.engines import CHUNK
 
+# A fork of a process that has imported all holds more than the program that users start.
+pytestmark = pytest.mark.usefixtures("as_programs")
+
 PROMPT = "The capital of France is"
 TOKENS = 5
 
@@ -25,9 +28,6 @@ _PROGRAM = """
 import atexit, sys
 from pathlib import Path
 from relama.cli import main
-
-#: A fork of a process that has imported all holds more than the program that users start.
-pytestmark = pytest.mark.usefixtures("as_programs")
 status = Path("/proc/self/status")
 atexit.register(lambda: print(status.read_text(), file=sys.stderr))
 main()
