@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from relama import kernels
 from relama.checkpoint import open_checkpoint
 from relama.console import bar, report_errors, stream_text
 from relama.errors import ProjectError
@@ -70,6 +71,7 @@ def _project(checkpoint: Path, directory: Path) -> Project:
         return write_project(
             directory,
             open_checkpoint(checkpoint),
+            kernels=kernels.path(),
             overwrite=True,
             on_start=lambda total: move(total=total),
             on_progress=move,
