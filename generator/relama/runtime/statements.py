@@ -21,7 +21,7 @@ from relama.names import CTE_PREFIX
 from relama.project.manifest import Project
 from relama.project.variables import variables
 from relama.runtime import dbt
-from relama.runtime.database import open_database
+from relama.runtime.database import kernels_of, open_database
 from relama.runtime.profile import database_of
 
 _FILES = ("dbt_project.yml", "profiles.yml", "relama.json")
@@ -107,7 +107,12 @@ def session_statements(project: Project) -> list[str]:
 
 def decode_statements(project: Project) -> list[str]:
     """What a session runs beside: the step for one token, and what packs full pages."""
-    return ["step", *project.kv_pages]
+    return ["step", *packing_statements(project)]
+
+
+def packing_statements(project: Project) -> list[str]:
+    """What packs full pages; nothing where native attention reads the cache as it is."""
+    return [] if kernels_of(project) else project.kv_pages
 
 
 def compiled(

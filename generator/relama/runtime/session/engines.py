@@ -13,11 +13,17 @@ import duckdb
 from relama.errors import ProjectError
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.runtime import dbt
-from relama.runtime.database import kernels_of, open_database
+from relama.runtime.database import open_database
 from relama.runtime.memory import Weights, limited
 from relama.runtime.profile import database_of
 from relama.runtime.session.state import State
-from relama.runtime.statements import Statement, compiled, decode_statements, session_statements
+from relama.runtime.statements import (
+    Statement,
+    compiled,
+    decode_statements,
+    packing_statements,
+    session_statements,
+)
 from relama.sampling import check_sampling
 
 #: Tokens of a prompt that a step reads at most within a memory limit: bounds its rows.
@@ -86,8 +92,7 @@ class Session:
             ) from None
         self._appends = [f"execute append_{table}" for table in (*project.kv_caches, "tokens")]
         # Not prepared: a prepared statement keeps its rows in memory, here for 64 tokens.
-        # Native attention reads the cache as it is.
-        packed = () if kernels_of(project) else project.kv_pages
+        packed = packing_statements(project)
         self._packs = [f"insert into {table} {decode[table].sql}" for table in packed]
 
     def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:

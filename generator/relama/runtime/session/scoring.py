@@ -14,7 +14,7 @@ from relama.project.manifest import Project
 from relama.runtime.database import open_database
 from relama.runtime.memory import limited
 from relama.runtime.session.state import scratch
-from relama.runtime.statements import compiled
+from relama.runtime.statements import compiled, packing_statements
 
 #: Positions that one scoring step reads: bounds the memory of the logits.
 CHUNK = 64
@@ -63,7 +63,7 @@ def negative_log_likelihood(
     """
     if len(token_ids) < 2:
         raise InputError("A text needs at least two tokens to be scored.")
-    caches, pages = project.kv_caches, project.kv_pages
+    caches, pages = project.kv_caches, packing_statements(project)
     names = [*caches, *pages]
     sql = compiled(project, ["score", *caches]) | compiled(project, pages, decode=True)
     with (
