@@ -71,28 +71,29 @@ def built(language_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Use
     return project
 
 
-def copied(built: UserProject, directory: Path) -> UserProject:
-    copy = object.__new__(UserProject)
-    copy.directory, copy.output = directory, ""
-    shutil.copytree(built.directory, copy.directory, symlinks=True)
-    return copy
-
-
 @pytest.fixture
 def desk(built: UserProject, tmp_path: Path) -> UserProject:
     """A copy of `built` of the test's own."""
-    return copied(built, tmp_path / "desk")
+    copy = object.__new__(UserProject)
+    copy.directory, copy.output = tmp_path / "desk", ""
+    shutil.copytree(built.directory, copy.directory, symlinks=True)
+    return copy
 
 
 @pytest.fixture(params=["sql", "native"])
 def either_desk(desk: UserProject, request: pytest.FixtureRequest) -> UserProject:
     """The same, or with a profile that lets DuckDB load the native kernels."""
     if request.param == "native":
-        profile = desk.directory / "profiles.yml"
-        options = "config_options: {allow_unsigned_extensions: true}, threads"
-        profile.write_text(profile.read_text().replace("threads", options))
-        assert desk.dbt("build", "--select", "forward_pass"), desk.output
+        build_natively(desk)
     return desk
+
+
+def build_natively(desk: UserProject) -> None:
+    """Lets DuckDB load the native kernels, and makes `forward_pass` anew."""
+    profile = desk.directory / "profiles.yml"
+    options = "config_options: {allow_unsigned_extensions: true}, threads"
+    profile.write_text(profile.read_text().replace("threads", options))
+    assert desk.dbt("build", "--select", "forward_pass"), desk.output
 
 
 def definition(desk: UserProject) -> str:
@@ -264,9 +265,7 @@ def test_native_kernels_that_a_run_does_not_load(desk: UserProject) -> None:
     )
     profile = desk.directory / "profiles.yml"
     in_sql = profile.read_text()
-    options = "config_options: {allow_unsigned_extensions: true}, threads"
-    profile.write_text(in_sql.replace("threads", options))
-    assert desk.dbt("build", "--select", "forward_pass"), desk.output
+    build_natively(desk)
     profile.write_text(in_sql)
     assert not desk.dbt("build", "--select", "plain")
     assert "was built with native kernels, which this run has not loaded" in desk.output
