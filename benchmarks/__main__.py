@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import places
+from benchmarks.models import KERNELS
 from benchmarks.places import BenchmarkError
 from benchmarks.synthetic import SIZES, Shape
 from relama.errors import RelamaError
+from relama.storage import CHOICES
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -101,7 +103,16 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--rebuild", action="store_true", help="make relama's projects anew")
     for command in (memory, scale, rows):
         command.add_argument(
-            "--storage", default=None, help="relama's storage; default int8 where there is one"
+            "--storage", choices=CHOICES, default="int8", help="relama's storage; default int8"
+        )
+    for command in (models, inmemory, memory, scale, rows):
+        default = "native" if command in (memory, scale) else "native,sql"
+        command.add_argument(
+            "--kernels",
+            type=_kernels,
+            default=default,
+            metavar="K,K",
+            help=f"what does relama's arithmetic, native or sql; default {default}",
         )
     for command in (inmemory, scale):
         command.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds")
@@ -141,6 +152,14 @@ def _fractions(text: str) -> list[float]:
     return values
 
 
+def _kernels(text: str) -> list[str]:
+    values = text.split(",")
+    for value in values:
+        if value not in KERNELS:
+            raise argparse.ArgumentTypeError(f"'{value}' is none of {', '.join(KERNELS)}")
+    return values
+
+
 def _rates(text: str) -> list[int | None]:
     return [round(float(part) * 1e6) or None for part in text.split(",")]
 
@@ -148,7 +167,7 @@ def _rates(text: str) -> list[int | None]:
 def _models(options: argparse.Namespace) -> int:
     from benchmarks import models
 
-    models.relama_specs(options.threads, say, options.rebuild)
+    models.relama_specs(options.threads, options.kernels, say, options.rebuild)
     models.llama_cpp_specs(options.threads, say)
     models.published_specs(options.threads, say)
     return 0
@@ -162,6 +181,7 @@ def _inmemory(options: argparse.Namespace) -> int:
         quick=options.quick,
         threads=options.threads,
         only=options.only,
+        kernels=options.kernels,
         rebuild=options.rebuild,
         say=say,
     )
@@ -175,7 +195,8 @@ def _memory(options: argparse.Namespace) -> int:
     shape.check()
     result = memory.run(
         shape=shape,
-        storage=_storage(options),
+        storage=options.storage,
+        kernels=options.kernels,
         fractions=options.fractions or ((1.3, 0.7) if options.quick else memory.FRACTIONS),
         rates=options.rates or (None, memory.PUBLISHED_DISK),
         warmup=1 if options.quick else options.warmup,
@@ -197,7 +218,8 @@ def _scale(options: argparse.Namespace) -> int:
             raise BenchmarkError(f"There is no size '{size}'; there are {', '.join(SIZES)}.")
     result = scale.run(
         sizes=sizes,
-        storage=_storage(options),
+        storage=options.storage,
+        kernels=options.kernels,
         repeat=2 if options.quick else options.repeat,
         threads=options.threads,
         rebuild=options.rebuild,
@@ -210,7 +232,11 @@ def _rows(options: argparse.Namespace) -> int:
     from benchmarks import rows
 
     result = rows.run(
-        storage=_storage(options), quick=options.quick, threads=options.threads, say=say
+        storage=options.storage,
+        kernels=options.kernels,
+        quick=options.quick,
+        threads=options.threads,
+        say=say,
     )
     return _keep(result, options)
 
@@ -224,16 +250,6 @@ def _report(options: argparse.Namespace) -> int:
     for failure in report.failures(results):
         say(f"CHECK FAILED: {failure}")
     return 1 if report.failures(results) else 0
-
-
-def _storage(options: argparse.Namespace) -> str:
-    from benchmarks.models import storages
-
-    if options.storage is not None and options.storage not in storages():
-        raise BenchmarkError(
-            f"This relama does not store {options.storage}; it stores {', '.join(storages())}."
-        )
-    return options.storage or ("int8" if "int8" in storages() else "float32")
 
 
 def _keep(result: dict[str, Any], options: argparse.Namespace) -> int:

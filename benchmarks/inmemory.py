@@ -30,7 +30,7 @@ QUESTION = (
     "<|im_start|>assistant\n"
 )
 
-PREFILL = (37, 256)
+PREFILL = (37, 128, 256)
 DECODE = (64, 128, 256, 1000)
 
 #: The published layouts read longer prompts in minutes, and are left out there.
@@ -44,11 +44,18 @@ STEPS = 5
 
 
 def run(
-    *, repeat: int, quick: bool, threads: int, only: Sequence[str], rebuild: bool, say: Say
+    *,
+    repeat: int,
+    quick: bool,
+    threads: int,
+    only: Sequence[str],
+    kernels: Sequence[str],
+    rebuild: bool,
+    say: Say,
 ) -> dict[str, Any]:
     """Measures all systems, or those whose name contains one of `only`; the result as JSON."""
     specs = [
-        *models.relama_specs(threads, say, rebuild),
+        *models.relama_specs(threads, kernels, say, rebuild),
         *models.llama_cpp_specs(threads, say),
         models.transformers_spec(threads, say),
         *models.published_specs(threads, say),

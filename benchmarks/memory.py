@@ -31,7 +31,7 @@ from relama.reference import forward
 Say = Callable[[str], None]
 
 #: Limits as parts of the model's bytes.
-FRACTIONS = (1.3, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+FRACTIONS = (1.1, 1.0, 0.9, 0.66, 0.5)
 
 #: Bytes a second of the throttled disk: that of the published experiment (arXiv 2502.02818).
 PUBLISHED_DISK = 125_000_000
@@ -46,6 +46,7 @@ def run(
     *,
     shape: Shape,
     storage: str,
+    kernels: Sequence[str],
     fractions: Sequence[float],
     rates: Sequence[int | None],
     warmup: int,
@@ -60,6 +61,7 @@ def run(
     Args:
         shape: of the synthetic model.
         storage: relama's.
+        kernels: what does relama's arithmetic: a system each.
         fractions: limits, as parts of the bytes of the Q8_0 file.
         rates: bytes per second that may be read, None for the disk's own speed.
         warmup: tokens that are not counted.
@@ -75,12 +77,7 @@ def run(
     if reason := cgroups.unavailable():
         raise BenchmarkError(reason)
     model = models.synthetic("the memory suite", shape, say)
-    project = models.relama_project(model, storage, say, rebuild)
-    source = str(model)
-    specs = [
-        Spec(f"relama {storage}", "relama", str(project), source, True, threads),
-        Spec("llama.cpp Q8_0", "llama.cpp", source, source, True, threads),
-    ]
+    specs = models.synthetic_specs(model, storage, kernels, threads, say, rebuild)
     expected = _expected(model, say)
     size = model.stat().st_size
     systems: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,12 @@ from benchmarks.places import BUILD, BenchmarkError, smollm2
 from benchmarks.synthetic import Shape, write_synthetic
 from benchmarks.systems.base import Spec
 from benchmarks.systems.published_sql import Layout
+from relama.storage import CHOICES
 
 Say = Callable[[str], None]
+
+#: What does relama's arithmetic, as `relama new --kernels` calls it, and how tables name it.
+KERNELS = {"native": "native", "sql": "SQL"}
 
 
 def variant(kind: Kind, say: Say) -> Path:
@@ -30,6 +34,11 @@ def variant(kind: Kind, say: Say) -> Path:
         say(f"writing {path.name}")
         write_variant(smollm2(), path, kind)
     return path
+
+
+def kind_of(path: Path) -> str:
+    """The type of a GGUF file, which ends its name: `Q4_1`."""
+    return path.stem.replace("-", ".").rsplit(".", 1)[-1].upper()
 
 
 def synthetic(name: str, shape: Shape, say: Say) -> Path:
@@ -54,31 +63,23 @@ def published(layout: Layout, say: Say) -> Path:
     return path
 
 
-def storages() -> tuple[str, ...]:
-    """The storages that this relama can write: `float32`, and what `--storage` offers."""
-    from relama.cli import new
-
-    for parameter in new.params:
-        if parameter.name == "storage":
-            return tuple(getattr(parameter.type, "choices", ("float32",)))
-    return ("float32",)
-
-
-def relama_project(model: Path, storage: str, say: Say, rebuild: bool = False) -> Path:
+def relama_project(
+    model: Path, storage: str, kernels: str, say: Say, rebuild: bool = False
+) -> Path:
     """relama's project of `model`, built; what that took lies beside it, see `build_record`.
 
     Raises:
         BenchmarkError: relama cannot write or build it.
     """
-    directory = BUILD / f"relama-{model.stem}-{storage}"
+    directory = BUILD / f"relama-{model.stem}-{storage}-{kernels}"
     if rebuild:
         shutil.rmtree(directory, ignore_errors=True)
         _record_file(directory).unlink(missing_ok=True)
     if _record_file(directory).is_file() and directory.is_dir():
         return directory
-    options = [] if storages() == ("float32",) else ["--storage", storage]
     say(f"relama new {directory.name}")
     began = time.perf_counter()
+    options = ["--storage", storage, "--kernels", kernels]
     _relama("new", str(directory), "--model", str(model), "--force", *options)
     written = time.perf_counter() - began
     say(f"relama build {directory.name}")
@@ -121,26 +122,43 @@ def _relama(*arguments: str) -> dict[str, Any]:
     return result
 
 
-def relama_specs(threads: int, say: Say, rebuild: bool) -> list[Spec]:
-    """relama on SmolLM2, in every storage that it can write."""
+def relama_spec(
+    model: Path, storage: str, kernels: str, threads: int, say: Say, rebuild: bool
+) -> Spec:
+    """relama on `model`, its project built."""
+    return Spec(
+        relama_name(storage, kernels),
+        "relama",
+        str(relama_project(model, storage, kernels, say, rebuild)),
+        str(model),
+        quantised=storage != "float32",
+        threads=threads,
+    )
+
+
+def relama_name(storage: str, kernels: str) -> str:
+    """As it stands in tables and plots, `relama int8, native`."""
+    return f"relama {storage}, {KERNELS[kernels]}"
+
+
+def relama_specs(threads: int, kernels: Sequence[str], say: Say, rebuild: bool) -> list[Spec]:
+    """relama on SmolLM2, in every storage, with each of `kernels`."""
     source = variant(Kind.F32, say)
-    specs = []
-    for storage in ("float32", "int8", "int4"):
-        if storage not in storages():
-            say(f"this relama does not store {storage}: left out")
-            continue
-        path = relama_project(source, storage, say, rebuild)
-        specs.append(
-            Spec(
-                f"relama {storage}",
-                "relama",
-                str(path),
-                str(source),
-                quantised=storage != "float32",
-                threads=threads,
-            )
-        )
-    return specs
+    return [
+        relama_spec(source, storage, one, threads, say, rebuild)
+        for one in kernels
+        for storage in CHOICES
+    ]
+
+
+def synthetic_specs(
+    model: Path, storage: str, kernels: Sequence[str], threads: int, say: Say, rebuild: bool
+) -> list[Spec]:
+    """relama with each of `kernels` on a model of `synthetic`, and llama.cpp on the same file."""
+    return [
+        *(relama_spec(model, storage, one, threads, say, rebuild) for one in kernels),
+        Spec("llama.cpp Q8_0", "llama.cpp", str(model), str(model), True, threads),
+    ]
 
 
 def llama_cpp_specs(threads: int, say: Say) -> list[Spec]:

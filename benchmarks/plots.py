@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report import rows_systems
+
 #: relama's lines and bars stand out; everything else keeps to greys and blues.
 COLOURS = {
     "relama float32": "#e8927c",
@@ -13,8 +15,11 @@ COLOURS = {
     "llama.cpp F32": "#9db8d2",
     "llama.cpp Q8_0": "#3f6fa3",
     "llama.cpp Q4_0": "#1f3f66",
+    "llama.cpp Q4_1": "#1f3f66",
     "transformers float32": "#7a8f6a",
 }
+#: relama without native kernels, in any storage.
+SQL = "#e6c8bf"
 OTHER = "#9a9a9a"
 
 WIDTH_INCHES, DOTS_AN_INCH = 8.0, 200
@@ -44,7 +49,7 @@ def memory(result: dict[str, Any], path: Path) -> None:
                     *zip(*points, strict=True),
                     marker="o",
                     label=system["name"],
-                    color=COLOURS.get(system["name"], OTHER),
+                    color=_colour(system["name"]),
                     linewidth=2,
                 )
             failed = [
@@ -57,7 +62,7 @@ def memory(result: dict[str, Any], path: Path) -> None:
                     failed,
                     [0.97] * len(failed),
                     "x",
-                    color=COLOURS.get(system["name"], OTHER),
+                    color=_colour(system["name"]),
                     label=f"{system['name']}: no result",
                     transform=panel.get_xaxis_transform(),
                 )
@@ -95,7 +100,7 @@ def tokens(result: dict[str, Any], path: Path) -> None:
     for panel, name in zip(panels[0], shown, strict=True):
         speeds = [system["measures"][name]["tokens_per_s"] for system in systems]
         names = [system["name"] for system in systems]
-        bars = panel.barh(names, speeds, color=[COLOURS.get(n, OTHER) for n in names])
+        bars = panel.barh(names, speeds, color=[_colour(name) for name in names])
         panel.bar_label(
             bars,
             labels=[f" {speed:,.3g}" if speed < 1000 else f" {speed:,.0f}" for speed in speeds],
@@ -127,7 +132,7 @@ def scale(result: dict[str, Any], path: Path) -> None:
             marker="o",
             linewidth=2,
             label=system["name"],
-            color=COLOURS.get(system["name"], OTHER),
+            color=_colour(system["name"]),
         )
     left.plot(
         x,
@@ -143,14 +148,14 @@ def scale(result: dict[str, Any], path: Path) -> None:
         color="#555555",
         linestyle=":",
         linewidth=1.4,
-        label="multiply-adds / ceiling",
+        label="multiply-adds / SQL's rate",
     )
     left.set_title("seconds per token", fontsize=10)
     left.set_yscale("log")
     left.legend(frameon=False, fontsize=8, loc="center right", bbox_to_anchor=(1, 0.6))
     storage = models[0]["build"]["storage"]
     built = [model["build"]["new_s"] + model["build"]["build_s"] for model in models]
-    right.plot(x, built, marker="o", linewidth=2, color=COLOURS.get(f"relama {storage}", OTHER))
+    right.plot(x, built, marker="o", linewidth=2, color=_colour(f"relama {storage}"))
     right.set_title(f"seconds to write and build ({storage})", fontsize=10)
     right.set_ylim(bottom=0)
     for panel in (left, right):
@@ -166,32 +171,53 @@ def scale(result: dict[str, Any], path: Path) -> None:
 def rows(result: dict[str, Any], path: Path) -> None:
     """Seconds a row, a panel a table of prompts: what batches and a shared beginning gain."""
     plt = _pyplot()
-    settings = result["settings"]
+    settings, systems = result["settings"], rows_systems(result)
     panels = {
         f"{settings['prompt_tokens']} tokens and {settings['new_tokens']} new ones": {
-            "one at a time": "one_at_a_time",
-            "batches of 16": "batches_of_16",
-            "batches of 32": "batches_of_32",
+            "one_at_a_time": "one at a time",
+            "batches_of_16": "batches of 16",
+            "batches_of_32": "batches of 32",
         },
         f"after {settings['instruction_tokens']} tokens that all share": {
-            "read in every row": "instruction_not_shared",
-            "read once": "shared_instruction",
+            "instruction_not_shared": "read in every row",
+            "shared_instruction": "read once",
         },
     }
-    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH_INCHES, 1.9))
-    for axis, (title, cases) in zip(axes, panels.items(), strict=True):
-        seconds = [result["cases"][case]["seconds_a_row"] for case in cases.values()]
-        bars = axis.barh(
-            [*cases],
-            seconds,
-            color=[OTHER, *[COLOURS[f"relama {settings['storage']}"]] * (len(cases) - 1)],
-        )
-        axis.bar_label(bars, labels=[f" {value:.1f} s" for value in seconds], fontsize=8)
-        axis.set_xlim(0, max(seconds) * 1.2)
+    shown = [
+        {
+            f"{system['name']}, {text}": system["cases"][case]["seconds_a_row"]
+            for case, text in words.items()
+            for system in systems
+            if case in system["cases"]
+        }
+        for words in panels.values()
+    ]
+    counts = [len(seconds) for seconds in shown]
+    figure, axes = plt.subplots(
+        len(panels),
+        1,
+        figsize=(WIDTH_INCHES, 0.27 * sum(counts) + 1.6),
+        sharex=True,
+        height_ratios=counts,
+    )
+    for axis, title, seconds in zip(axes, panels, shown, strict=True):
+        bars = axis.barh([*seconds], [*seconds.values()], color=[_colour(name) for name in seconds])
+        axis.bar_label(bars, labels=[f" {value:.2g} s" for value in seconds.values()], fontsize=8)
+        axis.set_xscale("log")
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel("seconds per row")
         axis.invert_yaxis()
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.margins(x=0.15)
+    axes[-1].set_xlabel("seconds per row (log)")
     _save(figure, path)
+
+
+def _colour(name: str) -> str:
+    """The colour of a system; what follows a comma tells its kernels, sequences or case."""
+    system, *more = name.split(", ")
+    if "SQL" in more:
+        return SQL
+    return COLOURS.get(system, OTHER)
 
 
 def _pyplot() -> Any:

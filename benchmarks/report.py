@@ -33,7 +33,7 @@ def failures(results: Results) -> list[str]:
         f"{'same' if system['checked']['same_next_token'] else 'different'} next token"
         for suite, result in results.items()
         for system in result.get("systems", [])
-        if not system["checked"]["passed"]
+        if "checked" in system and not system["checked"]["passed"]
     ]
 
 
@@ -90,7 +90,7 @@ def memory_table(result: dict[str, Any]) -> str:
 def scale_table(result: dict[str, Any]) -> str:
     """Seconds per token and build time by size, beside the two bounds."""
     names = [system["name"] for system in result["models"][0]["systems"]]
-    header = ["parameters", "stored", "build", *names, "bytes / bandwidth", "products / ceiling"]
+    header = ["parameters", "stored", "build", *names, "bytes / bandwidth", "products / SQL's rate"]
     rows = [
         [
             model["size"],
@@ -110,17 +110,22 @@ def scale_table(result: dict[str, Any]) -> str:
 
 
 def rows_table(result: dict[str, Any]) -> str:
-    """Seconds per row of each way to answer a table of prompts."""
-    rows = [
-        [
-            name.replace("_", " "),
-            str(case["rows"]),
-            f"{case['seconds']:.0f} s",
-            f"{case['seconds_a_row']:.2f} s",
-        ]
-        for name, case in result["cases"].items()
-    ]
-    return f"{_table(['completions', 'rows', 'together', 'a row'], rows)}\n\n{rows_line(result)}"
+    """Seconds per row of each way to answer a table of prompts, a column a system."""
+    systems = rows_systems(result)
+    rows = []
+    for name, first in systems[0]["cases"].items():
+        cases = [system["cases"].get(name) for system in systems]
+        seconds = [f"{case['seconds_a_row']:.3g} s" if case else "" for case in cases]
+        rows.append([name.replace("_", " "), str(first["rows"]), *seconds])
+    header = ["seconds per row", "rows", *(system["name"] for system in systems)]
+    return f"{_table(header, rows)}\n\n{rows_line(result)}"
+
+
+def rows_systems(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The systems of the suite `rows`; before there were several, it was relama in SQL."""
+    if "systems" in result:
+        return list(result["systems"])
+    return [{"name": f"relama {result['settings']['storage']}, SQL", "cases": result["cases"]}]
 
 
 def rows_line(result: dict[str, Any]) -> str:

@@ -1,4 +1,8 @@
-"""The suite `rows`: a language model over a table, within `dbt build`."""
+"""The suite `rows`: a language model over a table.
+
+relama answers it within `dbt build`; llama.cpp with 16 sequences side by side is what people
+would use beside a database.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,21 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
+from gguf import GGMLQuantizationType as Kind
 from tokenizers import Tokenizer
 
-from benchmarks import places
+from benchmarks import models, places
 from benchmarks.machine import describe
 from benchmarks.places import BenchmarkError
 from relama.checkpoint import open_checkpoint
+from relama.checkpoint.base import FloatArray
+from relama.kernels import chosen
 from relama.project.writer import write_project
 
 Say = Callable[[str], None]
@@ -35,6 +44,17 @@ _WORDS = (
     *("summer", "orange", "castle", "forest", "mirror", "ticket", "system", "report"),
 )
 
+#: Sequences of llama.cpp, each with room for so many tokens.
+SEQUENCES = 16
+CONTEXT = 256
+
+#: Rows of llama.cpp that are compared with its answers one by one.
+CHECKED = 8
+
+#: Two tokens whose logits differ by less may change places with the size of a batch, which
+#: changes llama.cpp's kernels; activations of 8 bits and keys of 16 were seen to move them by 0.1.
+NEAR_TIE = 0.2
+
 #: Models of the project: what they are configured with, which seed they ask, how many rows.
 #: The slow ones have fewer; what counts is seconds per row.
 CASES = {
@@ -50,19 +70,21 @@ CASES = {
 }
 
 
-def run(*, storage: str, quick: bool, threads: int, say: Say) -> dict[str, Any]:
-    """Measures rows per second of `relama_complete`, each case a model of one dbt project."""
-    directory = places.BUILD / "rows"
-    _write(directory, storage, threads, 4 if quick else None, say)
-    _dbt(directory, "deps")
-    say("building the language model")
-    _dbt(directory, "build", "--select", "package:smollm2", "prompts", "instructed")
-    cases = {}
-    for name, (_, _, rows) in CASES.items():
-        seconds = _build(directory, name)
-        count = min(rows, 4) if quick else rows
-        cases[name] = {"rows": count, "seconds": seconds, "seconds_a_row": seconds / count}
-        say(f"{name}: {seconds / count:.2f} s a row")
+def run(
+    *, storage: str, kernels: Sequence[str], quick: bool, threads: int, say: Say
+) -> dict[str, Any]:
+    """Measures seconds a row of relama with each of `kernels`, and of llama.cpp; as JSON.
+
+    With relama, each case is a model of one dbt project. llama.cpp has the two cases of 64 rows
+    that it would be used for: 16 prompts at once, and an instruction that is read once.
+    """
+    systems = [_relama(storage, one, quick, threads, say) for one in kernels]
+    texts = {
+        name: _seed(places.BUILD / f"rows-{kernels[0]}", name)[: 4 if quick else ROWS]
+        for name in ("prompts", "instructed")
+    }
+    for path in (models.variant(Kind.F32, say), places.smollm2()):
+        systems.append(_llama_cpp(path, texts, threads, say))
     return {
         "suite": "rows",
         "machine": describe(places.smollm2()),
@@ -73,10 +95,116 @@ def run(*, storage: str, quick: bool, threads: int, say: Say) -> dict[str, Any]:
             "new_tokens": NEW_TOKENS,
             "instruction_tokens": INSTRUCTION_TOKENS,
             "answer_tokens": ANSWER_TOKENS,
+            "sequences": SEQUENCES,
         },
-        "cases": cases,
-        "answered_before_s": _build(directory, "batches_of_16"),
+        "systems": systems,
     }
+
+
+def _relama(storage: str, kernels: str, quick: bool, threads: int, say: Say) -> dict[str, Any]:
+    """The cases of relama, each a model of one dbt project."""
+    name = models.relama_name(storage, kernels)
+    directory = places.BUILD / f"rows-{kernels}"
+    _write(directory, storage, kernels, threads, 4 if quick else None, say)
+    _dbt(directory, "deps")
+    say("building the language model")
+    _dbt(directory, "build", "--select", "package:smollm2", "prompts", "instructed")
+    if is_native(directory / "smollm2.duckdb") != (kernels == "native"):
+        raise BenchmarkError(f"The language model in {directory} does not compute in {kernels}.")
+    cases = {}
+    for case, (_, _, rows) in CASES.items():
+        cases[case] = _case(_build(directory, case), min(rows, 4) if quick else rows)
+        say(f"{name}, {case}: {cases[case]['seconds_a_row']:.2f} s a row")
+    answered = _build(directory, "batches_of_16")
+    return {"name": name, "cases": cases, "answered_before_s": answered}
+
+
+def _case(seconds: float, rows: int) -> dict[str, Any]:
+    return {"rows": rows, "seconds": seconds, "seconds_a_row": seconds / rows}
+
+
+def is_native(database: Path) -> bool:
+    """Whether the language model that was built in `database` calls native functions."""
+    with duckdb.connect(str(database), read_only=True) as connection:
+        (native,) = connection.execute(
+            "select coalesce(bool_or(contains(macro_definition, 'relama_attention')), false) "
+            "from duckdb_functions()"
+        ).fetchall()[0]
+    return bool(native)
+
+
+def _seed(directory: Path, name: str) -> list[str]:
+    with (directory / "seeds" / f"{name}.csv").open(newline="") as file:
+        return [row["body"] for row in csv.DictReader(file)]
+
+
+def _llama_cpp(
+    path: Path, texts: Mapping[str, Sequence[str]], threads: int, say: Say
+) -> dict[str, Any]:
+    """Both tables of prompts with llama.cpp, after a check; loading the model is not timed."""
+    from benchmarks.systems.llama_cpp_batch import LlamaCppBatch
+
+    name = f"llama.cpp {models.kind_of(path)}, {SEQUENCES} sequences"
+    cases, checks = {}, {}
+    with (
+        LlamaCppBatch(path, threads, 1, CONTEXT) as single,
+        LlamaCppBatch(path, threads, SEQUENCES, CONTEXT) as batch,
+    ):
+        for case, table, tokens in (
+            ("batches_of_16", "prompts", NEW_TOKENS),
+            ("shared_instruction", "instructed", ANSWER_TOKENS),
+        ):
+            began = time.perf_counter()
+            prompts = [batch.tokenize(text) for text in texts[table]]
+            shared = common(prompts) if table == "instructed" else 0
+            answers = batch.complete(prompts, tokens, shared)
+            cases[case] = _case(time.perf_counter() - began, len(prompts))
+            say(f"{name}, {case}: {cases[case]['seconds_a_row']:.3f} s a row")
+            checks[case] = compare(
+                prompts,
+                answers[:CHECKED],
+                single.complete(prompts[:CHECKED], tokens),
+                single.logits,
+            )
+            say(f"  {checks[case]}")
+    return {"name": name, "cases": cases, "one_by_one": checks}
+
+
+def common(lists: Sequence[Sequence[int]]) -> int:
+    """How many ids the lists begin with that are the same in all."""
+    columns = zip(*lists, strict=False)
+    differing = (number for number, column in enumerate(columns) if len(set(column)) > 1)
+    return next(differing, min(len(ids) for ids in lists))
+
+
+def compare(
+    prompts: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[int]],
+    expected: Sequence[Sequence[int]],
+    logits: Callable[[Sequence[int]], FloatArray],
+) -> dict[str, int]:
+    """How many answers are as expected, or leave it where two tokens are as likely.
+
+    Args:
+        logits: those after some ids.
+
+    Raises:
+        BenchmarkError: another answer.
+    """
+    near = 0
+    for prompt, answer, right in zip(prompts, answers, expected, strict=False):
+        if answer == right:
+            continue
+        same = common([answer, right])
+        after = logits([*prompt, *right[:same]])
+        difference = float(after[right[same]] - after[answer[same]])
+        if not difference < NEAR_TIE:
+            raise BenchmarkError(
+                f"llama.cpp answers otherwise with {SEQUENCES} sequences than with one: token "
+                f"{answer[same]} instead of {right[same]}, whose logit is {difference:.3f} higher."
+            )
+        near += 1
+    return {"rows": len(answers), "same": len(answers) - near, "near_ties": near}
 
 
 def _build(directory: Path, model: str) -> float:
@@ -97,11 +225,16 @@ def _dbt(directory: Path, *arguments: str) -> None:
         raise BenchmarkError(f"{' '.join(arguments)} failed in {directory}: {done.stdout[-600:]}")
 
 
-def _write(directory: Path, storage: str, threads: int, rows: int | None, say: Say) -> None:
+def _write(
+    directory: Path, storage: str, kernels: str, threads: int, rows: int | None, say: Say
+) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     say(f"writing {directory}")
     model = directory / "packages" / "smollm2"
-    write_project(model, open_checkpoint(places.smollm2()), storage=storage)
+    write_project(
+        model, open_checkpoint(places.smollm2()), storage=storage, kernels=chosen(kernels)
+    )
+    unsigned = str(kernels == "native").lower()
     attach = "{path: smollm2.duckdb, options: {row_group_size: 2048}}"
     files = {
         "dbt_project.yml": (
@@ -117,6 +250,7 @@ def _write(directory: Path, storage: str, threads: int, rows: int | None, say: S
         "profiles.yml": (
             "bench:\n  target: dev\n  outputs:\n    dev:\n      type: duckdb\n"
             f"      path: bench.duckdb\n      threads: 1\n      settings: {{threads: {threads}}}\n"
+            f"      config_options: {{allow_unsigned_extensions: {unsigned}}}\n"
             f"      attach:\n        - {attach}\n"
         ),
     }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
 
+from benchmarks import models
 from benchmarks.checks import cosine
 from benchmarks.gguf_variants import write_variant
 from benchmarks.places import BenchmarkError
@@ -89,6 +90,34 @@ def test_shapes_that_no_llama_has_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="hidden_size \\(65\\) must be a multiple of 32"):
         write_synthetic(tmp_path / "a.gguf", Shape(1, 65, 96, 4, 2, 32), donor)
     assert not (tmp_path / "a.gguf").exists()
+
+
+def test_native_and_sql_are_projects_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    called: list[tuple[str, ...]] = []
+
+    def relama(*arguments: str) -> dict[str, int]:
+        called.append(arguments)
+        Path(arguments[1]).mkdir(exist_ok=True)
+        return {"bytes": 1, "rows": 1}
+
+    monkeypatch.setattr(models, "BUILD", tmp_path)
+    monkeypatch.setattr(models, "_relama", relama)
+    model = tmp_path / "tiny.gguf"
+    specs = models.synthetic_specs(model, "int8", ["native", "sql"], 2, print, rebuild=False)
+    assert [(spec.name, Path(spec.path).name, spec.quantised) for spec in specs] == [
+        ("relama int8, native", "relama-tiny-int8-native", True),
+        ("relama int8, SQL", "relama-tiny-int8-sql", True),
+        ("llama.cpp Q8_0", "tiny.gguf", True),
+    ]
+    assert [arguments[-2:] for arguments in called if arguments[0] == "new"] == [
+        ("--kernels", "native"),
+        ("--kernels", "sql"),
+    ]
+    called.clear()
+    assert models.synthetic_specs(model, "int8", ["sql"], 2, print, rebuild=False) == specs[1:]
+    assert called == []
 
 
 @pytest.mark.parametrize("kind", [Kind.F32, Kind.Q8_0, Kind.Q4_0], ids=lambda kind: kind.name)

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from benchmarks import cgroups
-from benchmarks.__main__ import main
+from benchmarks.__main__ import _parser, main
 from benchmarks.checks import check, cosine, passes
 from benchmarks.inmemory import compare_tokens, summary
 from benchmarks.memory import measured
 from benchmarks.places import BenchmarkError
+from benchmarks.plots import OTHER as OTHER_COLOUR
+from benchmarks.plots import SQL, _colour
 from benchmarks.report import failures, load, markdown
 
 MACHINE = {
@@ -71,8 +73,28 @@ def rows() -> dict[str, Any]:
             "instruction_tokens": 200,
             "answer_tokens": 5,
         },
-        "cases": {"batches_of_16": {"rows": 64, "seconds": 128.4, "seconds_a_row": 2.006}},
+        "systems": [
+            {
+                "name": "relama int8, native",
+                "cases": {
+                    "one_at_a_time": {"rows": 8, "seconds": 14.4, "seconds_a_row": 1.8},
+                    "batches_of_16": {"rows": 64, "seconds": 12.84, "seconds_a_row": 0.2006},
+                },
+            },
+            {
+                "name": "llama.cpp F32, 16 sequences",
+                "cases": {"batches_of_16": {"rows": 64, "seconds": 6.4, "seconds_a_row": 0.1}},
+            },
+        ],
     }
+
+
+def rows_of_one_system() -> dict[str, Any]:
+    """As they were written before there were kernels."""
+    case = {"rows": 64, "seconds": 128.4, "seconds_a_row": 2.006}
+    old: dict[str, Any] = {**rows(), "cases": {"batches_of_16": case}}
+    del old["systems"]
+    return old
 
 
 def write(directory: Path, **results: dict[str, Any]) -> None:
@@ -105,8 +127,28 @@ def test_the_table_of_the_memory_curve(tmp_path: Path) -> None:
 def test_the_table_of_rows(tmp_path: Path) -> None:
     write(tmp_path, rows=rows())
     table = markdown(load(tmp_path)).splitlines()
-    assert table[2] == "| batches of 16 | 64 | 128 s | 2.01 s |"
+    assert table[:4] == [
+        "| seconds per row | rows | relama int8, native | llama.cpp F32, 16 sequences |",
+        "| --- | ---: | ---: | ---: |",
+        "| one at a time | 8 | 1.8 s |  |",
+        "| batches of 16 | 64 | 0.201 s | 0.1 s |",
+    ]
     assert failures(load(tmp_path)) == []
+
+
+def test_old_results_of_rows_are_those_of_sql(tmp_path: Path) -> None:
+    write(tmp_path, rows=rows_of_one_system())
+    table = markdown(load(tmp_path)).splitlines()
+    assert table[0] == "| seconds per row | rows | relama int8, SQL |"
+    assert table[2] == "| batches of 16 | 64 | 2.01 s |"
+
+
+def test_a_bar_has_the_colour_of_its_system() -> None:
+    assert _colour("relama int8, native") == _colour("relama int8, native, batches of 16")
+    assert _colour("relama int8, native") != _colour("relama float32, native") != OTHER_COLOUR
+    assert _colour("relama int8, SQL, read once") == _colour("relama float32, SQL") == SQL
+    assert _colour("llama.cpp F32, 16 sequences") == _colour("llama.cpp F32")
+    assert _colour("SQL, chunks as columns") == OTHER_COLOUR
 
 
 def test_a_failed_check_is_named(tmp_path: Path) -> None:
@@ -204,8 +246,21 @@ def test_both_versions_of_cgroups_are_found(tmp_path: Path) -> None:
 def test_unknown_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scale", "--sizes", "7T"]) == 1
     assert "There is no size '7T'" in capsys.readouterr().err
-    assert main(["memory", "--storage", "int3"]) == 1
-    assert "does not store int3" in capsys.readouterr().err
+    for option, choices in (
+        ("--storage", "'float32', 'int8', 'int4'"),
+        ("--kernels", "native, sql"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["memory", option, "int3"])
+        error = capsys.readouterr().err
+        assert "'int3'" in error and choices in error
+
+
+def test_kernels_of_the_suites() -> None:
+    """Models of billions of weights are measured without SQL, if nothing else is asked for."""
+    for suite, kernels in (("memory", 1), ("scale", 1), ("inmemory", 2), ("rows", 2)):
+        assert _parser().parse_args([suite]).kernels == ["native", "sql"][:kernels]
+    assert _parser().parse_args(["scale", "--kernels", "sql"]).kernels == ["sql"]
 
 
 def test_a_group_is_entered_before_the_command_runs(tmp_path: Path) -> None:
