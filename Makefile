@@ -61,10 +61,11 @@ test-duckdb-%: .venv-duckdb-%/.installed kernels
 	touch $@
 
 # Has an environment of its own, with torch and llama.cpp, which is built from source.
-bench: .venv-bench/.installed $(GGUF)
+bench: .venv-bench/.installed kernels $(GGUF)
 	.venv-bench/bin/python -m benchmarks inmemory
 	-.venv-bench/bin/python -m benchmarks memory
 	.venv-bench/bin/python -m benchmarks scale
+	.venv-bench/bin/python -m benchmarks rows
 	.venv-bench/bin/python -m benchmarks report
 
 .venv-bench/.installed: benchmarks/requirements.txt constraints.txt pyproject.toml

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     models.set_defaults(run=_models)
 
     inmemory = commands.add_parser(
-        "inmemory", help="SmolLM2-135M: prefill of 37 and 256 tokens, decode at 64, 256 and 1,000"
+        "inmemory", help="SmolLM2-135M: prefill of 37 to 256 tokens, decode at 64 to 1,000"
     )
     inmemory.add_argument(
         "--only", action="append", default=[], metavar="TEXT", help="systems named so; repeatable"
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     scale.set_defaults(run=_scale)
 
     rows = commands.add_parser(
-        "rows", help="a table of 64 prompts within dbt build: batches, a shared instruction"
+        "rows", help="tables of 64 prompts: within dbt build, and llama.cpp with 16 at once"
     )
     rows.set_defaults(run=_rows)
 

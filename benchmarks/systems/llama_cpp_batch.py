@@ -82,6 +82,8 @@ class LlamaCppBatch:
                 gets their keys and values.
         """
         self._context.kv_cache_clear()
+        # The last token of a prompt is read again: its logits choose the first new one.
+        shared = min(shared, min(len(ids) for ids in prompts) - 1)
         if shared:
             self._read([Piece(0, 0, prompts[0][:shared])])
             for sequence in range(1, self.sequences):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.models import kind_of
-from benchmarks.places import BenchmarkError
+from benchmarks.places import SMOLLM2, BenchmarkError
 from benchmarks.rows import common, compare, is_native
 from relama.checkpoint.base import FloatArray
 
@@ -36,6 +36,23 @@ def test_a_token_that_is_as_likely_passes() -> None:
 def test_another_answer_is_an_error() -> None:
     with pytest.raises(BenchmarkError, match=r"token 6 instead of 4, whose logit is 1\.000 higher"):
         compare(PROMPTS, [[7, 4], [7, 6]], [[7, 4], [7, 4]], logits)
+
+
+@pytest.mark.skipif(not SMOLLM2.is_file(), reason="downloaded by `make demo`")
+def test_llama_cpp_answers_side_by_side_as_one_by_one() -> None:
+    """Prompts of several lengths, more of them than sequences, with and without a beginning."""
+    llama = pytest.importorskip("benchmarks.systems.llama_cpp_batch")
+    texts = ["The capital of France is", "The capital of Italy, a country, is", "The capital"]
+    with (
+        llama.LlamaCppBatch(SMOLLM2, 1, 1, 64) as single,
+        llama.LlamaCppBatch(SMOLLM2, 1, 2, 64) as batch,
+    ):
+        prompts = [single.tokenize(text) for text in texts]
+        expected = single.complete(prompts, 6)
+        assert len({*map(tuple, expected)}) == 3
+        for shared in (0, 2):
+            answers = batch.complete(prompts, 6, shared)
+            assert compare(prompts, answers, expected, single.logits)["rows"] == 3
 
 
 def test_ids_in_common() -> None:
