@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     memory.add_argument(
         "--cap", type=float, default=150, metavar="S", help="seconds after which a point ends"
     )
+    memory.add_argument(
+        "--no-mmap", action="store_true", help="llama.cpp without a memory-mapped file, too"
+    )
     memory.set_defaults(run=_memory)
 
     scale = commands.add_parser("scale", help="seconds per token and build time by model size")
@@ -202,6 +205,7 @@ def _memory(options: argparse.Namespace) -> int:
         warmup=1 if options.quick else options.warmup,
         tokens=2 if options.quick else options.tokens,
         cap=options.cap,
+        no_mmap=options.no_mmap,
         threads=options.threads,
         rebuild=options.rebuild,
         say=say,

@@ -53,6 +53,7 @@ def run(
     tokens: int,
     cap: float,
     threads: int,
+    no_mmap: bool,
     rebuild: bool,
     say: Say,
 ) -> dict[str, Any]:
@@ -68,6 +69,7 @@ def run(
         tokens: tokens that are.
         cap: seconds after which a point ends, once it has two tokens.
         threads: of each system.
+        no_mmap: whether llama.cpp is measured without a mapped file as well.
         rebuild: whether relama's project is made anew.
         say: told the progress.
 
@@ -78,6 +80,8 @@ def run(
         raise BenchmarkError(reason)
     model = models.synthetic("the memory suite", shape, say)
     specs = models.synthetic_specs(model, storage, kernels, threads, say, rebuild)
+    if no_mmap:
+        specs.append(replace(specs[-1], name=f"{specs[-1].name}, no mmap", mmap=False))
     expected = _expected(model, say)
     size = model.stat().st_size
     systems: list[dict[str, Any]] = []

@@ -14,6 +14,7 @@ COLOURS = {
     "relama int4": "#8f2a1b",
     "llama.cpp F32": "#9db8d2",
     "llama.cpp Q8_0": "#3f6fa3",
+    "llama.cpp Q8_0, no mmap": "#8a8a8a",
     "llama.cpp Q4_0": "#1f3f66",
     "llama.cpp Q4_1": "#1f3f66",
     "transformers float32": "#7a8f6a",
@@ -217,7 +218,7 @@ def _colour(name: str) -> str:
     system, *more = name.split(", ")
     if "SQL" in more:
         return SQL
-    return COLOURS.get(system, OTHER)
+    return COLOURS.get(name) or COLOURS.get(system, OTHER)
 
 
 def _pyplot() -> Any:

@@ -25,7 +25,7 @@ def open_system(spec: Spec) -> System:
         case "llama.cpp":
             from benchmarks.systems.llama_cpp import LlamaCpp
 
-            return LlamaCpp(path, spec.threads)
+            return LlamaCpp(path, spec.threads, spec.mmap)
         case "transformers":
             from benchmarks.systems.transformers import Transformers
 

@@ -27,6 +27,7 @@ class Spec:
         threads: the threads it may use.
         layout: the layout of `published`, `chunked` or `row_to_column`.
         memory_limit: bytes for DuckDB's buffers; None leaves its default.
+        mmap: whether llama.cpp maps the file, its default, or reads all of it when it loads.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Spec:
     threads: int = 2
     layout: str = ""
     memory_limit: int | None = None
+    mmap: bool = True
 
 
 class System(ABC):

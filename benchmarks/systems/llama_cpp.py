@@ -13,9 +13,10 @@ from relama.checkpoint.base import FloatArray
 
 
 class LlamaCpp(System):
-    """A GGUF file, memory-mapped (its default); prompts are read in batches of 512."""
+    """A GGUF file, memory-mapped by default; prompts are read in batches of 512."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, mmap: bool = True) -> None:
+        self.mmap = mmap
         self.path = path
         self.threads = threads
 
@@ -28,7 +29,7 @@ class LlamaCpp(System):
             n_batch=512,
             n_threads=self.threads,
             n_threads_batch=self.threads,
-            use_mmap=True,
+            use_mmap=self.mmap,
             verbose=False,
         )
         self._waiting: list[int] = []

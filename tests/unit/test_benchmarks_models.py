@@ -13,6 +13,8 @@ from benchmarks.checks import cosine
 from benchmarks.gguf_variants import write_variant
 from benchmarks.places import BenchmarkError
 from benchmarks.synthetic import SCALE, SIZES, Shape, write_synthetic
+from benchmarks.systems import Spec, open_system
+from benchmarks.systems.llama_cpp import LlamaCpp
 from benchmarks.systems.published import Published, write_database
 from benchmarks.systems.published_sql import Layout
 from relama.checkpoint import open_checkpoint
@@ -90,6 +92,13 @@ def test_shapes_that_no_llama_has_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="hidden_size \\(65\\) must be a multiple of 32"):
         write_synthetic(tmp_path / "a.gguf", Shape(1, 65, 96, 4, 2, 32), donor)
     assert not (tmp_path / "a.gguf").exists()
+
+
+def test_llama_cpp_maps_its_file_unless_told_otherwise() -> None:
+    for mmap in (True, False):
+        system = open_system(Spec("llama.cpp Q8_0", "llama.cpp", "a.gguf", "a.gguf", mmap=mmap))
+        assert isinstance(system, LlamaCpp) and system.mmap == mmap
+    assert Spec("llama.cpp Q8_0", "llama.cpp", "a.gguf", "a.gguf").mmap
 
 
 def test_native_and_sql_are_projects_of_their_own(

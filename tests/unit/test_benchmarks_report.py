@@ -148,6 +148,7 @@ def test_a_bar_has_the_colour_of_its_system() -> None:
     assert _colour("relama int8, native") != _colour("relama float32, native") != OTHER_COLOUR
     assert _colour("relama int8, SQL, read once") == _colour("relama float32, SQL") == SQL
     assert _colour("llama.cpp F32, 16 sequences") == _colour("llama.cpp F32")
+    assert _colour("llama.cpp Q8_0, no mmap") != _colour("llama.cpp Q8_0") != OTHER_COLOUR
     assert _colour("SQL, chunks as columns") == OTHER_COLOUR
 
 
