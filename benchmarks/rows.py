@@ -82,13 +82,10 @@ def run(
     With relama, each case is a model of one dbt project. llama.cpp has the two cases of 64 rows
     that it would be used for: 16 prompts at once, and an instruction that is read once.
     """
-    systems = [_relama(storage, one, quick, threads, say) for one in kernels]
-    texts = {
-        name: _seed(places.BUILD / f"rows-{kernels[0]}", name)[: 4 if quick else ROWS]
-        for name in ("prompts", "instructed")
-    }
-    for path in (models.variant(Kind.F32, say), places.smollm2()):
-        systems.append(_llama_cpp(path, texts, threads, say))
+    rows = 4 if quick else ROWS
+    texts = {name: all_rows[:rows] for name, all_rows in _texts().items()}
+    files = (models.variant(Kind.F32, say), places.smollm2())
+    peers = [_llama_cpp(path, texts, threads, say) for path in files]
     return {
         "suite": "rows",
         "machine": describe(places.smollm2()),
@@ -101,23 +98,25 @@ def run(
             "answer_tokens": ANSWER_TOKENS,
             "sequences": SEQUENCES,
         },
-        "systems": systems,
+        "systems": [*(_relama(storage, one, texts, threads, say) for one in kernels), *peers],
     }
 
 
-def _relama(storage: str, kernels: str, quick: bool, threads: int, say: Say) -> dict[str, Any]:
+def _relama(
+    storage: str, kernels: str, texts: Mapping[str, Sequence[str]], threads: int, say: Say
+) -> dict[str, Any]:
     """The cases of relama, each a model of one dbt project."""
     name = models.relama_name(storage, kernels)
     directory = places.BUILD / f"rows-{kernels}"
-    _write(directory, storage, kernels, threads, 4 if quick else None, say)
+    _write(directory, storage, kernels, texts, threads, say)
     _dbt(directory, "deps")
     say("building the language model")
     _dbt(directory, "build", "--select", "package:smollm2", "prompts", "instructed")
     if is_native(directory / "smollm2.duckdb") != (kernels == "native"):
         raise BenchmarkError(f"The language model in {directory} does not compute in {kernels}.")
     cases = {}
-    for case, (_, _, rows) in CASES.items():
-        cases[case] = _case(_build(directory, case), min(rows, 4) if quick else rows)
+    for case, (_, seed, rows) in CASES.items():
+        cases[case] = _case(_build(directory, case), min(rows, len(texts[seed])))
         say(f"{name}, {case}: {cases[case]['seconds_a_row']:.2f} s a row")
     answered = _build(directory, "batches_of_16")
     return {"name": name, "cases": cases, "answered_before_s": answered}
@@ -137,15 +136,10 @@ def is_native(database: Path) -> bool:
     return bool(native)
 
 
-def _seed(directory: Path, name: str) -> list[str]:
-    with (directory / "seeds" / f"{name}.csv").open(newline="") as file:
-        return [row["body"] for row in csv.DictReader(file)]
-
-
 def _llama_cpp(
     path: Path, texts: Mapping[str, Sequence[str]], threads: int, say: Say
 ) -> dict[str, Any]:
-    """Both tables of prompts with llama.cpp, after a check; loading the model is not timed."""
+    """Both tables of prompts with llama.cpp, and a check; loading the model is not timed."""
     from benchmarks.systems.llama_cpp_batch import LlamaCppBatch
 
     name = f"llama.cpp {models.kind_of(path)}, {SEQUENCES} sequences"
@@ -234,7 +228,12 @@ def _dbt(directory: Path, *arguments: str) -> None:
 
 
 def _write(
-    directory: Path, storage: str, kernels: str, threads: int, rows: int | None, say: Say
+    directory: Path,
+    storage: str,
+    kernels: str,
+    texts: Mapping[str, Sequence[str]],
+    threads: int,
+    say: Say,
 ) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     say(f"writing {directory}")
@@ -266,21 +265,26 @@ def _write(
         files[f"models/{name}.sql"] = (
             f"{{{{ config(materialized='relama_complete', chat=false, {config}) }}}}\n"
             f"select id, body as prompt from {{{{ ref('{seed}') }}}} "
-            f"where id < {min(count, rows or count)}\n"
+            f"where id < {count}\n"
         )
     for name, text in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    tokenizer = Tokenizer.from_file(str(model / "tokenizer" / "tokenizer.json"))
+    (directory / "seeds").mkdir()
+    for name, rows in texts.items():
+        with (directory / "seeds" / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("id", "body"), *enumerate(rows)])
+
+
+def _texts() -> dict[str, list[str]]:
+    """The two tables of prompts, as a seed each."""
+    tokenizer = open_checkpoint(places.smollm2()).tokenizer()
     randomness = random.Random(0)
     instruction = _text(tokenizer, randomness, INSTRUCTION_TOKENS)
     prompts = [_text(tokenizer, randomness, PROMPT_TOKENS) for _ in range(ROWS)]
     questions = [instruction + " " + _text(tokenizer, randomness, 8) for _ in range(ROWS)]
-    (directory / "seeds").mkdir()
-    for name, texts in (("prompts", prompts), ("instructed", questions)):
-        with (directory / "seeds" / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([("id", "body"), *enumerate(texts)])
+    return {"prompts": prompts, "instructed": questions}
 
 
 def _text(tokenizer: Tokenizer, randomness: random.Random, tokens: int) -> str:
