@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("as_programs")
 PROMPT = "The capital of France is"
 TOKENS = 5
 #: Tokens of a prompt that a step reads within a limit, in SQL and natively.
-PROMPTS = [prompt_positions(native) for native in (False, True)]
+PROMPTS = [8, 32]
 
 
 # The resident set that `wait4` tells of is at least that of pytest, whose memory the process
@@ -124,7 +124,7 @@ def test_a_long_prompt_is_in_the_state_as_a_short_one(tiny_project: Project) -> 
 
 
 def test_a_step_reads_as_many_tokens_of_a_prompt_as_were_planned(tiny_project: Project) -> None:
-    at_once = prompt_positions(kernels_of(tiny_project) is not None)
+    at_once = prompt_positions(tiny_project.config, kernels_of(tiny_project) is not None)
     with open_engine(tiny_project, "session", 2_000_000_000, sequence_id=0) as engine:
         assert isinstance(engine, Session)
         with engine.state.transaction():

@@ -137,7 +137,7 @@ def limited(
         yield Weights()
         return
     plan, stored = plan_session(project, connection, statement, limit, whole)
-    prompt = prompt_positions(kernels_of(project) is not None)
+    prompt = prompt_positions(project.config, kernels_of(project) is not None)
     connection.execute("set temp_directory = ''")
     connection.execute("set allocator_flush_threshold = '16MB'")
     path = database_of(project).path
