@@ -12,14 +12,17 @@ from typing import Any
 import pytest
 
 from relama.project.manifest import Project
+from relama.runtime.database import kernels_of
+from relama.runtime.memory.overhead import prompt_positions
 from relama.runtime.session import Session, open_engine
-from relama.runtime.session.engines import CHUNK
 
 # A fork of a process that has imported all holds more than the program that users start.
 pytestmark = pytest.mark.usefixtures("as_programs")
 
 PROMPT = "The capital of France is"
 TOKENS = 5
+#: Tokens of a prompt that a step reads within a limit, in SQL and natively.
+PROMPTS = [8, 32]
 
 
 # The resident set that `wait4` tells of is at least that of pytest, whose memory the process
@@ -83,10 +86,10 @@ def test_the_limit_of_the_projects_variables_holds(smollm2_project: Project) -> 
     assert run.stderr.startswith("Error: A memory limit of 100 MB is too small for this model;")
 
 
-@pytest.mark.parametrize("length", [5, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
+@pytest.mark.parametrize("length", [5, *(n for p in PROMPTS for n in (p, p + 1, 3 * p + 5))])
 def test_a_limit_changes_no_token(tiny_project: Project, length: int) -> None:
     """Within a limit, what a step reads of a prompt is bounded."""
-    prompt = list(range(40, 40 + length))
+    prompt = [40 + i % 50 for i in range(length)]
 
     def continued(limit: int | None) -> list[int]:
         with open_engine(tiny_project, "session", limit, sequence_id=0) as engine:
@@ -100,7 +103,7 @@ def test_a_limit_changes_no_token(tiny_project: Project, length: int) -> None:
 
 
 def test_a_long_prompt_is_in_the_state_as_a_short_one(tiny_project: Project) -> None:
-    prompt = list(range(40, 40 + 3 * CHUNK))
+    prompt = [40 + i % 50 for i in range(3 * max(PROMPTS))]
 
     def state(limit: int | None) -> list[tuple[object, ...]]:
         with open_engine(tiny_project, "session", limit, sequence_id=0) as engine:
@@ -118,6 +121,23 @@ def test_a_long_prompt_is_in_the_state_as_a_short_one(tiny_project: Project) -> 
         return [*tokens, *cached]
 
     assert state(2_000_000_000) == state(None)
+
+
+def test_a_step_reads_as_many_tokens_of_a_prompt_as_were_planned(tiny_project: Project) -> None:
+    at_once = prompt_positions(tiny_project.config, kernels_of(tiny_project) is not None)
+    with open_engine(tiny_project, "session", 2_000_000_000, sequence_id=0) as engine:
+        assert isinstance(engine, Session)
+        with engine.state.transaction():
+            engine.state.clear()
+        engine.start([40] * (at_once + 1), (0.0, 0, 1.0, 0))
+        waiting = engine.connection.execute("select count(*) from tokens").fetchall()
+    assert waiting == [(at_once,)]
+
+
+def test_a_session_does_without_numpy() -> None:
+    """11 MB of the limit."""
+    program = "import sys, relama.cli, relama.runtime.session; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def test_plan_names_every_weight_once(tiny_project: Project) -> None:

@@ -114,8 +114,12 @@ def case() -> tuple[str, dict[str, tuple[pa.DataType, list[Any]]]]:
         return "relama_swiglu(a)", columns
     if kind == 7:
         return random.choice(["relama_add(a, b)", "relama_add(a, b, c)"]), columns
-    head_dim = random.choice([n, max(1, n // 2)])
-    return f"relama_attention(a, 1, i % 3, b, c, {head_dim}, 0.5)", columns
+    heads = random.choice([1, 2, 4])
+    keys = [[vector(odd(n // heads)) for _ in range(rows)] for _ in range(2)]
+    columns |= {name: (FLOATS, values) for name, values in zip("bc", keys, strict=True)}
+    kv_heads = random.choice([1, heads])
+    kv_head = f"i % {odd(kv_heads)}"
+    return f"relama_attention(a, 1, {kv_head}, i % 3, b, c, {odd(kv_heads)}, 0.5)", columns
 
 
 def matmul(rows: list[Any] | None, x: list[Any] | None) -> Any:

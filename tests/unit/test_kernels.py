@@ -11,7 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -451,12 +451,22 @@ def test_null_in_any_argument(connection: Connection) -> None:
         ("relama_add([1]::float[], [1, 2]::float[])", "argument 2 2; they must be as many"),
         ("relama_add([1]::float[], [1]::float[], []::float[])", "argument 3 0"),
         ("relama_add([null]::float[], [1]::float[])", "argument 1 holds a NULL element"),
-        ("relama_attention([1]::float[], 1, 1, [1]::float[], [1]::float[], 0, 1)", "head_dim is 0"),
-        ("relama_attention([1, 2]::float[], 1, 1, [1]::float[], [1]::float[], 2, 1)", "whole"),
-        ("relama_attention([1]::float[], 1, 1, [1]::float[], [1, 2]::float[], 1, 1)", "as many"),
-        ("relama_attention([]::float[], 1, 1, []::float[], []::float[], 1, 1)", "whole heads"),
-        ("relama_attention([1]::float[], 1, 1, [null]::float[], [1]::float[], 1, 1)", "NULL"),
-        ("relama_attention([1]::float[], 1, 1, 1, [1]::float[], [1]::float[], 1, 1)", "kv_head 1"),
+        (
+            "relama_attention([1]::float[], 1, 1, 1, [1]::float[], [1]::float[], 1, 1)",
+            "no kv_head 1 of 1",
+        ),
+        (
+            "relama_attention([1]::float[], 1, -1, 1, [1]::float[], [1]::float[], 1, 1)",
+            "kv_head -1",
+        ),
+        (
+            "relama_attention([1]::float[], 1, 0, 1, [1]::float[], [1]::float[], 0, 1)",
+            "kv_head 0 of 0",
+        ),
+        ("relama_attention([1]::float[], 1, 0, 1, [1]::float[], [1]::float[], 2, 1)", "a multiple"),
+        ("relama_attention([1]::float[], 1, 0, 1, [1]::float[], [1, 2]::float[], 1, 1)", "as many"),
+        ("relama_attention([]::float[], 1, 0, 1, []::float[], []::float[], 1, 1)", "key 0"),
+        ("relama_attention([1]::float[], 1, 0, 1, [null]::float[], [1]::float[], 1, 1)", "NULL"),
     ],
 )
 def test_what_does_not_fit_is_an_error(connection: Connection, call: str, message: str) -> None:
@@ -492,24 +502,18 @@ def attention(
     return np.einsum("hqk,khd->qhd", weights, value).reshape(len(query), -1)
 
 
-# Once with the keys of a position in a row, once with a row for each key-value head.
-FORMS: dict[str, Callable[[int, int, float], str]] = {
-    "positions": lambda kv_heads, head_dim, scaling: (
-        "select q.i, relama_attention(q.v, q.position, k.i, k.key, k.value, "
-        f"{head_dim}, {scaling}) as y from k cross join q group by q.i"
-    ),
-    "heads": lambda kv_heads, head_dim, scaling: (
+def attending(kv_heads: int, head_dim: int, scaling: float) -> str:
+    """(i, y) of the queries q(i, v, position) over the positions k(i, key, value)."""
+    head = f"[h * {head_dim} + 1:(h + 1) * {head_dim}]"
+    return (
+        f"with cache as not materialized (select k.i, h::integer as head, key{head} as key, "
+        f"value{head} as value from k, range({kv_heads}) t(h)) "
         "select q.i, relama_attention(q.v, q.position, k.head, k.i, k.key, k.value, "
-        f"{kv_heads}, {scaling}) as y from (select k.i, h::integer as head, "
-        f"key[h * {head_dim} + 1:(h + 1) * {head_dim}] as key, "
-        f"value[h * {head_dim} + 1:(h + 1) * {head_dim}] as value from k, range({kv_heads}) t(h)) "
-        "as k cross join q group by q.i"
-    ),
-}
+        f"{kv_heads}, {scaling}) as y from cache as k cross join q group by q.i"
+    )
 
 
 @needs_compiler
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     ("queries", "keys", "heads", "kv_heads", "head_dim"),
     [
@@ -522,13 +526,7 @@ FORMS: dict[str, Callable[[int, int, float], str]] = {
     ],
 )
 def test_attention(
-    connection: Connection,
-    form: str,
-    queries: int,
-    keys: int,
-    heads: int,
-    kv_heads: int,
-    head_dim: int,
+    connection: Connection, queries: int, keys: int, heads: int, kv_heads: int, head_dim: int
 ) -> None:
     query = normal(queries, heads, head_dim)
     key, value = normal(2, keys, kv_heads, head_dim, seed=1)
@@ -536,13 +534,15 @@ def test_attention(
     positions = range(keys - queries, keys)
     table(connection, "q", v=query.reshape(queries, -1), position=pa.array(positions, pa.int32()))
     table(connection, "k", key=key.reshape(keys, -1), value=value.reshape(keys, -1))
-    text = FORMS[form](kv_heads, head_dim, scaling)
+    text = attending(kv_heads, head_dim, scaling)
     expected = attention(query, positions, key, value, scaling)
     assert_close(
         column(connection, f"select y from ({text}) order by i"), expected, np.abs(value).max()
     )
     # The other order of loops, and lists that were copied.
-    text = text.replace("from k cross join q", "from (select * from q order by hash(i)) as q, k")
+    text = text.replace(
+        "cache as k cross join q", "(select * from q order by hash(i)) as q cross join cache as k"
+    )
     assert_close(
         column(connection, f"select y from ({text}) order by i"), expected, np.abs(value).max()
     )
@@ -558,7 +558,7 @@ def test_attention_with_large_scores(connection: Connection) -> None:
     )
     table(connection, "q", v=query.reshape(3, -1), position=pa.array([49] * 3, pa.int32()))
     table(connection, "k", key=key.reshape(50, -1), value=value.reshape(50, -1))
-    y = column(connection, f"select y from ({FORMS['positions'](2, 8, 1)}) order by i")
+    y = column(connection, f"select y from ({attending(2, 8, 1)}) order by i")
     # A score's last bit is worth more here.
     expected = attention(query, [49] * 3, key, value, 1)
     assert np.abs(np.asarray(y) - expected).max() < 1e-3
@@ -577,12 +577,12 @@ def test_attention_does_not_depend_on_order_or_threads(connection: Connection) -
     )
     connection.execute("create table shuffled as select * from k order by hash(i)")
     table(connection, "q", v=normal(4, 4), position=pa.array([299_999] * 4, pa.int32()))
-    text = f"select y from ({FORMS['positions'](1, 2, 2.0)}) order by i"
+    text = f"select y from ({attending(1, 2, 2.0)}) order by i"
     results = []
     for threads in (1, 2):
         connection.execute(f"set threads = {threads}")
         for keys in ("k", "shuffled"):
-            query = text.replace("from k cross", f"from {keys} as k cross")
+            query = text.replace("from k,", f"from {keys} as k,")
             results.append(np.asarray(column(connection, query), np.float32))
     key = np.array(column(connection, "select key from k order by i"))[:, None]
     value = np.array(column(connection, "select value from k order by i"))[:, None]
@@ -606,7 +606,7 @@ def test_attention_over_sequences_in_many_groups(connection: Connection) -> None
     table(connection, "k", key=key.reshape(flat), value=value.reshape(flat), **places)
     y = column(
         connection,
-        f"select relama_attention(q.v, q.position, k.position, k.key, k.value, {dim}, 0.5) "
+        "select relama_attention(q.v, q.position, 0, k.position, k.key, k.value, 1, 0.5) "
         "from k join q using (sequence) group by sequence, q.position "
         "order by sequence, q.position",
     )
@@ -617,24 +617,24 @@ def test_attention_over_sequences_in_many_groups(connection: Connection) -> None
 @needs_compiler
 def test_attention_without_keys_and_with_null(connection: Connection) -> None:
     one = "[1, 2]::float[]"
-    assert column(
-        connection, f"select relama_attention({one}, 0, 1, {one}, {one}, 2, 1) from range(9)"
-    ) == [None]
-    assert column(
-        connection, f"select relama_attention({one}, 0, 0, {one}, {one}, 2, 1) from range(0)"
-    ) == [None]
-    arguments = [one, "5", "0", one, one, "2", "1"]
-    types = ["float[]", "integer", "integer", "float[]", "float[]", "integer", "double"]
-    for i in range(7):
+    query = f"select relama_attention({one}, 0, 0, 1, {one}, {one}, 1, 1) from range(9)"
+    assert column(connection, query) == [None]
+    query = f"select relama_attention({one}, 0, 0, 0, {one}, {one}, 1, 1) from range(0)"
+    assert column(connection, query) == [None]
+    arguments = [one, "5", "0", "0", one, one, "1", "1"]
+    types = ["float[]", "integer", "integer", "integer", "float[]", "float[]", "integer", "double"]
+    for i in range(8):
         null = [*arguments[:i], f"case when r = 0 then {arguments[i]} end::{types[i]}"]
         call = f"relama_attention({', '.join([*null, *arguments[i + 1 :]])})"
         assert column(connection, f"select {call} from range(3) t(r)") == [[1, 2]], i
     nan = "['nan'::float, 2]"
-    query = f"select relama_attention({one}, 0, 0, {one}, {nan}, 2, 1)"
+    query = f"select relama_attention({one}, 0, 0, 0, {one}, {nan}, 1, 1)"
     assert np.isnan(column(connection, query)[0]).tolist() == [True, False]
-    query = f"select relama_attention({one}, 0, 0, {nan}, {one}, 2, 1)"
+    query = f"select relama_attention({one}, 0, 0, 0, {nan}, {one}, 1, 1)"
     assert np.isnan(column(connection, query)).all()
-    infinite = "select relama_attention([1]::float[], 0, 0, [s::float], [v]::float[], 1, 1) from "
+    infinite = (
+        "select relama_attention([1]::float[], 0, 0, 0, [s::float], [v]::float[], 1, 1) from "
+    )
     assert column(connection, infinite + "(values ('-inf', 5), ('3', 7)) t(s, v)") == [[7]]
     assert np.isnan(column(connection, infinite + "(values ('inf', 5), ('3', 7)) t(s, v)")).all()
 
@@ -644,7 +644,7 @@ def test_attention_gives_its_memory_back(connection: Connection) -> None:
     """Also where the statement ends with an error."""
     table(connection, "q", v=normal(500, 576), position=pa.array([9] * 500, pa.int32()))
     table(connection, "k", key=normal(10, 192), value=normal(10, 192))
-    text = FORMS["positions"](3, 64, 0.125)
+    text = attending(3, 64, 0.125)
 
     def run() -> None:
         connection.execute(f"select count(y[1]) from ({text})").fetchall()

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relama.config import ModelConfig, model_config
 from relama.errors import InputError
+from relama.runtime.memory.overhead import overhead, prompt_positions
 from relama.runtime.memory.residency import Overhead, Plan, Table, plan_residency
 from relama.runtime.memory.size import parse_size
 from relama.runtime.memory.stored import reading_order
@@ -134,3 +136,39 @@ def test_the_last_blocks_of_a_matrix_are_read_first() -> None:
     assert reading_order(columns, threads=2) == [7, 5, 8, 6, 9, 3, 1, 4, 2]
     rows = {(0, 1): [1, 2], (1, 1): [2, 3]}
     assert reading_order(rows, threads=1) == [1, 2, 3]
+
+
+def config(width: int) -> ModelConfig:
+    return model_config(
+        {
+            "model_type": "llama",
+            "vocab_size": 100,
+            "hidden_size": width,
+            "intermediate_size": 4 * width,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 6,
+            "rms_norm_eps": 1e-5,
+            "max_position_embeddings": 128,
+        }
+    )
+
+
+def needed(*, native: bool, whole: int = 0) -> Overhead:
+    tables = [Table("a", 100, pieces=2, piece=50, vectors=70)]
+    return overhead(tables, config(8), 1000, threads=3, block=64, whole=whole, native=native)
+
+
+def test_what_native_attention_keeps_of_each_query_is_counted() -> None:
+    """Of 4 heads a maximum, a sum and 6 sums of values, in doubles, on each of 3 threads."""
+    assert needed(native=False).working == 3 * 70
+    assert needed(native=True).working == 3 * 70 + 3 * 32 * 4 * 8 * 8
+    assert needed(native=True, whole=100).working == 3 * 70 + 3 * 100 * 4 * 8 * 8
+
+
+def test_native_statements_read_more_of_a_prompt_where_rows_are_small() -> None:
+    assert needed(native=True).statement < needed(native=False).statement
+    widths = (8, 1024, 2048)
+    assert [prompt_positions(config(w), True) for w in widths] == [32, 15, 8]
+    assert [prompt_positions(config(w), False) for w in widths] == [8, 8, 8]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
-from relama.checkpoint.base import Checkpoint
 from relama.errors import InputError, ProjectError
 from relama.runtime.chat_template import render_chat_template
+
+if TYPE_CHECKING:  # A session reads no checkpoint, and needs no numpy.
+    from relama.checkpoint.base import Checkpoint
 
 #: What decoders print for bytes that are not, or not yet, a character.
 REPLACEMENT = "\ufffd"

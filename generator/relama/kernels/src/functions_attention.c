@@ -1,24 +1,23 @@
-// relama_attention(query FLOAT[], query_position INTEGER, key_position INTEGER, key FLOAT[],
-//                  value FLOAT[], head_dim INTEGER, scaling DOUBLE) -> FLOAT[]
-//
-// Causal attention of grouped queries, as an aggregate over the keys: one group is one query.
-//
-//   query       [num_heads][head_dim]
-//   key, value  [num_kv_heads][head_dim]
-//   result      [num_heads][head_dim]
-//
-// Head h attends with the key and value of head h / (num_heads / num_kv_heads):
-//
-//   result[h] = sum over keys of softmax(scaling * query[h] . key) * value
-//
-// A second form takes a cache that has a row for each key-value head of a position; key and
-// value are [head_dim], and a row concerns the query heads that share its key-value head:
-//
 // relama_attention(query FLOAT[], query_position INTEGER, kv_head INTEGER, key_position INTEGER,
 //                  key FLOAT[], value FLOAT[], num_kv_heads INTEGER, scaling DOUBLE) -> FLOAT[]
 //
+// Causal attention of grouped queries, as an aggregate over the rows of a KV cache: one group is
+// one query. A row of the cache is one key-value head of one position.
+//
+//   query       [num_heads][head_dim]
+//   key, value  [head_dim]
+//   result      [num_heads][head_dim]
+//
+// Head h attends with the keys and values of kv_head = h / (num_heads / num_kv_heads):
+//
+//   result[h] = sum over keys of softmax(scaling * query[h] . key) * value
+//
 // Keys behind the query, key_position > query_position, are left out, and so are rows with
-// a NULL. A group without keys is NULL. A group keeps num_heads * (head_dim + 2) doubles.
+// a NULL. A group without keys is NULL.
+//
+// Memory: a group keeps num_heads * (head_dim + 2) doubles, however many keys it sees. Each of
+// DuckDB's threads has groups of its own until they are combined, so a statement keeps at most
+// threads * queries of them, from malloc: DuckDB's memory_limit does not count them.
 
 #include "extension.h"
 
@@ -27,7 +26,10 @@
 
 static const char name[] = "relama_attention";
 
-enum { MAX_CACHE_ROWS = 512 }; // rows that are taken in together
+enum {
+    ARGUMENTS = 8,
+    MAX_CACHE_ROWS = 512, // rows that are taken in together
+};
 
 struct arguments {
     struct lists query;
@@ -35,53 +37,41 @@ struct arguments {
     struct lists value;
     const int32_t *query_position;
     const int32_t *key_position;
-    const int32_t *heads;   // head_dim, or num_kv_heads where there is kv_head
-    const int32_t *kv_head; // null in the first form
+    const int32_t *kv_head;
+    const int32_t *num_kv_heads;
     const double *scaling;
-    size_t count;
-    uint64_t *validity[8];
+    uint64_t *validity[ARGUMENTS];
 };
 
 static struct arguments view_arguments(duckdb_data_chunk input) {
-    struct arguments arguments = {.count = duckdb_data_chunk_get_column_count(input)};
-    duckdb_vector vectors[8] = {0};
-    for (size_t i = 0; i < arguments.count; i++) {
+    duckdb_vector vectors[ARGUMENTS];
+    for (size_t i = 0; i < ARGUMENTS; i++) {
         vectors[i] = duckdb_data_chunk_get_vector(input, i);
+    }
+    struct arguments arguments = {
+        .query = view_lists(vectors[0]),
+        .query_position = duckdb_vector_get_data(vectors[1]),
+        .kv_head = duckdb_vector_get_data(vectors[2]),
+        .key_position = duckdb_vector_get_data(vectors[3]),
+        .key = view_lists(vectors[4]),
+        .value = view_lists(vectors[5]),
+        .num_kv_heads = duckdb_vector_get_data(vectors[6]),
+        .scaling = duckdb_vector_get_data(vectors[7]),
+    };
+    for (size_t i = 0; i < ARGUMENTS; i++) {
         arguments.validity[i] = duckdb_vector_get_validity(vectors[i]);
     }
-    size_t next = 0;
-    arguments.query = view_lists(vectors[next++]);
-    arguments.query_position = duckdb_vector_get_data(vectors[next++]);
-    if (arguments.count == 8) {
-        arguments.kv_head = duckdb_vector_get_data(vectors[next++]);
-    }
-    arguments.key_position = duckdb_vector_get_data(vectors[next++]);
-    arguments.key = view_lists(vectors[next++]);
-    arguments.value = view_lists(vectors[next++]);
-    arguments.heads = duckdb_vector_get_data(vectors[next++]);
-    arguments.scaling = duckdb_vector_get_data(vectors[next++]);
     return arguments;
 }
 
 // Whether the query sees the key.
 static bool is_seen(const struct arguments *arguments, idx_t row) {
-    for (size_t i = 0; i < arguments->count; i++) {
+    for (size_t i = 0; i < ARGUMENTS; i++) {
         if (!is_valid(arguments->validity[i], row)) {
             return false;
         }
     }
     return arguments->key_position[row] <= arguments->query_position[row];
-}
-
-static size_t head_dim_of(const struct arguments *arguments, idx_t row) {
-    return arguments->kv_head != NULL ? arguments->key.entries[row].length
-                                      : (size_t)arguments->heads[row];
-}
-
-static size_t num_kv_heads_of(const struct arguments *arguments, idx_t row) {
-    return arguments->kv_head != NULL
-               ? (size_t)arguments->heads[row]
-               : arguments->key.entries[row].length / (size_t)arguments->heads[row];
 }
 
 static idx_t state_size(duckdb_function_info info) {
@@ -127,32 +117,25 @@ static bool check(duckdb_function_info info, const struct arguments *arguments, 
     unsigned long long query = arguments->query.entries[row].length;
     unsigned long long key = arguments->key.entries[row].length;
     unsigned long long value = arguments->value.entries[row].length;
-    int32_t heads = arguments->heads[row];
-    if (arguments->kv_head != NULL) {
-        int32_t kv_head = arguments->kv_head[row];
-        if (kv_head < 0 || kv_head >= heads) {
-            return fail_aggregate(info, name, "there is no kv_head %d of %d", kv_head, heads);
-        }
-    } else if (heads <= 0) {
-        return fail_aggregate(info, name, "head_dim is %d; it must be positive", heads);
+    int32_t kv_head = arguments->kv_head[row];
+    int32_t num_kv_heads = arguments->num_kv_heads[row];
+    if (kv_head < 0 || kv_head >= num_kv_heads) {
+        return fail_aggregate(info, name, "there is no kv_head %d of %d", kv_head, num_kv_heads);
     }
     if (key != value) {
         return fail_aggregate(info, name,
                               "key has %llu elements, value %llu; they must be as many", key,
                               value);
     }
-    idx_t head_dim = head_dim_of(arguments, row);
-    if (key == 0 || query == 0 || key % head_dim != 0 ||
-        query % (head_dim * num_kv_heads_of(arguments, row)) != 0) {
+    if (key == 0 || query == 0 || query % (key * (unsigned)num_kv_heads) != 0) {
         return fail_aggregate(info, name,
-                              "query has %llu elements, key %llu, %s is %d; key must be whole "
-                              "heads, and query a multiple of all key-value heads",
-                              query, key, arguments->kv_head != NULL ? "num_kv_heads" : "head_dim",
-                              heads);
+                              "query has %llu elements, key %llu, num_kv_heads is %d; query must "
+                              "be a multiple of the keys of all key-value heads",
+                              query, key, num_kv_heads);
     }
     if (state->num_heads != 0 &&
-        (state->head_dim != head_dim || state->num_heads * state->head_dim != query)) {
-        return fail_aggregate(info, name, "head_dim or the length of query differs in a group");
+        (state->head_dim != key || state->num_heads * state->head_dim != query)) {
+        return fail_aggregate(info, name, "the length of key or query differs in a group");
     }
     if (!is_complete(&arguments->query, row) || !is_complete(&arguments->key, row) ||
         !is_complete(&arguments->value, row)) {
@@ -164,7 +147,7 @@ static bool check(duckdb_function_info info, const struct arguments *arguments, 
 static bool same_query(const struct arguments *arguments, idx_t a, idx_t b) {
     return arguments->query.entries[a].offset == arguments->query.entries[b].offset &&
            arguments->key.entries[a].length == arguments->key.entries[b].length &&
-           arguments->heads[a] == arguments->heads[b] &&
+           arguments->num_kv_heads[a] == arguments->num_kv_heads[b] &&
            arguments->scaling[a] == arguments->scaling[b];
 }
 
@@ -172,17 +155,16 @@ static bool same_query(const struct arguments *arguments, idx_t a, idx_t b) {
 static void take_in(struct attention *state, const struct arguments *arguments,
                     const uint16_t *rows, size_t num_rows) {
     const idx_t first = rows[0];
-    const size_t num_kv_heads = num_kv_heads_of(arguments, first);
+    const size_t num_kv_heads = (size_t)arguments->num_kv_heads[first];
     const size_t heads = state->num_heads / num_kv_heads;
     const float *keys[MAX_CACHE_ROWS];
     const float *values[MAX_CACHE_ROWS];
     for (size_t kv_head = 0; kv_head < num_kv_heads; kv_head++) {
-        const size_t offset = arguments->kv_head == NULL ? kv_head * state->head_dim : 0;
         size_t count = 0;
         for (size_t i = 0; i < num_rows; i++) {
-            if (arguments->kv_head == NULL || (size_t)arguments->kv_head[rows[i]] == kv_head) {
-                keys[count] = floats_of(&arguments->key, rows[i]) + offset;
-                values[count] = floats_of(&arguments->value, rows[i]) + offset;
+            if ((size_t)arguments->kv_head[rows[i]] == kv_head) {
+                keys[count] = floats_of(&arguments->key, rows[i]);
+                values[count] = floats_of(&arguments->value, rows[i]);
                 count++;
             }
         }
@@ -216,7 +198,7 @@ static void update(duckdb_function_info info, duckdb_data_chunk input,
             }
             rows[count++] = (uint16_t)row;
         }
-        const size_t head_dim = head_dim_of(&arguments, first);
+        const size_t head_dim = arguments.key.entries[first].length;
         if (state->num_heads == 0 &&
             !start(state, arguments.query.entries[first].length / head_dim, head_dim)) {
             fail_aggregate(info, name, "no memory for a group");
@@ -239,7 +221,7 @@ static void combine(duckdb_function_info info, duckdb_aggregate_state *sources,
             return;
         }
         if (target->num_heads != source->num_heads || target->head_dim != source->head_dim) {
-            fail_aggregate(info, name, "head_dim or the length of query differs in a group");
+            fail_aggregate(info, name, "the length of key or query differs in a group");
             return;
         }
         kernels->attention_combine(target, source);
@@ -268,34 +250,23 @@ bool register_attention(duckdb_connection connection) {
     duckdb_logical_type vector = list_type(DUCKDB_TYPE_FLOAT);
     duckdb_logical_type integer = duckdb_create_logical_type(DUCKDB_TYPE_INTEGER);
     duckdb_logical_type real = duckdb_create_logical_type(DUCKDB_TYPE_DOUBLE);
-    duckdb_logical_type forms[2][8] = {
-        {vector, integer, integer, vector, vector, integer, real},
-        {vector, integer, integer, integer, vector, vector, integer, real},
-    };
+    duckdb_logical_type parameters[ARGUMENTS] = {vector, integer, integer, integer,
+                                                 vector, vector,  integer, real};
 
-    duckdb_aggregate_function_set set = duckdb_create_aggregate_function_set(name);
-    bool registered = true;
-    for (size_t form = 0; form < 2; form++) {
-        duckdb_aggregate_function function = duckdb_create_aggregate_function();
-        duckdb_aggregate_function_set_name(function, name);
-        for (size_t i = 0; i < 7 + form; i++) {
-            duckdb_aggregate_function_add_parameter(function, forms[form][i]);
-        }
-        duckdb_aggregate_function_set_return_type(function, vector);
-        duckdb_aggregate_function_set_functions(function, state_size, init, update, combine,
-                                                finalize);
-        duckdb_aggregate_function_set_destructor(function, destroy);
-        duckdb_aggregate_function_set_special_handling(function);
-        registered = registered &&
-                     duckdb_add_aggregate_function_to_set(set, function) == DuckDBSuccess;
-        duckdb_destroy_aggregate_function(&function);
+    duckdb_aggregate_function function = duckdb_create_aggregate_function();
+    duckdb_aggregate_function_set_name(function, name);
+    for (size_t i = 0; i < ARGUMENTS; i++) {
+        duckdb_aggregate_function_add_parameter(function, parameters[i]);
     }
-    registered = registered &&
-                 duckdb_register_aggregate_function_set(connection, set) == DuckDBSuccess;
+    duckdb_aggregate_function_set_return_type(function, vector);
+    duckdb_aggregate_function_set_functions(function, state_size, init, update, combine, finalize);
+    duckdb_aggregate_function_set_destructor(function, destroy);
+    duckdb_aggregate_function_set_special_handling(function);
+    duckdb_state state = duckdb_register_aggregate_function(connection, function);
 
-    duckdb_destroy_aggregate_function_set(&set);
+    duckdb_destroy_aggregate_function(&function);
     duckdb_destroy_logical_type(&vector);
     duckdb_destroy_logical_type(&integer);
     duckdb_destroy_logical_type(&real);
-    return registered;
+    return state == DuckDBSuccess;
 }

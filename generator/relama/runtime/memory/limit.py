@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import duckdb
 
 from relama.project.manifest import Project
-from relama.runtime.database import reattach
-from relama.runtime.memory.overhead import AHEAD, BEHIND, overhead
+from relama.runtime.database import kernels_of, reattach
+from relama.runtime.memory.overhead import AHEAD, BEHIND, overhead, prompt_positions
 from relama.runtime.memory.pieces import split
 from relama.runtime.memory.prefetch import (
     SUPPORTED,
@@ -45,11 +45,13 @@ class Weights:
         plan: what is where; None without a limit.
         prefetcher: reads the streamed ones ahead; None where none are streamed.
         blocks: how many blocks each streamed table has, by its name.
+        prompt: tokens of a prompt that a step may read at once; None is any number.
     """
 
     plan: Plan | None = None
     prefetcher: Prefetcher | None = None
     blocks: Mapping[str, int] = field(default_factory=dict)
+    prompt: int | None = None
 
     def whole(self, statement: Statement) -> Piece:
         """A select that reads every weight, to be run in one piece."""
@@ -107,9 +109,11 @@ def plan_session(
     """
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
     process = trimmed_resident_set() or _UNKNOWN
-    stored = stored_weights(connection, project.graph, statement.tables(), threads)
+    native = kernels_of(project) is not None
+    stored = stored_weights(connection, project.graph, statement.tables(), threads, native)
     tables = [weight.table for weight in stored]
-    needed = overhead(tables, project.config, process, threads, block_size(connection), whole)
+    block = block_size(connection)
+    needed = overhead(tables, project.config, process, threads, block, whole, native)
     return plan_residency(tables, limit, needed), stored
 
 
@@ -133,6 +137,7 @@ def limited(
         yield Weights()
         return
     plan, stored = plan_session(project, connection, statement, limit, whole)
+    prompt = prompt_positions(project.config, kernels_of(project) is not None)
     connection.execute("set temp_directory = ''")
     connection.execute("set allocator_flush_threshold = '16MB'")
     path = database_of(project).path
@@ -147,7 +152,7 @@ def limited(
         connection.execute(f"set memory_limit = '{database}B'")
         streamed = [w for w in stored if w.table.name not in names and not w.table.looked_up]
         if not streamed or not SUPPORTED:
-            yield Weights(plan)
+            yield Weights(plan, prompt=prompt)
             return
         read_block_by_block(path)
         tables = [weight.blocks for weight in streamed]
@@ -155,4 +160,4 @@ def limited(
         prefetcher = Prefetcher(file, tables, window=AHEAD, behind=BEHIND)
         with closing(prefetcher):
             prefetcher.start()
-            yield Weights(plan, prefetcher, counts)
+            yield Weights(plan, prefetcher, counts, prompt)

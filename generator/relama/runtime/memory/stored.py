@@ -10,6 +10,7 @@ import duckdb
 
 from relama import names
 from relama.graph import Kind, Weight
+from relama.passes.cut_blocks import is_small
 from relama.project.kept_graph import KeptGraph
 from relama.runtime.memory.prefetch import Blocks
 from relama.runtime.memory.residency import Table
@@ -53,12 +54,23 @@ def in_order_of_use(weights: Collection[str], tables: Iterable[str]) -> list[str
 
 
 def stored_weights(
-    connection: duckdb.DuckDBPyConnection, graph: KeptGraph, tables: Iterable[str], threads: int
+    connection: duckdb.DuckDBPyConnection,
+    graph: KeptGraph,
+    tables: Iterable[str],
+    threads: int,
+    native: bool = False,
 ) -> list[Stored]:
     """How the graph's weights among `tables` lie in the file, in order of use."""
     size = block_size(connection)
     return [
-        _stored(connection, graph.weights[name], size, threads, graph.readers(name) == _LOOKED_UP)
+        _stored(
+            connection,
+            graph.weights[name],
+            size,
+            threads,
+            native=native,
+            looked_up=graph.readers(name) == _LOOKED_UP,
+        )
         for name in in_order_of_use(graph.weights, tables)
     ]
 
@@ -76,6 +88,8 @@ def _stored(
     weight: Weight,
     block_size: int,
     threads: int,
+    *,
+    native: bool,
     looked_up: bool,
 ) -> Stored:
     segments = connection.execute(
@@ -104,11 +118,10 @@ def _stored(
         in_memory = -(-size // _BLOCK) * _BLOCK
     piece = max(pieces.values(), default=0)
     # Codes are turned into floats, and those of a matrix of one row into doubles, where a
-    # prompt is read.
+    # prompt is read. Native functions read them as they are, and a small matrix at once.
     computed = _WIDTHS["DOUBLE" if weight.blocks and not bitpacked else "FLOAT"]
-    vectors = max(
-        (_vector(kind, count, computed) for (_, kind), count in numbers.items()), default=0
-    )
+    each = [_vector(kind, count, 0 if native else computed) for (_, kind), count in numbers.items()]
+    vectors = sum(each) if native and is_small(weight) else max(each, default=0)
     table = Table(
         weight.name,
         size,

@@ -26,8 +26,6 @@ from relama.runtime.statements import (
 )
 from relama.sampling import check_sampling
 
-#: Tokens of a prompt that a step reads at most within a memory limit: bounds its rows.
-CHUNK = 8
 #: How a session chooses tokens: plain dbt reads the seed, which no session changes.
 _SAMPLING = "temp.main.session_sampling"
 #: The tokens of a session's sequence: its steps read no other's.
@@ -101,8 +99,8 @@ class Session:
             self._cached = self.state.set_tokens(token_ids)
             self._is_alone = self.state.is_alone()
             end = len(token_ids)
-            if self._weights.plan:
-                end = min(end, self._cached + CHUNK)
+            if self._weights.prompt:
+                end = min(end, self._cached + self._weights.prompt)
                 self.state.cut_tokens(end)
             self._waiting, self._later = end - self._cached, token_ids[end:]
             self.connection.execute(f"delete from {_SAMPLING}")
@@ -110,7 +108,8 @@ class Session:
 
     def step(self) -> int:
         while self._later:
-            chunk, later = self._later[:CHUNK], self._later[CHUNK:]
+            at_once = self._weights.prompt
+            chunk, later = self._later[:at_once], self._later[at_once:]
             end = self._cached + self._waiting
             self._read(self._appends[:-1], partial(self.state.append_tokens, chunk, end, end))
             self._waiting, self._later = len(chunk), later
