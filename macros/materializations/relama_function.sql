@@ -7,33 +7,13 @@
     {{ run_hooks(pre_hooks) }}
     {%- call statement('main') -%}
         create or replace function {{ target_relation.render() }}() as table (
-            {{ relama._flat_layers(relama._unlimited(sql)) }}
+            {{ relama._unlimited(sql) }}
         )
     {%- endcall -%}
     {{ run_hooks(post_hooks) }}
     {%- do adapter.commit() -%}
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
-
-{#
-    A statement that dbt has put the models of layers into, `__dbt__cte__layer_00 as (...)`, with
-    the operators of each before it, as CTEs of the one statement: the next layer reads them too.
-
-    As a package of another project, the model of a layer holds its operators: dbt takes about
-    10 ms over each model in each build, also over one that is only text. They stand between the
-    comments that this looks for.
-#}
-{% macro _flat_layers(sql) -%}
-    {%- set texts = (sql | string).split('/* operators */ with') -%}
-    {%- set flat, before = [], [texts[0]] -%}
-    {%- for text in texts[1:] -%}
-        {%- set earlier, layer = before.pop().rsplit('__dbt__cte__', 1) -%}
-        {%- set operators, rows = text.split('/* rows */', 1) -%}
-        {%- do flat.append(earlier ~ operators | trim ~ ',\n\n__dbt__cte__' ~ layer) -%}
-        {%- do before.append(rows) -%}
-    {%- endfor -%}
-    {{ return(flat | join ~ before[0]) }}
-{%- endmacro %}
 
 {#
     A query, or a relation, without the limit that dbt's option --empty puts on every relation:

@@ -11,7 +11,7 @@
 -- depends_on: {{ ref('vocabulary') }}
 -- depends_on: {{ ref('merges') }}
 -- depends_on: {{ ref('alphabet') }}
-with key_values as (
+with layers as (
 
     select * from {{ ref('layer_00') }}
 
@@ -19,23 +19,11 @@ with key_values as (
 
     select * from {{ ref('layer_01') }}
 
-),
-
-hidden as (
-
-    select * from {{ ref('final_norm') }}
-
 )
 
-select
-    layer,
-    sequence_id,
-    position,
-    kv_head,
-    key,
-    value,
-    cast(null as real[]) as vector
-from key_values
+select *
+from layers
+where layer is not null
 
 union all
 
@@ -47,4 +35,4 @@ select
     null as key,
     null as value,
     vector
-from hidden
+from {{ ref('final_norm') }}

@@ -1,13 +1,5 @@
-with step_input as (
-
-    select * from {{ relama.input('step_input') }}
-
-),
-
-embedded as (
+<< name >> as (
 
     {{ relama.embedding('step_input', ref('<< weight >>'), storage='<< storage >>') | indent(4) }}
 
 )
-
-select * from embedded
