@@ -16,12 +16,12 @@
     layer  that of the layer that hands it on; none within a layer
 #}
 {% macro input(name, layer=none) -%}
-    {%- if layer is not none and model.package_name != project_name -%}
-        {%- set hidden -%}
-            (select sequence_id, position, vector from __dbt__cte__{{ layer }} where layer is null)
-        {%- endset -%}
-        {{ return(hidden if execute else ref(layer)) }}
-    {%- endif -%}
-    {%- set whole = not execute or var('relama_trace', false) or flags.WHICH == 'show' -%}
-    {{ return(ref(name) if whole else '__dbt__cte__' ~ name) }}
+    {%- set is_handed_on = layer is not none and model.package_name != project_name -%}
+    {%- set read = layer if is_handed_on else name -%}
+    {%- set is_whole = not execute or relama._is_traced() or flags.WHICH == 'show' -%}
+    {%- set relation = ref(read) if is_whole else '__dbt__cte__' ~ read -%}
+    {{ return(
+        '(select sequence_id, position, vector from ' ~ relation ~ ' where layer is null)'
+        if is_handed_on else relation
+    ) }}
 {%- endmacro %}

@@ -13,11 +13,11 @@
 -- depends_on: {{ ref('alphabet') }}
 with layers as (
 
-    select * from {{ ref('layer_00') }}
+    select * from {{ ref('layer_00').render() }}
 
     union all
 
-    select * from {{ ref('layer_01') }}
+    select * from {{ ref('layer_01').render() }}
 
 )
 
@@ -35,4 +35,4 @@ select
     null as key,
     null as value,
     vector
-from {{ ref('final_norm') }}
+from {{ ref('final_norm').render() }}

@@ -17,7 +17,7 @@ last_position as (
 
 logits as (
 
-    {{ relama.logits('last_position', ref('lm_head_weight'), storage='float32') | indent(4) }}
+    {{ relama.logits('last_position', ref('lm_head_weight').render(), storage='float32') | indent(4) }}
 
 )
 

@@ -204,7 +204,8 @@ def _imports(operator: Operator, made: Collection[str] = ()) -> dict[str, str]:
         if name not in made
     }
     for table in operator.computes.state_tables:
-        imports[table] = f"{{{{ source('state', '{names.operator(table, operator.layer)}') }}}}"
+        source = f"source('state', '{names.operator(table, operator.layer)}')"
+        imports[table] = f"{{{{ {source}.render() }}}}"
     return imports
 
 

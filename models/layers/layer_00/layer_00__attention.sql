@@ -23,13 +23,13 @@ paged as (
 
 kv_cache as (
 
-    select * from {{ source('state', 'layer_00__kv_cache') }}
+    select * from {{ source('state', 'layer_00__kv_cache').render() }}
 
 ),
 
 kv_pages as (
 
-    select * from {{ source('state', 'layer_00__kv_pages') }}
+    select * from {{ source('state', 'layer_00__kv_pages').render() }}
 
 ),
 

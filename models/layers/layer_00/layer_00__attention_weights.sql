@@ -17,7 +17,7 @@ kv_append as (
 
 kv_cache as (
 
-    select * from {{ source('state', 'layer_00__kv_cache') }}
+    select * from {{ source('state', 'layer_00__kv_cache').render() }}
 
 ),
 

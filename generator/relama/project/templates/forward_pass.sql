@@ -13,7 +13,7 @@
 -- depends_on: {{ ref('alphabet') }}
 with layers as (
 <% for layer in layers %>
-    select * from {{ ref('<< layer >>') }}
+    select * from {{ ref('<< layer >>').render() }}
 <%- if not loop.last %>
 
     union all
@@ -36,4 +36,4 @@ select
     null as key,
     null as value,
     vector
-from {{ ref('final_norm') }}
+from {{ ref('final_norm').render() }}
