@@ -219,9 +219,9 @@ def _import(operator: Operator, name: str) -> str:
 def _input(operator: Operator, name: str) -> str:
     """What reads a model; as a package, that of its layer is what there is of another's."""
     layer = names.parsed(name).layer
-    handed_on = layer is not None and layer != operator.layer
-    of_layer = f", '{names.layer_model(layer)}'" if handed_on else ""
-    return f"{{{{ relama.input('{name}'{of_layer}) }}}}"
+    if layer is None or layer == operator.layer:
+        return f"{{{{ relama.input('{name}') }}}}"
+    return f"{{{{ relama.input('{name}', '{names.layer_model(layer)}') }}}}"
 
 
 def _ctes(graph: Graph, operator: Operator, parallelism: int) -> str:
