@@ -1,6 +1,6 @@
 {{ config(materialized=relama.activation()) }}
 
-{#
+{#-
     All of layer << layer >> in order, for statements of the whole forward pass. As a package of
     another project it computes the layer: its rows are what the layer appends to the KV cache
     and, without a number of the layer, the hidden states that come out. Otherwise the operators
