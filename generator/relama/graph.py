@@ -116,19 +116,30 @@ class Graph:
         """Checks an operator's shapes, adds it and returns its name.
 
         Raises:
-            GraphError: the name is taken, an input or a weight is unknown, or
-                shapes do not fit.
+            GraphError: the name is taken, an input or a weight is unknown, shapes do not fit,
+                or a layer reads more of what is before it than the hidden state.
         """
         if operator.name in self.operators:
             raise GraphError(f"The operator '{operator.name}' is defined twice.")
         for name in operator.inputs:
             if name not in self.operators:
                 raise GraphError(f"'{operator.name}' reads '{name}', which is not defined before.")
+            if self.operators[name].layer != operator.layer:
+                self._check_handed_on(operator, name)
         if operator.weight is not None and operator.weight not in self.weights:
             raise GraphError(f"'{operator.name}' reads the unknown weight '{operator.weight}'.")
         self.shapes[operator.name] = operator.computes.output_shape(self.reads(operator))
         self.operators[operator.name] = operator
         return operator.name
+
+    def _check_handed_on(self, operator: Operator, name: str) -> None:
+        """Of what is before it, a layer reads the operator that comes last, and nothing else."""
+        before = (o for o in reversed(self.operators.values()) if o.layer != operator.layer)
+        last = next(before).name
+        if name != last:
+            raise GraphError(
+                f"'{operator.name}' reads '{name}' of another layer, which hands on '{last}' only."
+            )
 
     def reads(self, operator: Operator) -> Reads:
         """The shapes and the weight that an operator reads."""

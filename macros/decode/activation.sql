@@ -4,6 +4,9 @@
     be queried and tested. A package of another project takes no steps.
 #}
 {% macro activation() -%}
-    {%- set is_traced = var('relama_trace', false) and model.package_name == project_name -%}
-    {{ return('table' if is_traced else 'ephemeral') }}
+    {{ return('table' if relama._is_traced() else 'ephemeral') }}
+{%- endmacro %}
+
+{% macro _is_traced() -%}
+    {{ return(var('relama_trace', false) and model.package_name == project_name) }}
 {%- endmacro %}

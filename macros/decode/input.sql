@@ -9,16 +9,19 @@
     Where activations are tables there are no CTEs; and `dbt show` makes a statement of one
     model, so there everything below it is put into it.
 
-    As a package of another project, a layer is one model that holds its operators. Outside of it,
-    one of them is read by its name and the layer's.
+    As a package of another project, a layer is one model that computes all of it. Of its rows,
+    those without a number of the layer are the hidden states that it hands on.
 
     name   the model's
-    layer  that of the layer that holds it in a package; none where the model is one there too
+    layer  that of the layer that hands it on; none within a layer
 #}
 {% macro input(name, layer=none) -%}
-    {%- if layer is not none and model.package_name != project_name -%}
-        {{ return('__dbt__cte__' ~ name if execute else ref(layer)) }}
-    {%- endif -%}
-    {%- set whole = not execute or var('relama_trace', false) or flags.WHICH == 'show' -%}
-    {{ return(ref(name) if whole else '__dbt__cte__' ~ name) }}
+    {%- set is_handed_on = layer is not none and model.package_name != project_name -%}
+    {%- set read = layer if is_handed_on else name -%}
+    {%- set is_whole = not execute or relama._is_traced() or flags.WHICH == 'show' -%}
+    {%- set relation = ref(read) if is_whole else '__dbt__cte__' ~ read -%}
+    {{ return(
+        '(select sequence_id, position, vector from ' ~ relation ~ ' where layer is null)'
+        if is_handed_on else relation
+    ) }}
 {%- endmacro %}

@@ -1,60 +1,17 @@
 {#
     The forward pass as a function of the database, without arguments: it reads the weights
-    and the batch when it is called.
+    and the batch when it is called. With dbt's option --empty it is the same: the operators write
+    the names of what they read with `.render()`, without the limit that the option puts on them.
 #}
 {% materialization relama_function, default %}
     {%- set target_relation = this.incorporate(type='view') -%}
     {{ run_hooks(pre_hooks) }}
     {%- call statement('main') -%}
         create or replace function {{ target_relation.render() }}() as table (
-            {{ relama._flat_layers(relama._unlimited(sql)) }}
+            {{ sql }}
         )
     {%- endcall -%}
     {{ run_hooks(post_hooks) }}
     {%- do adapter.commit() -%}
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
-
-{#
-    A statement that dbt has put the models of layers into, `__dbt__cte__layer_00 as (...)`, with
-    the operators of each before it, as CTEs of the one statement: the next layer reads them too.
-
-    As a package of another project, the model of a layer holds its operators: dbt takes about
-    10 ms over each model in each build, also over one that is only text. They stand between the
-    comments that this looks for.
-#}
-{% macro _flat_layers(sql) -%}
-    {%- set texts = (sql | string).split('/* operators */ with') -%}
-    {%- set flat, before = [], [texts[0]] -%}
-    {%- for text in texts[1:] -%}
-        {%- set earlier, layer = before.pop().rsplit('__dbt__cte__', 1) -%}
-        {%- set operators, rows = text.split('/* rows */', 1) -%}
-        {%- do flat.append(earlier ~ operators | trim ~ ',\n\n__dbt__cte__' ~ layer) -%}
-        {%- do before.append(rows) -%}
-    {%- endfor -%}
-    {{ return(flat | join ~ before[0]) }}
-{%- endmacro %}
-
-{#
-    A query, or a relation, without the limit that dbt's option --empty puts on every relation:
-    it reads weights, which are there in full.
-#}
-{% macro _unlimited(sql) -%}
-    {%- if not flags.EMPTY -%}{{ return(sql) }}{%- endif -%}
-    {#- dbt writes `(select * from RELATION where false limit 0) _dbt_limit_subq_TABLE`. -#}
-    {%- set texts = (sql | string).split('(select * from ') -%}
-    {%- set unlimited = [texts[0]] -%}
-    {%- for text in texts[1:] -%}
-        {%- set parts = text.split(' where false limit 0)', 1) -%}
-        {%- if parts | length == 1 -%}
-            {%- do unlimited.append('(select * from ' ~ text) -%}
-        {%- else -%}
-            {%- set alias = ' _dbt_limit_subq_' ~ parts[0].split('.')[-1].replace('"', '') -%}
-            {%- set rest = parts[1] -%}
-            {%- do unlimited.append(
-                parts[0] ~ (rest[alias | length:] if rest.startswith(alias) else rest)
-            ) -%}
-        {%- endif -%}
-    {%- endfor -%}
-    {{ return(unlimited | join) }}
-{%- endmacro %}

@@ -9,7 +9,7 @@
     storage  float32, int8, int4 or int567
 #}
 {% test matrix(model, rows, columns, blocks=0, storage='float32') %}
-{%- set model = relama._unlimited(model) -%}
+{%- set model = model if model is string else model.render() -%}
 with matrix as (
 
     select

@@ -9,7 +9,7 @@
     storage  int8, int4 or int567
 #}
 {% test quantization_error(model, staged, rows, blocks, storage) %}
-{%- set model = relama._unlimited(model) -%}
+{%- set model = model if model is string else model.render() -%}
 with matrix as (
 
     {% if blocks -%}

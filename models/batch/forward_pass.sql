@@ -11,31 +11,19 @@
 -- depends_on: {{ ref('vocabulary') }}
 -- depends_on: {{ ref('merges') }}
 -- depends_on: {{ ref('alphabet') }}
-with key_values as (
+with layers as (
 
-    select * from {{ ref('layer_00') }}
+    select * from {{ ref('layer_00').render() }}
 
     union all
 
-    select * from {{ ref('layer_01') }}
-
-),
-
-hidden as (
-
-    select * from {{ ref('final_norm') }}
+    select * from {{ ref('layer_01').render() }}
 
 )
 
-select
-    layer,
-    sequence_id,
-    position,
-    kv_head,
-    key,
-    value,
-    cast(null as real[]) as vector
-from key_values
+select *
+from layers
+where layer is not null
 
 union all
 
@@ -47,4 +35,4 @@ select
     null as key,
     null as value,
     vector
-from hidden
+from {{ ref('final_norm').render() }}

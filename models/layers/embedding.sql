@@ -9,10 +9,10 @@ with step_input as (
 
 ),
 
-embedded as (
+embedding as (
 
-    {{ relama.embedding('step_input', ref('embedding_weight'), storage='float32') | indent(4) }}
+    {{ relama.embedding('step_input', ref('embedding_weight').render(), storage='float32') | indent(4) }}
 
 )
 
-select * from embedded
+select * from embedding

@@ -9,10 +9,10 @@ with hidden as (
 
 ),
 
-normed as (
+final_norm as (
 
-    {{ relama.rms_norm('hidden', ref('final_norm_weight'), eps=1e-05) | indent(4) }}
+    {{ relama.rms_norm('hidden', ref('final_norm_weight').render(), eps=1e-05) | indent(4) }}
 
 )
 
-select * from normed
+select * from final_norm

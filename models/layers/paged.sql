@@ -10,7 +10,7 @@ with step_input as (
 
 pages as (
 
-    select * from {{ source('state', 'layer_00__kv_pages') }}
+    select * from {{ source('state', 'layer_00__kv_pages').render() }}
 
 ),
 

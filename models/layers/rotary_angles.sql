@@ -11,7 +11,7 @@ with step_input as (
 
 inverse_frequencies as (
 
-    select * from {{ ref('inverse_frequencies') }}
+    select * from {{ ref('inverse_frequencies').render() }}
 
 ),
 

@@ -194,3 +194,12 @@ def test_shapes_that_do_not_fit(weight: Weight, operator: dict[str, object], mat
     good = Operator("x", Linear("mlp"), 0, ("embedding",), "w")
     with pytest.raises(GraphError, match=match):
         graph.add(replace(good, **operator))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("read", ["embedding", "layer_00__o_proj"])
+def test_a_layer_reads_what_the_layer_before_hands_on(read: str) -> None:
+    graph = llama.build(CONFIG)
+    norm = graph.operators["layer_01__attention_norm"]
+    operators = {**graph.operators, norm.name: replace(norm, inputs=(read,))}
+    with pytest.raises(GraphError, match=f"reads '{read}' .* hands on 'layer_00__down_proj' only"):
+        graph.rebuilt(graph.weights, operators)

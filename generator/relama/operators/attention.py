@@ -15,6 +15,7 @@ class Attention(GroupedQuery):
     kind = Kind.ATTENTION
     macros = ("attention",)
     step_models = ("paged",)
+    state_tables = ("kv_cache", "kv_pages")
 
     def output_shape(self, reads: Reads) -> Shape:
         self.check(reads)

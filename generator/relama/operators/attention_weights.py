@@ -15,6 +15,7 @@ class AttentionWeights(GroupedQuery):
 
     kind = Kind.ATTENTION_WEIGHTS
     macros = ("attention_weights",)
+    state_tables = ("kv_cache",)
     only_traced = True
 
     def output_shape(self, reads: Reads) -> Shape:

@@ -115,12 +115,14 @@ class Computation(ABC):
         group: the part of the lineage that it is in. A class attribute where a kind is
             always in the same one, otherwise a field.
         step_models: what it reads of the step itself beside its inputs, models of those names.
+        state_tables: what it reads of earlier steps, tables that each layer has one of.
         only_traced: whether it is for people to read, and no step computes it.
     """
 
     kind: ClassVar[Kind]
     macros: ClassVar[tuple[str, ...]]
     step_models: ClassVar[tuple[str, ...]] = ()
+    state_tables: ClassVar[tuple[str, ...]] = ()
     only_traced: ClassVar[bool] = False
     group: Group
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,41 +158,13 @@ def _hidden_states(graph: Graph) -> list[str]:
 
 def operator_sql(graph: Graph, operator: Operator, parallelism: int) -> str:
     """The model of an operator."""
-
-    def read(name: str) -> str:
-        layer = names.parsed(name).layer if operator.layer is None else None
-        return _input(name, layer)
-
-    config = "{{ config(materialized=relama.activation()) }}\n\n"
-    body = _operator_body(graph, operator, parallelism, read)
-    return f"{config}{operator_comment(graph, operator)}\n{body}"
-
-
-def _operator_body(
-    graph: Graph, operator: Operator, parallelism: int, read: Callable[[str], str]
-) -> str:
-    """The template of an operator's kind, filled in; `read` says how it reads a model."""
-    weight = graph.weights[operator.weight] if operator.weight else None
     return render(
-        f"{operator.kind}.sql",
-        inputs=operator.inputs,
-        weight=operator.weight,
-        attributes=operator.computes,
-        parallelism=parallelism,
-        read=read,
-        bias=weight.has_bias if weight else False,
-        blocks=weight.blocks if weight else 0,
-        one_thread=weight is not None and weight.blocks > 1 and is_small(weight),
-        storage=weight.storage if weight else None,
-        cache=names.kv_cache(operator.layer) if operator.layer is not None else None,
-        pages=names.kv_pages(operator.layer) if operator.layer is not None else None,
+        "operator.sql",
+        comment=operator_comment(graph, operator),
+        imports=_imports(operator),
+        ctes=_ctes(graph, operator, parallelism),
+        name=names.parsed(operator.name).base,
     )
-
-
-def _input(name: str, layer: int | None = None) -> str:
-    """What reads an activation; as a package, the model of its `layer` is what there is of it."""
-    of_layer = "" if layer is None else f", '{names.layer_model(layer)}'"
-    return f"{{{{ relama.input('{name}'{of_layer}) }}}}"
 
 
 def _layer_sql(graph: Graph, layer: int, before: Sequence[str], parallelism: int) -> str:
@@ -201,24 +173,72 @@ def _layer_sql(graph: Graph, layer: int, before: Sequence[str], parallelism: int
     As a package of another project it holds the operators, which are models of their own
     otherwise: dbt takes as long over each of some hundreds of models as over a table.
     """
-
-    def read(name: str) -> str:
-        within = names.parsed(name).layer
-        return names.CTE_PREFIX + name if within == layer else _input(name, within)
-
-    operators = [
-        (operator.name, _operator_body(graph, operator, parallelism, read))
-        for operator in graph.layer(layer)
-        if not operator.computes.only_traced
-    ]
+    operators = [o for o in graph.layer(layer) if not o.computes.only_traced]
+    made = {operator.name for operator in operators}
+    imports: dict[str, str] = {}
+    for operator in operators:
+        imports |= _imports(operator, made)
+    appended = graph.appended(layer).name
     return render(
         "layer.sql",
         layer=layer,
         before=before,
-        operators=operators,
-        appended=graph.appended(layer).name,
-        cte_prefix=names.CTE_PREFIX,
+        operators=[operator.name for operator in operators],
+        imports=imports,
+        ctes=[_ctes(graph, operator, parallelism) for operator in operators],
+        appended=appended,
+        keys=names.parsed(appended).base,
+        hidden=names.parsed(operators[-1].name).base,
     )
+
+
+def _imports(operator: Operator, made: Collection[str] = ()) -> dict[str, str]:
+    """The CTEs that stand for what an operator reads, and the relation behind each.
+
+    Args:
+        made: operators that the same model computes.
+    """
+    imports = {
+        _import(operator, name): _input(operator, name)
+        for name in (*operator.inputs, *operator.computes.step_models)
+        if name not in made
+    }
+    for table in operator.computes.state_tables:
+        source = f"source('state', '{names.operator(table, operator.layer)}')"
+        imports[table] = f"{{{{ {source}.render() }}}}"
+    return imports
+
+
+def _import(operator: Operator, name: str) -> str:
+    """What an operator calls a model that it reads: `hidden` where a layer hands it on."""
+    layer, base = names.parsed(name)
+    of_step = name in operator.computes.step_models
+    return base if of_step or layer == operator.layer else "hidden"
+
+
+def _input(operator: Operator, name: str) -> str:
+    """What reads a model; as a package, that of its layer is what there is of another's."""
+    layer = names.parsed(name).layer
+    if layer is None or layer == operator.layer:
+        return f"{{{{ relama.input('{name}') }}}}"
+    return f"{{{{ relama.input('{name}', '{names.layer_model(layer)}') }}}}"
+
+
+def _ctes(graph: Graph, operator: Operator, parallelism: int) -> str:
+    """The template of an operator's kind, filled in: a CTE of its name, which calls its macro."""
+    weight = graph.weights[operator.weight] if operator.weight else None
+    return render(
+        f"{operator.kind}.sql",
+        name=names.parsed(operator.name).base,
+        reads=[_import(operator, name) for name in operator.inputs],
+        weight=operator.weight,
+        attributes=operator.computes,
+        parallelism=parallelism,
+        bias=weight.has_bias if weight else False,
+        blocks=weight.blocks if weight else 0,
+        one_thread=weight is not None and weight.blocks > 1 and is_small(weight),
+        storage=weight.storage if weight else None,
+    ).rstrip()
 
 
 def _sources(graph: Graph, project: str) -> str:

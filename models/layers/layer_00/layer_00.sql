@@ -1,12 +1,16 @@
 {{ config(materialized=relama.activation()) }}
 
--- All of layer 0 in order, for statements of the whole forward pass. Its rows are
--- what the layer appends to the KV cache.
-{%- if model.package_name == project_name %}
+{#-
+    All of layer 0 in order, for statements of the whole forward pass. As a package of
+    another project it computes the layer: its rows are what the layer appends to the KV cache
+    and, without a number of the layer, the hidden states that come out. Otherwise the operators
+    are models of their own, and its rows are the former alone.
+#}
 -- depends_on: {{ ref('step_input') }}
 -- depends_on: {{ ref('rotary_angles') }}
 -- depends_on: {{ ref('paged') }}
 -- depends_on: {{ ref('embedding') }}
+{%- if model.package_name == project_name %}
 -- depends_on: {{ ref('layer_00__attention_norm') }}
 -- depends_on: {{ ref('layer_00__qkv_proj') }}
 -- depends_on: {{ ref('layer_00__rotary_embedding') }}
@@ -22,298 +26,171 @@ select
     *
 from {{ relama.input('layer_00__kv_append') }}
 {%- else %}
-/* operators */ with
-__dbt__cte__layer_00__attention_norm as (
+with hidden as (
 
-    with hidden as (
-
-        select * from {{ relama.input('embedding') }}
-
-    ),
-
-    normed as (
-
-        {{ relama.rms_norm('hidden', ref('layer_00__attention_norm_weight'), eps=1e-05) | indent(4) }}
-
-    )
-
-    select * from normed
+    select * from {{ relama.input('embedding') }}
 
 ),
 
-__dbt__cte__layer_00__qkv_proj as (
+rotary_angles as (
 
-    with hidden as (
-
-        select * from __dbt__cte__layer_00__attention_norm
-
-    ),
-
-    product as (
-
-        {{ relama.block_matmul(
-            'hidden',
-            ref('layer_00__qkv_proj_weight'),
-            blocks=1,
-            storage='float32',
-            bias=true,
-            single_token=relama.single_token()
-        ) | indent(4) }}
-
-    )
-
-    select * from product
+    select * from {{ relama.input('rotary_angles') }}
 
 ),
 
-__dbt__cte__layer_00__rotary_embedding as (
+paged as (
 
-    with angles as (
-
-        select * from {{ relama.input('rotary_angles') }}
-
-    ),
-
-    qkv_proj as (
-
-        select * from __dbt__cte__layer_00__qkv_proj
-
-    ),
-
-    rotary_embedding as (
-
-        {{ relama.rotary_embedding(
-            [
-                ('qkv_proj', 8),
-            ],
-            'angles',
-            head_dim=8,
-            single_token=relama.single_token()
-        ) | indent(4) }}
-
-    )
-
-    select * from rotary_embedding
+    select * from {{ relama.input('paged') }}
 
 ),
 
-__dbt__cte__layer_00__kv_append as (
+kv_cache as (
 
-    with rotated as (
-
-        select * from __dbt__cte__layer_00__rotary_embedding
-
-    ),
-
-    projected as (
-
-        select * from __dbt__cte__layer_00__qkv_proj
-
-    ),
-
-    key_values as (
-
-        {{ relama.kv_append(
-            'rotated',
-            'projected',
-            value_offset=64,
-            num_heads=6,
-            num_kv_heads=2,
-            head_dim=8,
-            single_token=relama.single_token()
-        ) | indent(4) }}
-
-    )
-
-    select * from key_values
+    select * from {{ source('state', 'layer_00__kv_cache').render() }}
 
 ),
 
-__dbt__cte__layer_00__attention as (
+kv_pages as (
 
-    with rotated as (
-
-        select * from __dbt__cte__layer_00__rotary_embedding
-
-    ),
-
-    cached as (
-
-        select * from {{ source('state', 'layer_00__kv_cache') }}
-
-    ),
-
-    appended as (
-
-        select * from __dbt__cte__layer_00__kv_append
-
-    ),
-
-    pages as (
-
-        select * from {{ source('state', 'layer_00__kv_pages') }}
-
-    ),
-
-    paged as (
-
-        select * from {{ relama.input('paged') }}
-
-    ),
-
-    attended as (
-
-        {{ relama.attention(
-            'rotated',
-            'cached',
-            'appended',
-            'pages',
-            'paged',
-            num_heads=6,
-            num_kv_heads=2,
-            head_dim=8,
-            parallelism=2,
-            single_token=relama.single_token()
-        ) | indent(4) }}
-
-    )
-
-    select * from attended
+    select * from {{ source('state', 'layer_00__kv_pages').render() }}
 
 ),
 
-__dbt__cte__layer_00__o_proj as (
+attention_norm as (
 
-    with hidden as (
-
-        select * from __dbt__cte__layer_00__attention
-
-    ),
-
-    residual as (
-
-        select * from {{ relama.input('embedding') }}
-
-    ),
-
-    product as (
-
-        {{ relama.block_matmul(
-            'hidden',
-            ref('layer_00__o_proj_weight'),
-            blocks=1,
-            storage='float32',
-            bias=true,
-            residual='residual',
-            single_token=relama.single_token()
-        ) | indent(4) }}
-
-    )
-
-    select * from product
+    {{ relama.rms_norm('hidden', ref('layer_00__attention_norm_weight').render(), eps=1e-05) | indent(4) }}
 
 ),
 
-__dbt__cte__layer_00__mlp_norm as (
+qkv_proj as (
 
-    with hidden as (
-
-        select * from __dbt__cte__layer_00__o_proj
-
-    ),
-
-    normed as (
-
-        {{ relama.rms_norm('hidden', ref('layer_00__mlp_norm_weight'), eps=1e-05) | indent(4) }}
-
-    )
-
-    select * from normed
+    {{ relama.block_matmul(
+        'attention_norm',
+        ref('layer_00__qkv_proj_weight').render(),
+        blocks=1,
+        storage='float32',
+        bias=true,
+        single_token=relama.single_token()
+    ) | indent(4) }}
 
 ),
 
-__dbt__cte__layer_00__gate_up_proj as (
+rotary_embedding as (
 
-    with hidden as (
-
-        select * from __dbt__cte__layer_00__mlp_norm
-
-    ),
-
-    product as (
-
-        {{ relama.block_matmul(
-            'hidden',
-            ref('layer_00__gate_up_proj_weight'),
-            blocks=1,
-            storage='float32',
-            bias=true,
-            single_token=relama.single_token()
-        ) | indent(4) }}
-
-    )
-
-    select * from product
+    {{ relama.rotary_embedding(
+        [
+            ('qkv_proj', 8),
+        ],
+        'rotary_angles',
+        head_dim=8,
+        single_token=relama.single_token()
+    ) | indent(4) }}
 
 ),
 
-__dbt__cte__layer_00__swiglu as (
+kv_append as (
 
-    with gate_up as (
-
-        select * from __dbt__cte__layer_00__gate_up_proj
-
-    ),
-
-    activated as (
-
-        {{ relama.swiglu('gate_up', none, size=88) | indent(4) }}
-
-    )
-
-    select * from activated
+    {{ relama.kv_append(
+        'rotary_embedding',
+        'qkv_proj',
+        value_offset=64,
+        num_heads=6,
+        num_kv_heads=2,
+        head_dim=8,
+        single_token=relama.single_token()
+    ) | indent(4) }}
 
 ),
 
-__dbt__cte__layer_00__down_proj as (
+attention as (
 
-    with hidden as (
+    {{ relama.attention(
+        'rotary_embedding',
+        'kv_cache',
+        'kv_append',
+        'kv_pages',
+        'paged',
+        num_heads=6,
+        num_kv_heads=2,
+        head_dim=8,
+        parallelism=2,
+        single_token=relama.single_token()
+    ) | indent(4) }}
 
-        select * from __dbt__cte__layer_00__swiglu
+),
 
-    ),
+o_proj as (
 
-    residual as (
+    {{ relama.block_matmul(
+        'attention',
+        ref('layer_00__o_proj_weight').render(),
+        blocks=1,
+        storage='float32',
+        bias=true,
+        residual='hidden',
+        single_token=relama.single_token()
+    ) | indent(4) }}
 
-        select * from __dbt__cte__layer_00__o_proj
+),
 
-    ),
+mlp_norm as (
 
-    product as (
+    {{ relama.rms_norm('o_proj', ref('layer_00__mlp_norm_weight').render(), eps=1e-05) | indent(4) }}
 
-        {{ relama.block_matmul(
-            'hidden',
-            ref('layer_00__down_proj_weight'),
-            blocks=1,
-            storage='float32',
-            bias=true,
-            residual='residual',
-            single_token=relama.single_token()
-        ) | indent(4) }}
+),
 
-    )
+gate_up_proj as (
 
-    select * from product
+    {{ relama.block_matmul(
+        'mlp_norm',
+        ref('layer_00__gate_up_proj_weight').render(),
+        blocks=1,
+        storage='float32',
+        bias=true,
+        single_token=relama.single_token()
+    ) | indent(4) }}
+
+),
+
+swiglu as (
+
+    {{ relama.swiglu('gate_up_proj', none, size=88) | indent(4) }}
+
+),
+
+down_proj as (
+
+    {{ relama.block_matmul(
+        'swiglu',
+        ref('layer_00__down_proj_weight').render(),
+        blocks=1,
+        storage='float32',
+        bias=true,
+        residual='o_proj',
+        single_token=relama.single_token()
+    ) | indent(4) }}
 
 )
 
-/* rows */
--- depends_on: {{ ref('step_input') }}
--- depends_on: {{ ref('rotary_angles') }}
--- depends_on: {{ ref('paged') }}
--- depends_on: {{ ref('embedding') }}
 select
     0 as layer,
-    *
-from __dbt__cte__layer_00__kv_append
+    sequence_id,
+    position,
+    kv_head,
+    key,
+    value,
+    cast(null as real[]) as vector
+from kv_append
+
+union all
+
+select
+    null as layer,
+    sequence_id,
+    position,
+    null as kv_head,
+    null as key,
+    null as value,
+    vector
+from down_proj
 {%- endif %}

@@ -9,10 +9,10 @@ with hidden as (
 
 ),
 
-normed as (
+attention_norm as (
 
-    {{ relama.rms_norm('hidden', ref('layer_00__attention_norm_weight'), eps=1e-05) | indent(4) }}
+    {{ relama.rms_norm('hidden', ref('layer_00__attention_norm_weight').render(), eps=1e-05) | indent(4) }}
 
 )
 
-select * from normed
+select * from attention_norm

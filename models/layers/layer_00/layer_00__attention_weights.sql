@@ -3,30 +3,30 @@
 -- How much each head attends to each position up to its own.
 -- weight = softmax(query . key / sqrt(8))
 -- query: [6, 8] -> weight: [6, positions]
-with rotated as (
+with rotary_embedding as (
 
     select * from {{ relama.input('layer_00__rotary_embedding') }}
 
 ),
 
-cached as (
+kv_append as (
 
-    select * from {{ source('state', 'layer_00__kv_cache') }}
+    select * from {{ relama.input('layer_00__kv_append') }}
 
 ),
 
-appended as (
+kv_cache as (
 
-    select * from {{ relama.input('layer_00__kv_append') }}
+    select * from {{ source('state', 'layer_00__kv_cache').render() }}
 
 ),
 
 attention_weights as (
 
     {{ relama.attention_weights(
-        'rotated',
-        'cached',
-        'appended',
+        'rotary_embedding',
+        'kv_cache',
+        'kv_append',
         num_heads=6,
         num_kv_heads=2,
         head_dim=8

@@ -3,23 +3,23 @@
 -- The keys and values of this step, as they go into the cache.
 -- key = rotated[kv_head], value = projected[kv_head]
 -- key, value: [2, 8]
-with rotated as (
+with rotary_embedding as (
 
     select * from {{ relama.input('layer_00__rotary_embedding') }}
 
 ),
 
-projected as (
+qkv_proj as (
 
     select * from {{ relama.input('layer_00__qkv_proj') }}
 
 ),
 
-key_values as (
+kv_append as (
 
     {{ relama.kv_append(
-        'rotated',
-        'projected',
+        'rotary_embedding',
+        'qkv_proj',
         value_offset=64,
         num_heads=6,
         num_kv_heads=2,
@@ -29,4 +29,4 @@ key_values as (
 
 )
 
-select * from key_values
+select * from kv_append

@@ -3,17 +3,17 @@
 -- Linear layer.
 -- y = weight x + bias
 -- weight: [80, 48], x: [48] -> y: [80]
-with hidden as (
+with attention_norm as (
 
     select * from {{ relama.input('layer_00__attention_norm') }}
 
 ),
 
-product as (
+qkv_proj as (
 
     {{ relama.block_matmul(
-        'hidden',
-        ref('layer_00__qkv_proj_weight'),
+        'attention_norm',
+        ref('layer_00__qkv_proj_weight').render(),
         blocks=1,
         storage='float32',
         bias=true,
@@ -22,4 +22,4 @@ product as (
 
 )
 
-select * from product
+select * from qkv_proj

@@ -3,15 +3,15 @@
 -- Turns queries and keys by an angle that grows with the position.
 -- y = x * cos(angle) + rotate_half(x) * sin(angle)
 -- x: [80] -> y: [64], query heads before key heads
-with angles as (
+with qkv_proj as (
 
-    select * from {{ relama.input('rotary_angles') }}
+    select * from {{ relama.input('layer_00__qkv_proj') }}
 
 ),
 
-qkv_proj as (
+rotary_angles as (
 
-    select * from {{ relama.input('layer_00__qkv_proj') }}
+    select * from {{ relama.input('rotary_angles') }}
 
 ),
 
@@ -21,7 +21,7 @@ rotary_embedding as (
         [
             ('qkv_proj', 8),
         ],
-        'angles',
+        'rotary_angles',
         head_dim=8,
         single_token=relama.single_token()
     ) | indent(4) }}

@@ -3,27 +3,15 @@
 -- Weighs the values of all positions by how well their keys fit the query.
 -- y = softmax(query . key / sqrt(8)) . value
 -- query: [6, 8] -> y: [48]
-with rotated as (
+with rotary_embedding as (
 
     select * from {{ relama.input('layer_01__rotary_embedding') }}
 
 ),
 
-cached as (
-
-    select * from {{ source('state', 'layer_01__kv_cache') }}
-
-),
-
-appended as (
+kv_append as (
 
     select * from {{ relama.input('layer_01__kv_append') }}
-
-),
-
-pages as (
-
-    select * from {{ source('state', 'layer_01__kv_pages') }}
 
 ),
 
@@ -33,13 +21,25 @@ paged as (
 
 ),
 
-attended as (
+kv_cache as (
+
+    select * from {{ source('state', 'layer_01__kv_cache').render() }}
+
+),
+
+kv_pages as (
+
+    select * from {{ source('state', 'layer_01__kv_pages').render() }}
+
+),
+
+attention as (
 
     {{ relama.attention(
-        'rotated',
-        'cached',
-        'appended',
-        'pages',
+        'rotary_embedding',
+        'kv_cache',
+        'kv_append',
+        'kv_pages',
         'paged',
         num_heads=6,
         num_kv_heads=2,
@@ -50,4 +50,4 @@ attended as (
 
 )
 
-select * from attended
+select * from attention

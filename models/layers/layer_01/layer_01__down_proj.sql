@@ -3,30 +3,30 @@
 -- Linear layer, with the residual connection.
 -- y = weight x + bias + residual
 -- weight: [48, 88], x: [88] -> y: [48]
-with hidden as (
+with swiglu as (
 
     select * from {{ relama.input('layer_01__swiglu') }}
 
 ),
 
-residual as (
+o_proj as (
 
     select * from {{ relama.input('layer_01__o_proj') }}
 
 ),
 
-product as (
+down_proj as (
 
     {{ relama.block_matmul(
-        'hidden',
-        ref('layer_01__down_proj_weight'),
+        'swiglu',
+        ref('layer_01__down_proj_weight').render(),
         blocks=1,
         storage='float32',
         bias=true,
-        residual='residual',
+        residual='o_proj',
         single_token=relama.single_token()
     ) | indent(4) }}
 
 )
 
-select * from product
+select * from down_proj

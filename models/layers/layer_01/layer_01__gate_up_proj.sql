@@ -3,17 +3,17 @@
 -- Linear layer.
 -- y = weight x + bias
 -- weight: [176, 48], x: [48] -> y: [176]
-with hidden as (
+with mlp_norm as (
 
     select * from {{ relama.input('layer_01__mlp_norm') }}
 
 ),
 
-product as (
+gate_up_proj as (
 
     {{ relama.block_matmul(
-        'hidden',
-        ref('layer_01__gate_up_proj_weight'),
+        'mlp_norm',
+        ref('layer_01__gate_up_proj_weight').render(),
         blocks=1,
         storage='float32',
         bias=true,
@@ -22,4 +22,4 @@ product as (
 
 )
 
-select * from product
+select * from gate_up_proj

@@ -3,30 +3,30 @@
 -- Linear layer, with the residual connection.
 -- y = weight x + bias + residual
 -- weight: [48, 48], x: [48] -> y: [48]
-with hidden as (
+with attention as (
 
     select * from {{ relama.input('layer_01__attention') }}
 
 ),
 
-residual as (
+hidden as (
 
-    select * from {{ relama.input('layer_00__down_proj') }}
+    select * from {{ relama.input('layer_00__down_proj', 'layer_00') }}
 
 ),
 
-product as (
+o_proj as (
 
     {{ relama.block_matmul(
-        'hidden',
-        ref('layer_01__o_proj_weight'),
+        'attention',
+        ref('layer_01__o_proj_weight').render(),
         blocks=1,
         storage='float32',
         bias=true,
-        residual='residual',
+        residual='hidden',
         single_token=relama.single_token()
     ) | indent(4) }}
 
 )
 
-select * from product
+select * from o_proj

@@ -3,16 +3,16 @@
 -- The gated activation of the MLP.
 -- y = gate * sigmoid(gate) * up
 -- gate, up: [88] -> y: [88]
-with gate_up as (
+with gate_up_proj as (
 
     select * from {{ relama.input('layer_01__gate_up_proj') }}
 
 ),
 
-activated as (
+swiglu as (
 
-    {{ relama.swiglu('gate_up', none, size=88) | indent(4) }}
+    {{ relama.swiglu('gate_up_proj', none, size=88) | indent(4) }}
 
 )
 
-select * from activated
+select * from swiglu

@@ -1,40 +1,10 @@
-with rotated as (
-
-    select * from << read(inputs[0]) >>
-
-),
-
-cached as (
-
-    select * from {{ source('state', '<< cache >>') }}
-
-),
-
-appended as (
-
-    select * from << read(inputs[1]) >>
-
-),
-
-pages as (
-
-    select * from {{ source('state', '<< pages >>') }}
-
-),
-
-paged as (
-
-    select * from << read('paged') >>
-
-),
-
-attended as (
+<< name >> as (
 
     {{ relama.attention(
-        'rotated',
-        'cached',
-        'appended',
-        'pages',
+        '<< reads[0] >>',
+        'kv_cache',
+        '<< reads[1] >>',
+        'kv_pages',
         'paged',
         num_heads=<< attributes.num_attention_heads >>,
         num_kv_heads=<< attributes.num_key_value_heads >>,
@@ -47,5 +17,3 @@ attended as (
     ) | indent(4) }}
 
 )
-
-select * from attended

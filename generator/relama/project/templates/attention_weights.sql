@@ -1,27 +1,9 @@
-with rotated as (
-
-    select * from << read(inputs[0]) >>
-
-),
-
-cached as (
-
-    select * from {{ source('state', '<< cache >>') }}
-
-),
-
-appended as (
-
-    select * from << read(inputs[1]) >>
-
-),
-
-attention_weights as (
+<< name >> as (
 
     {{ relama.attention_weights(
-        'rotated',
-        'cached',
-        'appended',
+        '<< reads[0] >>',
+        'kv_cache',
+        '<< reads[1] >>',
         num_heads=<< attributes.num_attention_heads >>,
         num_kv_heads=<< attributes.num_key_value_heads >>,
         head_dim=<< attributes.head_dim >>
@@ -31,5 +13,3 @@ attention_weights as (
     ) | indent(4) }}
 
 )
-
-select * from attention_weights

@@ -1,13 +1,5 @@
-with step_input as (
+<< name >> as (
 
-    select * from {{ relama.input('step_input') }}
-
-),
-
-embedded as (
-
-    {{ relama.embedding('step_input', ref('<< weight >>'), storage='<< storage >>') | indent(4) }}
+    {{ relama.embedding('step_input', ref('<< weight >>').render(), storage='<< storage >>') | indent(4) }}
 
 )
-
-select * from embedded

@@ -11,32 +11,20 @@
 -- depends_on: {{ ref('vocabulary') }}
 -- depends_on: {{ ref('merges') }}
 -- depends_on: {{ ref('alphabet') }}
-with key_values as (
+with layers as (
 <% for layer in layers %>
-    select * from {{ ref('<< layer >>') }}
+    select * from {{ ref('<< layer >>').render() }}
 <%- if not loop.last %>
 
     union all
 <% endif %>
 <%- endfor %>
 
-),
-
-hidden as (
-
-    select * from {{ ref('final_norm') }}
-
 )
 
-select
-    layer,
-    sequence_id,
-    position,
-    kv_head,
-    key,
-    value,
-    cast(null as real[]) as vector
-from key_values
+select *
+from layers
+where layer is not null
 
 union all
 
@@ -48,4 +36,4 @@ select
     null as key,
     null as value,
     vector
-from hidden
+from {{ ref('final_norm').render() }}

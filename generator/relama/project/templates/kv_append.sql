@@ -1,20 +1,8 @@
-with rotated as (
-
-    select * from << read(inputs[0]) >>
-
-),
-
-projected as (
-
-    select * from << read(inputs[1]) >>
-
-),
-
-key_values as (
+<< name >> as (
 
     {{ relama.kv_append(
-        'rotated',
-        'projected',
+        '<< reads[0] >>',
+        '<< reads[1] >>',
         value_offset=<< attributes.value_offset >>,
         num_heads=<< attributes.num_attention_heads >>,
         num_kv_heads=<< attributes.num_key_value_heads >>,
@@ -23,5 +11,3 @@ key_values as (
     ) | indent(4) }}
 
 )
-
-select * from key_values

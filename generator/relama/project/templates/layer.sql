@@ -1,12 +1,16 @@
 {{ config(materialized=relama.activation()) }}
 
--- All of layer << layer >> in order, for statements of the whole forward pass. Its rows are
--- what the layer appends to the KV cache.
-{%- if model.package_name == project_name %}
+{#-
+    All of layer << layer >> in order, for statements of the whole forward pass. As a package of
+    another project it computes the layer: its rows are what the layer appends to the KV cache
+    and, without a number of the layer, the hidden states that come out. Otherwise the operators
+    are models of their own, and its rows are the former alone.
+#}
 <%- for name in before %>
 -- depends_on: {{ ref('<< name >>') }}
 <%- endfor %>
-<%- for name, _ in operators %>
+{%- if model.package_name == project_name %}
+<%- for name in operators %>
 -- depends_on: {{ ref('<< name >>') }}
 <%- endfor %>
 select
@@ -14,20 +18,37 @@ select
     *
 from {{ relama.input('<< appended >>') }}
 {%- else %}
-/* operators */ with
-<%- for name, sql in operators %>
-<< cte_prefix >><< name >> as (
+with
+<%- for import, relation in imports.items() %>
+<%- if not loop.first %>
+<% else %> <% endif -%>
+<< import >> as (
 
-<< sql | trim | indent(4, true) >>
+    select * from << relation >>
 
-)<< ',' if not loop.last >>
+),
 <% endfor %>
-/* rows */
-<%- for name in before %>
--- depends_on: {{ ref('<< name >>') }}
-<%- endfor %>
+<< ctes | join(',\n\n') >>
+
 select
     << layer >> as layer,
-    *
-from << cte_prefix >><< appended >>
+    sequence_id,
+    position,
+    kv_head,
+    key,
+    value,
+    cast(null as real[]) as vector
+from << keys >>
+
+union all
+
+select
+    null as layer,
+    sequence_id,
+    position,
+    null as kv_head,
+    null as key,
+    null as value,
+    vector
+from << hidden >>
 {%- endif %}

@@ -1,22 +1,8 @@
-with hidden as (
-
-    select * from << read(inputs[0]) >>
-
-)
-<%- if inputs | length == 2 %>,
-
-residual as (
-
-    select * from << read(inputs[1]) >>
-
-)
-<%- endif %>,
-
-product as (
+<< name >> as (
 
     {{ relama.<% if blocks %>block_<% endif %>matmul(
-        'hidden',
-        ref('<< weight >>'),
+        '<< reads[0] >>',
+        ref('<< weight >>').render(),
 <%- if blocks %>
         blocks=<< blocks >>,
 <%- endif %>
@@ -24,8 +10,8 @@ product as (
 <%- if bias %>,
         bias=true
 <%- endif %>
-<%- if inputs | length == 2 %>,
-        residual='residual'
+<%- if reads | length == 2 %>,
+        residual='<< reads[1] >>'
 <%- endif %>,
         single_token=relama.single_token()
 <%- if one_thread %>,
@@ -34,5 +20,3 @@ product as (
     ) | indent(4) }}
 
 )
-
-select * from product

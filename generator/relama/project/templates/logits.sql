@@ -1,13 +1,11 @@
-with hidden as (
+last_position as (
 
-    {{ relama.last_position(relama.input('<< inputs[0] >>')) | indent(4) }}
+    {{ relama.last_position('<< reads[0] >>') | indent(4) }}
 
 ),
 
-logits as (
+<< name >> as (
 
-    {{ relama.logits('hidden', ref('<< weight >>'), storage='<< storage >>') | indent(4) }}
+    {{ relama.logits('last_position', ref('<< weight >>').render(), storage='<< storage >>') | indent(4) }}
 
 )
-
-select * from logits

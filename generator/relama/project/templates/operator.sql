@@ -1,0 +1,16 @@
+{{ config(materialized=relama.activation()) }}
+
+<< comment >>
+with
+<%- for import, relation in imports.items() %>
+<%- if not loop.first %>
+<% else %> <% endif -%>
+<< import >> as (
+
+    select * from << relation >>
+
+),
+<% endfor %>
+<< ctes >>
+
+select * from << name >>
