@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from relama import kernels
 from relama.checkpoint import open_checkpoint
 from relama.project.manifest import Project, load_project
 from relama.project.writer import write_project
@@ -61,7 +62,16 @@ def smollm2_gguf() -> Path:
     return SMOLLM2
 
 
-def shared_project(factory: pytest.TempPathFactory, name: str, checkpoint: Path) -> Project:
+@pytest.fixture(scope="session")
+def kernels_file() -> Path:
+    file = kernels.path()
+    assert file, "`make test` builds the kernels"
+    return file
+
+
+def shared_project(
+    factory: pytest.TempPathFactory, name: str, checkpoint: Path, **options: object
+) -> Project:
     """A project that the first of the processes that run tests builds, and each copies."""
     shared = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -69,7 +79,7 @@ def shared_project(factory: pytest.TempPathFactory, name: str, checkpoint: Path)
     with (shared / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (shared / name).is_dir():
-            make_project(shared / "building" / name, checkpoint, overwrite=True)
+            make_project(shared / "building" / name, checkpoint, overwrite=True, **options)
             (shared / "building" / name).rename(shared / name)
     target = factory.mktemp(name) / name
     shutil.copytree(shared / name, target, symlinks=True)
@@ -78,9 +88,10 @@ def shared_project(factory: pytest.TempPathFactory, name: str, checkpoint: Path)
 
 @pytest.fixture(scope="session")
 def smollm2_project(
-    smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory
+    smollm2_gguf: Path, kernels_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
-    project = shared_project(tmp_path_factory, "smollm2", smollm2_gguf)
+    """SmolLM2-135M in float32, with native kernels."""
+    project = shared_project(tmp_path_factory, "smollm2", smollm2_gguf, kernels=kernels_file)
     yield project
     shutil.rmtree(project.directory)
 

@@ -49,6 +49,12 @@ class UserProject:
         )
         assert self.dbt("deps"), self.output
 
+    def allow_kernels(self) -> None:
+        """Lets DuckDB load the native kernels of the package."""
+        file = self.directory / "profiles.yml"
+        options = "config_options: {allow_unsigned_extensions: true}, threads"
+        file.write_text(file.read_text().replace("threads", options))
+
     def write(self, path: str, text: str) -> None:
         """Writes a file of the project."""
         file = self.directory / path

@@ -4,24 +4,44 @@
     (sequence_id, position, largest, log_normaliser). Fails where a logit is NaN, which is
     larger than any number, or where the largest is infinite.
 
-    logits  relation (sequence_id, position, token_id, logit)
+    logits        relation (sequence_id, position, token_id, logit)
+    single_token  see the macro of this name
 #}
-{% macro log_normaliser(logits) -%}
+{% macro log_normaliser(logits, single_token=false) -%}
 select
-    l.sequence_id,
-    l.position,
-    m.largest,
-    m.largest + ln(sum({{ relama._exponential('l.logit - m.largest') }})) as log_normaliser
+    {{ relama._of_token('l', single_token) | indent(4) }},
+    min(m.largest) as largest,
+    min(m.largest) + ln(sum({{ relama._exponential('l.logit - m.largest') }})) as log_normaliser
 from {{ logits }} as l
 inner join (
     select
-        sequence_id,
-        position,
-        {{ relama._finite('max(logit)', 'The logits') | indent(8) }} as largest
-    from {{ logits }}
-    group by sequence_id, position
-) as m on l.sequence_id = m.sequence_id and l.position = m.position
-group by l.sequence_id, l.position, m.largest
+        {{ relama._of_token('a', single_token) | indent(8) }},
+        {{ relama._finite('max(a.logit)', 'The logits') | indent(8) }} as largest
+    from {{ logits }} as a
+    {{- relama._group_by_token('a', single_token) | indent(4) }}
+) as m on {{ relama._same('l', 'm', ['sequence_id', 'position'], single_token) }}
+{{- relama._group_by_token('l', single_token) }}
+{%- endmacro %}
+
+{#
+    The columns that say of which token the rows of a group are. Grouping 49,152 rows that are all
+    of a single token would take longer than to add them up.
+#}
+{% macro _of_token(alias, single_token) -%}
+    {%- if single_token -%}
+min({{ alias }}.sequence_id) as sequence_id,
+min({{ alias }}.position) as position
+    {%- else -%}
+{{ alias }}.sequence_id,
+{{ alias }}.position
+    {%- endif -%}
+{%- endmacro %}
+
+{# Ends an aggregation that begins with `_of_token`. #}
+{% macro _group_by_token(alias, single_token) -%}
+    {%- if not single_token %}
+group by {{ alias }}.sequence_id, {{ alias }}.position
+    {%- endif -%}
 {%- endmacro %}
 
 {#

@@ -8,31 +8,30 @@
     the token goes, `logprob` its log-probability under the model's own,
     unscaled distribution. Of equal logits the lowest token id comes first.
 
-    logits    relation (sequence_id, position, token_id, logit)
-    sampling  relation of one row (temperature, top_k, top_p, seed)
+    logits        relation (sequence_id, position, token_id, logit)
+    sampling      relation of one row (temperature, top_k, top_p, seed)
+    single_token  see the macro of this name
 #}
-{% macro sample(logits, sampling) -%}
+{% macro sample(logits, sampling, single_token=false) -%}
 with normalised as (
 
-    {{ relama.log_normaliser(logits) | indent(4) }}
+    {{ relama.log_normaliser(logits, single_token) | indent(4) }}
 
 ),
 
 greedy as (
 
     select
-        l.sequence_id,
-        l.position,
+        {{ relama._of_token('l', single_token) | indent(8) }},
         min(l.token_id) as token_id
     from {{ logits }} as l
     inner join normalised as n
         on
-            l.sequence_id = n.sequence_id
-            and l.position = n.position
-            and l.logit = n.largest
+            l.logit = n.largest
+            and {{ relama._same('l', 'n', ['sequence_id', 'position'], single_token) }}
     cross join {{ sampling }} as s
     where s.temperature = 0
-    group by l.sequence_id, l.position
+    {{- relama._group_by_token('l', single_token) | indent(4) }}
 
 ),
 

@@ -27,13 +27,6 @@ from tests.stored import stored_tensors
 LONG = [(11 * i + i * i) % 101 for i in range(150)]
 
 
-@pytest.fixture(scope="session")
-def kernels_file() -> Path:
-    file = kernels.path()
-    assert file, "`make test` builds the kernels"
-    return file
-
-
 @pytest.fixture(scope="session", params=["float32", "int8", "int4"])
 def native(
     request: pytest.FixtureRequest, kernels_file: Path, tmp_path_factory: pytest.TempPathFactory

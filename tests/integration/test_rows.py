@@ -90,9 +90,7 @@ def either_desk(desk: UserProject, request: pytest.FixtureRequest) -> UserProjec
 
 def build_natively(desk: UserProject) -> None:
     """Lets DuckDB load the native kernels, and makes `forward_pass` anew."""
-    profile = desk.directory / "profiles.yml"
-    options = "config_options: {allow_unsigned_extensions: true}, threads"
-    profile.write_text(profile.read_text().replace("threads", options))
+    desk.allow_kernels()
     assert desk.dbt("build", "--select", "forward_pass"), desk.output
 
 

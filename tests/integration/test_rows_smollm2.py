@@ -1,4 +1,7 @@
-"""A language model over a table with the real model, against sessions and the oracle."""
+"""A language model over a table with the real model, against sessions and the oracle.
+
+Natively: that SQL answers the same is proven on the fixture checkpoint, in `test_rows.py`.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,9 @@ def desk(
 ) -> Iterator[UserProject]:
     directory = tmp_path_factory.mktemp("desk") / "desk"
     directory.mkdir()
-    yield UserProject(directory, smollm2_project)
+    desk = UserProject(directory, smollm2_project)
+    desk.allow_kernels()
+    yield desk
     for file in directory.glob("*.duckdb*"):
         file.unlink()
 

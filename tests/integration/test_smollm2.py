@@ -1,8 +1,9 @@
-"""The real model against the reference values of transformers, float32."""
+"""The real model against the reference values of transformers, float32, natively and in SQL."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from relama.checkpoint import open_checkpoint
 from relama.project.manifest import Project
 from relama.runtime.compare import compare
+from relama.runtime.database import kernels_of
 from relama.runtime.session import Settings, generate, open_engine, top_logits
 from relama.runtime.tokenizer import ProjectTokenizer
 
@@ -24,22 +26,35 @@ def test_prompt_ids_equal(smollm2_project: Project, name: str) -> None:
     assert tokenizer.encode(REFERENCE[name]["prompt"]) == REFERENCE[name]["ids"]
 
 
+@pytest.fixture(scope="module", params=["sql", "native"])
+def project(request: pytest.FixtureRequest, smollm2_project: Project) -> Iterator[Project]:
+    """The project as it computes with its kernels, and as it does without."""
+    settings = smollm2_project.directory / "dbt_project.yml"
+    before = settings.read_text()
+    assert "  relama_kernels: true\n" in before
+    if request.param == "sql":
+        settings.write_text(before.replace("relama_kernels: true", "relama_kernels: false"))
+    assert bool(kernels_of(smollm2_project)) == (request.param == "native")
+    yield smollm2_project
+    settings.write_text(before)
+
+
 @pytest.mark.parametrize("name", REFERENCE)
-def test_every_greedy_id_equals_the_reference(smollm2_project: Project, name: str) -> None:
+def test_every_greedy_id_equals_the_reference(project: Project, name: str) -> None:
     expected = REFERENCE[name]
-    tokenizer = ProjectTokenizer(smollm2_project.directory)
+    tokenizer = ProjectTokenizer(project.directory)
     settings = Settings(max_new_tokens=len(expected["greedy"]))
-    with open_engine(smollm2_project, "session", sequence_id=0) as engine:
-        generation = generate(smollm2_project, engine, tokenizer, expected["ids"], settings)
+    with open_engine(project, "session", sequence_id=0) as engine:
+        generation = generate(project, engine, tokenizer, expected["ids"], settings)
     assert generation.ids == expected["greedy"]
     stopped = expected["greedy"][-1] in tokenizer.end_token_ids
     assert generation.finish_reason == ("stop" if stopped else "length")
 
 
 @pytest.mark.parametrize("name", REFERENCE)
-def test_top_ten_logits_equal_the_reference(smollm2_project: Project, name: str) -> None:
+def test_top_ten_logits_equal_the_reference(project: Project, name: str) -> None:
     expected = REFERENCE[name]
-    candidates = top_logits(smollm2_project, expected["ids"], 10)
+    candidates = top_logits(project, expected["ids"], 10)
     assert [candidate.id for candidate in candidates] == expected["top_ids"]
     assert [candidate.logit for candidate in candidates] == pytest.approx(
         expected["top_logits"], abs=2e-3, rel=0
@@ -47,10 +62,10 @@ def test_top_ten_logits_equal_the_reference(smollm2_project: Project, name: str)
 
 
 def test_hidden_state_norms_equal_the_reference(
-    smollm2_project: Project, smollm2_gguf: Path
+    project: Project, smollm2_gguf: Path
 ) -> None:
     expected = REFERENCE["france"]
-    differences = compare(smollm2_project, open_checkpoint(smollm2_gguf), expected["ids"])
+    differences = compare(project, open_checkpoint(smollm2_gguf), expected["ids"])
     # transformers gives the last layer's state after the final norm only.
     norms = [d.norm for d in differences[:-2]] + [differences[-1].norm]
     assert norms == pytest.approx(expected["hidden_norms"], rel=1e-3)

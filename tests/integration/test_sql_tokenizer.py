@@ -286,8 +286,9 @@ def encoded(project: Project, texts: Sequence[str | None]) -> tuple[list[Row], f
 
 
 def repository_files() -> list[str]:
-    """Every text file of the repository."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    """Every text file of the repository but tests and what is generated: they are like them."""
+    command = ["git", "ls-files", "-z", "*.md", "generator", "macros"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     texts = []
     for name in listed.stdout.decode().split("\0")[:-1]:
         content = (ROOT / name).read_bytes() if (ROOT / name).is_file() else b"\xff"

@@ -15,7 +15,9 @@ sampling as (
 
 next_token as (
 
-    {{ relama.sample('logits', 'sampling') | indent(4) }}
+    {{ relama.sample(
+        'logits', 'sampling', single_token=relama.single_token()
+    ) | indent(4) }}
 
 )
 
