@@ -232,9 +232,11 @@ where r.sequence_id = t.sequence_id
 #}
 {% macro _append_step(job) -%}
     {%- set layers = range(job['language_model']['num_hidden_layers']) -%}
-    {%- for layer in layers -%}
-        {%- call relama._run() -%} execute relama_append_{{ layer }} {%- endcall -%}
-    {%- endfor -%}
+    {%- call relama._run() -%}
+        {%- for layer in layers %}
+execute relama_append_{{ layer }};
+        {%- endfor -%}
+    {%- endcall -%}
     {%- set read = relama._value('select count(*) from tokens') -%}
     {%- if not read -%}
         {%- do exceptions.raise_compiler_error(

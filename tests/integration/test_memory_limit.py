@@ -70,20 +70,15 @@ def test_the_process_keeps_under_its_limit(
     assert peak <= plan["memory_limit"]
 
 
-def test_the_limit_of_the_projects_variables_holds(smollm2_project: Project) -> None:
-    settings = smollm2_project.directory / "dbt_project.yml"
-    before = settings.read_text()
-    assert "  relama_memory_limit: null\n" in before
-    try:
-        settings.write_text(
-            before.replace("relama_memory_limit: null", "relama_memory_limit: 100MB")
-        )
-        command = [sys.executable, "-m", "relama", "plan", str(smollm2_project.directory)]
-        run = subprocess.run(command, capture_output=True, text=True)
-    finally:
-        settings.write_text(before)
+def test_the_limit_of_the_projects_variables_holds(tiny_project: Project) -> None:
+    settings = tiny_project.directory / "dbt_project.yml"
+    text = settings.read_text()
+    assert "  relama_memory_limit: null\n" in text
+    settings.write_text(text.replace("relama_memory_limit: null", "relama_memory_limit: 50MB"))
+    command = [sys.executable, "-m", "relama", "plan", str(tiny_project.directory)]
+    run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 1
-    assert run.stderr.startswith("Error: A memory limit of 100 MB is too small for this model;")
+    assert run.stderr.startswith("Error: A memory limit of 50 MB is too small for this model;")
 
 
 @pytest.mark.parametrize("length", [5, *(n for p in PROMPTS for n in (p, p + 1, 3 * p + 5))])

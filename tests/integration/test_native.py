@@ -99,6 +99,7 @@ def test_activations_as_tables(native: Project, copy_of: Callable[[Project], Pro
     assert count == 1
 
 
+@pytest.mark.parametrize("native", ["int8"], indirect=True)
 def test_a_project_without_its_profile_computes_in_sql(
     native: Project, copy_of: Callable[[Project], Project]
 ) -> None:

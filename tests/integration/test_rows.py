@@ -421,13 +421,13 @@ def test_without_a_unique_key_equal_prompts_are_asked_once(desk: UserProject) ->
 
 @pytest.mark.usefixtures("as_programs")
 def test_a_killed_run_goes_on_where_it_was(desk: UserProject) -> None:
-    rows = [(i, f"ticket number {i} of many") for i in range(64)]
+    rows = [(i, f"ticket number {i} of many") for i in range(32)]
     desk.seed("tickets", "id,body", rows)
-    config = "materialized='relama_complete', max_tokens=20, batch_size=4, unique_key='id'"
+    config = "materialized='relama_complete', max_tokens=16, batch_size=4, unique_key='id'"
     query = "select id, body as prompt from {{ ref('tickets') }}"
     desk.model("undisturbed", config, query)
     desk.model("answers", config, query)
-    assert desk.build("tickets", "undisturbed")["undisturbed"] == 64
+    assert desk.build("tickets", "undisturbed")["undisturbed"] == 32
     with subprocess.Popen(
         desk.command("--no-use-colors", "build", "--select", "answers"),
         cwd=desk.directory,
@@ -437,13 +437,13 @@ def test_a_killed_run_goes_on_where_it_was(desk: UserProject) -> None:
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if "answers: 12 of 64 answered" in line:
+            if "answers: 8 of 32 answered" in line:
                 process.send_signal(signal.SIGKILL)
         process.wait()
     assert process.returncode == -signal.SIGKILL
     kept = desk.rows("select id, completion from answers order by id")
-    assert 12 <= len(kept) < 64
-    assert desk.build("answers")["answers"] == 64 - len(kept)
+    assert 8 <= len(kept) < 32
+    assert desk.build("answers")["answers"] == 32 - len(kept)
     whole = f"{ANSWERS}, id, relama_hash from {{}} order by id"
     assert desk.rows(whole.format("answers")) == desk.rows(whole.format("undisturbed"))
     assert set(kept) <= set(desk.rows("select id, completion from answers"))
