@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from relama.checkpoint import open_checkpoint
-from relama.project.manifest import Project
+from relama.project.manifest import Project, load_project
 from relama.runtime.compare import compare
 from relama.runtime.database import kernels_of
 from relama.runtime.session import Settings, generate, open_engine, top_logits
@@ -26,22 +27,31 @@ def test_prompt_ids_equal(smollm2_project: Project, name: str) -> None:
     assert tokenizer.encode(REFERENCE[name]["prompt"]) == REFERENCE[name]["ids"]
 
 
-@pytest.fixture(scope="module", params=["sql", "native"])
-def project(request: pytest.FixtureRequest, smollm2_project: Project) -> Iterator[Project]:
-    """The project as it computes with its kernels, and as it does without."""
-    settings = smollm2_project.directory / "dbt_project.yml"
-    before = settings.read_text()
-    assert "  relama_kernels: true\n" in before
-    if request.param == "sql":
-        settings.write_text(before.replace("relama_kernels: true", "relama_kernels: false"))
-    assert bool(kernels_of(smollm2_project)) == (request.param == "native")
-    yield smollm2_project
-    settings.write_text(before)
+@pytest.fixture(scope="module", params=["native", "sql"])
+def project(
+    request: pytest.FixtureRequest,
+    smollm2_project: Project,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Project]:
+    """The project as it computes with its kernels, and a copy that computes without."""
+    if request.param == "native":
+        assert kernels_of(smollm2_project)
+        yield smollm2_project
+        return
+    directory = tmp_path_factory.mktemp("sql") / smollm2_project.name
+    shutil.copytree(smollm2_project.directory, directory, symlinks=True)
+    settings = directory / "dbt_project.yml"
+    text = settings.read_text()
+    settings.write_text(text.replace("relama_kernels: true", "relama_kernels: false"))
+    project = load_project(directory)
+    assert not kernels_of(project)
+    yield project
+    shutil.rmtree(directory)
 
 
 @pytest.mark.parametrize(
     ("project", "name"),
-    [("sql", "raw_once"), *(("native", name) for name in REFERENCE)],
+    [*(("native", name) for name in REFERENCE), ("sql", "raw_once")],
     indirect=["project"],
 )
 def test_every_greedy_id_equals_the_reference(project: Project, name: str) -> None:
