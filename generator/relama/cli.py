@@ -148,6 +148,12 @@ def new(
     if name is not None:
         name = checked_name(name)
     warnings: list[str] = []
+    file = chosen_kernels(kernels)
+    if kernels == "auto" and file is None:
+        warnings.append(
+            "The native kernels are not built, so the project computes in SQL, which is several "
+            "times slower; to have them: python -m relama.kernels.build, then relama new --force."
+        )
     with bar("Staging weights", hidden=as_json) as move:
         project = write_project(
             directory,
@@ -155,7 +161,7 @@ def new(
             name=name,
             trace=trace,
             storage=storage,
-            kernels=chosen_kernels(kernels),
+            kernels=file,
             disabled_passes=disabled,
             overwrite=force,
             on_start=lambda total: move(total=total),

@@ -143,6 +143,7 @@ def test_a_kernel_file_that_cannot_be_loaded_is_one_sentence(
     with pytest.raises(ProjectError, match=r"native kernels in .* cannot be loaded") as raised:
         top_logits(project, PROMPT, 1)
     assert "\n" not in str(raised.value) and "relama_kernels" in str(raised.value)
+    assert "relama new --kernels native" in str(raised.value)
     assert (project.directory / "relama.duckdb").read_bytes() == before
 
 
@@ -162,5 +163,6 @@ def test_native_kernels_that_are_not_built(tmp_path: Path, monkeypatch: pytest.M
     failed = CliRunner().invoke(main, [*arguments, "native"])
     assert failed.exit_code == 1 and "python -m relama.kernels.build" in failed.output
     assert not (tmp_path / "new").exists()
-    assert CliRunner().invoke(main, [*arguments, "auto"]).exit_code == 0
+    written = CliRunner().invoke(main, [*arguments, "auto"])
+    assert written.exit_code == 0 and "Warning: The native kernels are not built" in written.output
     assert kernels_of(load_project(tmp_path / "new")) is None

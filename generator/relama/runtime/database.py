@@ -59,8 +59,9 @@ def _load(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         kernels.load(connection, file.resolve())
     except duckdb.Error as error:
         raise ProjectError(
-            f"The native kernels in {file} cannot be loaded ({_one_line(error)}); set the "
-            "variable relama_kernels to false in dbt_project.yml to compute in SQL."
+            f"The native kernels in {file} cannot be loaded ({_one_line(error)}); write the "
+            "project anew with relama new --kernels native --force, or set the variable "
+            "relama_kernels to false in dbt_project.yml to compute in SQL."
         ) from None
 
 
