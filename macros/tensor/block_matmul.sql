@@ -15,37 +15,78 @@
     bias          whether the weight has a bias
     residual      relation (sequence_id, position, vector) to be added, or none
     single_token  see the macro of this name
-    one_thread    whether native functions multiply a single token sooner than a second thread
+    small         whether native functions multiply a single token sooner than a second thread
                   could begin
 #}
 {% macro block_matmul(
     hidden, weight, blocks, storage='float32', bias=false, residual=none, single_token=false,
-    one_thread=false
+    small=false
 ) -%}
     {{ return(adapter.dispatch('block_matmul', 'relama')(
-        hidden, weight, blocks, storage, bias, residual, single_token, one_thread
+        hidden, weight, blocks, storage, bias, residual, single_token, small
     )) }}
 {%- endmacro %}
 
 {% macro duckdb__block_matmul(
-    hidden, weight, blocks, storage, bias, residual, single_token, one_thread
+    hidden, weight, blocks, storage, bias, residual, single_token, small
 ) -%}
     {%- set native = relama._native() -%}
-    {%- set products = relama._storage(storage, 'block_products') -%}
     {%- set many = relama._storage(storage, 'block_matmul_many') -%}
+    {%- if native and (blocks == 1 or small) -%}
+{{ relama._small_matmul(hidden, weight, blocks, bias, residual, single_token) }}
+    {%- elif many and not single_token and not native -%}
+{{ many(hidden, weight, blocks, bias, residual) }}
+    {%- else -%}
+{{ relama._matmul_by_blocks(hidden, weight, blocks, storage, bias, residual, single_token) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    Native, all blocks in one expression. Many positions are dealt out to as many parts as there
+    are blocks, one for a thread; each reads the whole weight, which costs less than to put the
+    rows of blocks together.
+#}
+{% macro _small_matmul(hidden, weight, blocks, bias, residual, single_token) -%}
+    {%- set parts = 1 if single_token else blocks -%}
+    {%- set arguments = ['x.vector'] -%}
+    {%- for block in range(blocks) -%}
+        {%- do arguments.append('w.block_' ~ block) -%}
+    {%- endfor -%}
+    {%- set products = 'relama_matmul(' ~ arguments | join(', ') ~ ')' -%}
+with x as {% if parts > 1 %}materialized {% endif %}(
+
+    {{ relama._matmul_input(hidden, residual, single_token) | indent(4) }}
+
+)
+{%- for part in range(parts) %}
+{% if part %}
+union all
+{% endif %}
+select
+    x.sequence_id,
+    x.position,
+    {{ relama._block_sum(
+        products, 'w.bias' if bias, 'x.residual' if residual is not none
+    ) | indent(4) }} as vector
+from {{ weight }} as w
+cross join x
+{%- if parts > 1 %}
+where abs(x.sequence_id + x.position) % {{ parts }} = {{ part }}
+{%- endif %}
+{%- endfor -%}
+{%- endmacro %}
+
+{# Each block a relation of its own, which the rows of a position are put together from. #}
+{% macro _matmul_by_blocks(hidden, weight, blocks, storage, bias, residual, single_token) -%}
+    {%- set native = relama._native() -%}
+    {%- set products = relama._storage(storage, 'block_products') -%}
     {%- set input = relama._matmul_input(hidden, residual, single_token) -%}
     {%- if native -%}
         {%- set products = relama._native_products -%}
     {%- else -%}
         {%- set input = relama._storage(storage, 'block_input')(input) -%}
     {%- endif -%}
-    {%- if many and not single_token and not native -%}
-{{ many(hidden, weight, blocks, bias, residual) }}
-    {%- elif blocks == 1 or native and single_token and one_thread -%}
-        {%- set all = [] -%}
-        {%- for block in range(blocks) -%}
-            {%- do all.append(products('w.block_' ~ block, 'x')) -%}
-        {%- endfor -%}
+    {%- if blocks == 1 -%}
 with x as (
 
     {{ input | indent(4) }}
@@ -59,7 +100,7 @@ multiplied as (
         {%- if bias %}
         w.bias,
         {%- endif %}
-        {{ all | join('\n|| ') | indent(8) }} as products
+        {{ products('w.block_0', 'x') | indent(8) }} as products
     from {{ weight }} as w
     cross join x
 
@@ -115,7 +156,7 @@ inner join block_{{ block }}
 
 {# The products of all rows of a block with `x`, whatever the storage. An expression. #}
 {% macro _native_products(block, x) -%}
-relama_matmul({{ block }}, {{ x }}.vector)
+relama_matmul({{ x }}.vector, {{ block }})
 {%- endmacro %}
 
 {# The products with bias and residual, whichever there are, added. An expression. #}

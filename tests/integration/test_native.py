@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,20 @@ from tests.stored import stored_tensors
 LONG = [(11 * i + i * i) % 101 for i in range(150)]
 
 
-@pytest.fixture(scope="session", params=["float32", "int8", "int4"])
+@pytest.fixture(scope="module", params=["float32", "int8", "int4", "int8 in blocks"])
 def native(
     request: pytest.FixtureRequest, kernels_file: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Project:
-    """The fixture checkpoint in each storage; to be copied, not changed."""
+) -> Iterator[Project]:
+    """The fixture checkpoint in each storage; to be copied, not changed.
+
+    Its matrices have one block where nothing else is said: larger ones have several.
+    """
     directory = tmp_path_factory.mktemp("native") / "tiny"
-    return make_project(directory, TINY_LLAMA, storage=request.param, kernels=kernels_file)
+    storage, _, in_blocks = request.param.partition(" ")
+    with pytest.MonkeyPatch.context() as patched:
+        if in_blocks:
+            patched.setattr(importlib.import_module("relama.passes.cut_blocks"), "ONE_BLOCK", 0)
+        yield make_project(directory, TINY_LLAMA, storage=storage, kernels=kernels_file)
 
 
 def test_no_operator_is_left_in_sql(native: Project) -> None:

@@ -100,8 +100,11 @@ def case() -> tuple[str, dict[str, tuple[pa.DataType, list[Any]]]]:
         type_, row = [(pa.list_(FLOATS), vector), (INT8, int8_row), (INT4, int4_row)][kind]
         blocks = [block(row, n) for _ in range(1 + rows // 3)]
         column = sorted((random.choice(blocks) for _ in range(rows)), key=id)
-        columns = {"a": (type_, column), "b": (FLOATS, vectors[0])}
-        return "relama_matmul(a, b)", columns
+        columns = {"a": (FLOATS, vectors[0]), "b": (type_, column)}
+        if random.random() < 0.5:
+            return "relama_matmul(a, b)", columns
+        others = [random.choice(blocks) for _ in range(rows)]
+        return "relama_matmul(a, b, c)", {**columns, "c": (type_, others)}
     columns = {name: (FLOATS, values) for name, values in zip("abc", vectors, strict=True)}
     if kind == 3:
         return "relama_inner_product(a, b)", columns

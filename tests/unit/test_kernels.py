@@ -160,7 +160,7 @@ def test_matmul(connection: Connection, storage: str, columns: int) -> None:
         for positions in (1, 9, 11, 20, 22):
             x = normal(positions, columns, seed=positions)
             table(connection, "x", v=x)
-            y = column(connection, "select relama_matmul(block, v) from w, x order by x.i")
+            y = column(connection, "select relama_matmul(v, block) from w, x order by x.i")
             check_products(y, matrix.numbers, x)
 
 
@@ -173,9 +173,9 @@ def test_matmul_does_not_depend_on_the_positions_beside(
     matrix = Matrix(storage, 70, 1033)
     table(connection, "w", block=matrix.blocks(matrix.rows))
     table(connection, "x", v=normal(50, 1033))
-    together = column(connection, "select relama_matmul(block, v) from w, x order by x.i")
+    together = column(connection, "select relama_matmul(v, block) from w, x order by x.i")
     for i in (0, 5, 17, 49):
-        alone = f"select relama_matmul(block, v) from w, x where x.i = {i}"
+        alone = f"select relama_matmul(v, block) from w, x where x.i = {i}"
         assert column(connection, alone) == [together[i]]
 
 
@@ -186,10 +186,10 @@ def test_matmul_of_more_than_a_chunk(connection: Connection, storage: str) -> No
     table(connection, "w", block=matrix.blocks(matrix.rows))
     x = normal(5000, 33)
     table(connection, "x", v=x)
-    y = column(connection, "select relama_matmul(block, v) from w, x order by x.i")
+    y = column(connection, "select relama_matmul(v, block) from w, x order by x.i")
     check_products(y, matrix.numbers, x)
     y = column(
-        connection, "select relama_matmul(block, v) from w, x where x.i % 3 = 1 order by x.i"
+        connection, "select relama_matmul(v, block) from w, x where x.i % 3 = 1 order by x.i"
     )
     check_products(y, matrix.numbers, x[1::3])
 
@@ -209,12 +209,36 @@ def test_matmul_of_different_blocks_in_a_chunk(connection: Connection, storage: 
     }
     for order in ("x.i, w.i", "w.i, x.i", "hash(x.i * 10 + w.i)"):
         result = connection.execute(
-            "select x, w, relama_matmul(block, v) from (select x.i as x, w.i as w, block, v "
+            "select x, w, relama_matmul(v, block) from (select x.i as x, w.i as w, block, v "
             f"from w, x order by {order})"
         ).fetchall()
         assert len(result) == 21
         for x_row, w_row, y in result:
             check_products([y], expected[x_row, w_row], x[x_row : x_row + 1])
+
+
+@needs_compiler
+@pytest.mark.parametrize("storage", STORAGES)
+def test_matmul_of_several_blocks(connection: Connection, storage: str) -> None:
+    """The rows of all blocks, one below the other; NULL where one of the blocks is, or has one."""
+    matrix = Matrix(storage, 12, 48)
+    rows = matrix.rows
+    last = [rows[5:], None, [*rows[5:11], None], rows[5:]]
+    table(connection, "u", a=matrix.blocks(*[rows[:1]] * 4), b=matrix.blocks(*[rows[1:5]] * 4))
+    table(connection, "w", block=matrix.blocks(*last))
+    x = normal(7, 48)
+    table(connection, "x", v=x)
+    for order in ("x.i, w.i", "w.i, x.i"):
+        y = connection.execute(
+            "select w, x, relama_matmul(v, a, b, block) from (select w.i as w, x.i as x, v, a, b, "
+            f"block from u join w using (i), x order by {order})"
+        ).fetchall()
+        assert len(y) == 28
+        for w_row, x_row, product in y:
+            if w_row in (1, 2):
+                assert product is None
+            else:
+                check_products([product], matrix.numbers, x[x_row : x_row + 1])
 
 
 @needs_compiler
@@ -225,7 +249,7 @@ def test_matmul_of_a_constant(connection: Connection, storage: str) -> None:
     table(connection, "w", block=matrix.blocks(matrix.rows))
     x = normal(1, 32)
     table(connection, "x", v=x)
-    y = column(connection, "select relama_matmul(block, v) from range(3000), w, x")
+    y = column(connection, "select relama_matmul(v, block) from range(3000), w, x")
     check_products(y, matrix.numbers, np.repeat(x, 3000, axis=0))
 
 
@@ -241,7 +265,7 @@ def test_matmul_of_null(connection: Connection, storage: str) -> None:
     table(connection, "w", block=matrix.blocks(*blocks, rows))
     x = normal(1, 8)
     table(connection, "x", v=[x[0], None])
-    y = column(connection, "select relama_matmul(block, v) from w, x order by x.i, w.i")
+    y = column(connection, "select relama_matmul(v, block) from w, x order by x.i, w.i")
     valid = {0, len(blocks)}
     assert {i for i, row in enumerate(y) if row is not None} == valid
     for i in valid:
@@ -255,7 +279,7 @@ def test_matmul_of_nothing(connection: Connection, storage: str) -> None:
     matrix = Matrix(storage, 2, 0)
     table(connection, "w", block=matrix.blocks([], matrix.rows))
     table(connection, "x", v=[[]])
-    y = column(connection, "select relama_matmul(block, v) from w, x order by w.i")
+    y = column(connection, "select relama_matmul(v, block) from w, x order by w.i")
     assert y == [[], [0, 0]]
 
 
@@ -266,21 +290,21 @@ def test_matmul_of_vectors_of_different_lengths(connection: Connection) -> None:
     table(connection, "w", block=matrix.blocks(matrix.rows))
     x = normal(2, 32)
     table(connection, "x", v=[x[0], x[1, :31]])
-    first, second = column(connection, "select relama_matmul(block, v) from w, x order by x.i")
+    first, second = column(connection, "select relama_matmul(v, block) from w, x order by x.i")
     check_products([first], matrix.numbers, x[:1])
     check_products([second], matrix.numbers[:, :31], x[1:, :31])
 
     matrix = Matrix("float32", 3, 32)
     table(connection, "w", block=matrix.blocks(matrix.rows))
     with pytest.raises(duckdb.InvalidInputException, match="32 elements, but x has 31"):
-        column(connection, "select relama_matmul(block, v) from w, x")
+        column(connection, "select relama_matmul(v, block) from w, x")
 
 
 @needs_compiler
 def test_matmul_of_nan_and_infinity(connection: Connection) -> None:
     table(connection, "x", v=[[1, np.nan, 2], [1, np.inf, 0]])
     weights = "[[1, 1, 1], [1, -1, 1], [1, 0, 1]]::float[][]"
-    nan, infinite = column(connection, f"select relama_matmul({weights}, v) from x order by i")
+    nan, infinite = column(connection, f"select relama_matmul(v, {weights}) from x order by i")
     assert np.isnan(nan).all()
     assert infinite[:2] == [np.inf, -np.inf] and np.isnan(infinite[2])
 
@@ -431,16 +455,18 @@ def test_null_in_any_argument(connection: Connection) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("relama_matmul([[1, 2]]::float[][], [1]::float[])", "row 1 .* 2 elements, but x has 1"),
-        ("relama_matmul([[1], []]::float[][], [1]::float[])", "row 2 .* 0 elements, but x has 1"),
-        ("relama_matmul([{vector: [1]::tinyint[], scale: 1::float}], [1, 2]::float[])", "row 1"),
+        ("relama_matmul([1]::float[], [[1, 2]]::float[][])", "row 1 .* 2 elements, but x has 1"),
+        ("relama_matmul([1]::float[], [[1], []]::float[][])", "row 2 .* 0 elements, but x has 1"),
+        ("relama_matmul([1, 2]::float[], [{vector: [1]::tinyint[], scale: 1::float}])", "row 1"),
         (
-            "relama_matmul([{scale: 1::float, steps: [1]::utinyint[], "
-            "vector: []::tinyint[34][]}], [1]::float[])",
+            "relama_matmul([1]::float[], [{scale: 1::float, steps: [1]::utinyint[], "
+            "vector: []::tinyint[34][]}])",
             "0 groups of 32 and 1 steps, but x has 1",
         ),
-        ("relama_matmul([[1, null]]::float[][], [1, 1]::float[])", "NULL element"),
-        ("relama_matmul([[1, 1]]::float[][], [1, null]::float[])", "NULL element"),
+        ("relama_matmul([1]::float[], [[1]]::float[][], [[1, 2]]::float[][])", "row 1 .* 2 el"),
+        (f"relama_matmul([1]::float[]{', [[1]]::float[][]' * 65})", "65 blocks, at most 64"),
+        ("relama_matmul([1, 1]::float[], [[1, null]]::float[][])", "NULL element"),
+        ("relama_matmul([1, null]::float[], [[1, 1]]::float[][])", "NULL element"),
         ("relama_inner_product([1]::tinyint[], [1, 2]::float[])", "row has 1 elements, but x"),
         ("relama_inner_product([null]::tinyint[], [1]::float[])", "NULL element"),
         ("relama_rms_norm([1, 2, 3]::float[], [1, 2]::float[], 1)", "no multiple of the 2"),

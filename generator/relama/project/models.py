@@ -236,7 +236,7 @@ def _ctes(graph: Graph, operator: Operator, parallelism: int) -> str:
         parallelism=parallelism,
         bias=weight.has_bias if weight else False,
         blocks=weight.blocks if weight else 0,
-        one_thread=weight is not None and weight.blocks > 1 and is_small(weight),
+        small=weight is not None and weight.blocks > 1 and is_small(weight),
         storage=weight.storage if weight else None,
     ).rstrip()
 

@@ -5,7 +5,10 @@
 
 #include "extension.h"
 
-enum { MAX_POSITIONS = 256 }; // vectors that are computed together
+enum {
+    MAX_POSITIONS = 256, // vectors that are computed together
+    MAX_BLOCKS = 64,     // blocks of a matrix in one call
+};
 
 // A vector of blocks, which are lists of rows of a matrix. A row is, by storage,
 //
@@ -56,13 +59,12 @@ static struct blocks view_blocks(duckdb_vector vector, enum storage storage) {
 static const char matmul_name[] = "relama_matmul";
 
 // Whether the rows of a block fit vectors of `columns` elements; sets *has_null where one of
-// the rows is NULL, or a part of it.
+// the rows is NULL, or a part of it, and otherwise leaves it.
 static bool check_block(duckdb_function_info info, const struct blocks *view,
                         duckdb_list_entry block, idx_t columns, bool *has_null) {
     const struct lists *vectors = &view->vectors;
     bool int4 = view->storage == STORAGE_INT4;
     idx_t length = int4 ? (columns + INT4_GROUP - 1) / INT4_GROUP : columns;
-    *has_null = false;
     for (idx_t row = block.offset; row < block.offset + block.length; row++) {
         if (!is_valid(view->row_validity, row) || !is_valid(vectors->validity, row) ||
             (view->scales != NULL && !is_valid(view->scale_validity, row)) ||
@@ -124,7 +126,7 @@ static void take_rows(const struct blocks *view, idx_t first, size_t count,
     }
 }
 
-// Rows of the chunk with the same block, and vectors of the same length.
+// Rows of the chunk with the same blocks, and vectors of the same length.
 struct run {
     size_t count;
     idx_t rows[MAX_POSITIONS];
@@ -134,17 +136,39 @@ static bool same_entry(duckdb_list_entry a, duckdb_list_entry b) {
     return a.offset == b.offset && a.length == b.length;
 }
 
-static bool compute_run(duckdb_function_info info, const struct blocks *view,
+static bool same_blocks(const struct blocks *views, size_t count, idx_t a, idx_t b) {
+    for (size_t i = 0; i < count; i++) {
+        if (!same_entry(views[i].blocks.entries[a], views[i].blocks.entries[b])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool all_blocks_valid(const struct blocks *views, size_t count, idx_t row) {
+    for (size_t i = 0; i < count; i++) {
+        if (!is_valid(views[i].blocks.validity, row)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool compute_run(duckdb_function_info info, const struct blocks *views, size_t num_blocks,
                         const struct lists *x, const struct run *run, duckdb_vector output,
                         idx_t *size) {
     if (run->count == 0) {
         return true;
     }
-    duckdb_list_entry block = view->blocks.entries[run->rows[0]];
     idx_t columns = x->entries[run->rows[0]].length;
-    bool has_null;
-    if (!check_block(info, view, block, columns, &has_null)) {
-        return false;
+    idx_t length = 0;
+    bool has_null = false;
+    for (size_t b = 0; b < num_blocks; b++) {
+        duckdb_list_entry block = views[b].blocks.entries[run->rows[0]];
+        if (!check_block(info, &views[b], block, columns, &has_null)) {
+            return false;
+        }
+        length += block.length;
     }
     if (has_null) {
         for (size_t i = 0; i < run->count; i++) {
@@ -167,60 +191,72 @@ static bool compute_run(duckdb_function_info info, const struct blocks *view,
         if (!is_complete(x, row)) {
             return fail_scalar(info, matmul_name, "x holds a NULL element");
         }
-        if (append_list(output, row, block.length, size) == NULL) {
+        if (append_list(output, row, length, size) == NULL) {
             return fail_scalar(info, matmul_name, "no memory for the result");
         }
         vectors[positions] = floats_of(x, row);
         results[positions++] = entries[row].offset;
     }
     float *result = duckdb_vector_get_data(duckdb_list_vector_get_child(output));
-    for (idx_t first = 0; first < block.length; first += MAX_ROWS) {
-        idx_t left = block.length - first;
-        struct weight_rows rows;
-        take_rows(view, block.offset + first, left < MAX_ROWS ? left : MAX_ROWS, &rows);
-        float *y[MAX_POSITIONS];
-        for (size_t p = 0; p < positions; p++) {
-            y[p] = result + results[p] + first;
+    for (size_t b = 0; b < num_blocks; b++) {
+        duckdb_list_entry block = views[b].blocks.entries[run->rows[0]];
+        for (idx_t first = 0; first < block.length; first += MAX_ROWS) {
+            idx_t left = block.length - first;
+            struct weight_rows rows;
+            take_rows(&views[b], block.offset + first, left < MAX_ROWS ? left : MAX_ROWS, &rows);
+            float *y[MAX_POSITIONS];
+            for (size_t p = 0; p < positions; p++) {
+                y[p] = result + results[p] + first;
+            }
+            kernels->matmul(&rows, columns, vectors, positions, y);
         }
-        kernels->matmul(&rows, columns, vectors, positions, y);
+        result += block.length;
     }
     return true;
 }
 
 static void matmul(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output,
                    enum storage storage) {
-    struct blocks view = view_blocks(duckdb_data_chunk_get_vector(input, 0), storage);
-    struct lists x = view_lists(duckdb_data_chunk_get_vector(input, 1));
+    size_t num_blocks = duckdb_data_chunk_get_column_count(input) - 1;
+    if (num_blocks > MAX_BLOCKS) {
+        fail_scalar(info, matmul_name, "%zu blocks, at most %d at once", num_blocks, MAX_BLOCKS);
+        return;
+    }
+    struct lists x = view_lists(duckdb_data_chunk_get_vector(input, 0));
+    struct blocks views[MAX_BLOCKS];
+    for (size_t b = 0; b < num_blocks; b++) {
+        views[b] = view_blocks(duckdb_data_chunk_get_vector(input, b + 1), storage);
+    }
     idx_t size = 0;
     struct run run = {0};
     for (idx_t row = 0; row < duckdb_data_chunk_get_size(input); row++) {
-        if (!is_valid(view.blocks.validity, row) || !is_valid(x.validity, row)) {
+        if (!all_blocks_valid(views, num_blocks, row) || !is_valid(x.validity, row)) {
             set_null(output, row);
             continue;
         }
         if (run.count == MAX_POSITIONS ||
-            (run.count > 0 &&
-             (!same_entry(view.blocks.entries[row], view.blocks.entries[run.rows[0]]) ||
-              x.entries[row].length != x.entries[run.rows[0]].length))) {
-            if (!compute_run(info, &view, &x, &run, output, &size)) {
+            (run.count > 0 && (!same_blocks(views, num_blocks, row, run.rows[0]) ||
+                               x.entries[row].length != x.entries[run.rows[0]].length))) {
+            if (!compute_run(info, views, num_blocks, &x, &run, output, &size)) {
                 return;
             }
             run.count = 0;
         }
         run.rows[run.count++] = row;
     }
-    compute_run(info, &view, &x, &run, output, &size);
+    compute_run(info, views, num_blocks, &x, &run, output, &size);
 }
 
-// relama_matmul(block FLOAT[][], x FLOAT[]) -> FLOAT[]
+// relama_matmul(x FLOAT[], block FLOAT[][], ...) -> FLOAT[]
 //
-// block is [rows][columns], x [columns], the result [rows]: y[r] = sum_i block[r][i] * x[i]
+// A block is [rows][columns], x [columns]; the result has the rows of all blocks, one below the
+// other: y[r] = sum_i block[r][i] * x[i]
 static void matmul_float32(duckdb_function_info info, duckdb_data_chunk input,
                            duckdb_vector output) {
     matmul(info, input, output, STORAGE_FLOAT32);
 }
 
-// relama_matmul(block STRUCT(vector TINYINT[], scale FLOAT)[], x FLOAT[]) -> FLOAT[]
+// relama_matmul(x FLOAT[], block STRUCT(vector TINYINT[], scale FLOAT)[], ...) -> FLOAT[]
 //
 // y[r] = scale[r] * sum_i vector[r][i] * x[i]
 static void matmul_int8(duckdb_function_info info, duckdb_data_chunk input,
@@ -228,8 +264,8 @@ static void matmul_int8(duckdb_function_info info, duckdb_data_chunk input,
     matmul(info, input, output, STORAGE_INT8);
 }
 
-// relama_matmul(block STRUCT(scale FLOAT, steps UTINYINT[], vector TINYINT[34][])[], x FLOAT[])
-// -> FLOAT[]
+// relama_matmul(x FLOAT[], block STRUCT(scale FLOAT, steps UTINYINT[], vector TINYINT[34][])[],
+// ...) -> FLOAT[]
 //
 // The rows of relama's int4 storage, see struct weight_rows; the last group is filled up.
 static void matmul_int4(duckdb_function_info info, duckdb_data_chunk input,
@@ -350,11 +386,24 @@ static duckdb_logical_type block_type(enum storage storage) {
     }
 }
 
-static bool add_to_set(duckdb_scalar_function_set set, const char *name, bool returns_list,
-                       duckdb_scalar_function_t function, duckdb_logical_type weights) {
-    duckdb_logical_type parameters[] = {weights, list_type(DUCKDB_TYPE_FLOAT)};
+static bool add_matmul(duckdb_scalar_function_set set, duckdb_scalar_function_t function,
+                       enum storage storage) {
+    duckdb_logical_type parameters[] = {list_type(DUCKDB_TYPE_FLOAT), block_type(storage)};
     duckdb_scalar_function overload =
-        scalar_function(name, DUCKDB_TYPE_FLOAT, returns_list, function, parameters, 2);
+        scalar_function(matmul_name, DUCKDB_TYPE_FLOAT, true, function, parameters, 2);
+    duckdb_logical_type others = block_type(storage);
+    duckdb_scalar_function_set_varargs(overload, others);
+    duckdb_destroy_logical_type(&others);
+    duckdb_state state = duckdb_add_scalar_function_to_set(set, overload);
+    duckdb_destroy_scalar_function(&overload);
+    return state == DuckDBSuccess;
+}
+
+static bool add_inner_product(duckdb_scalar_function_set set, duckdb_scalar_function_t function,
+                              duckdb_type element) {
+    duckdb_logical_type parameters[] = {list_type(element), list_type(DUCKDB_TYPE_FLOAT)};
+    duckdb_scalar_function overload =
+        scalar_function(inner_product_name, DUCKDB_TYPE_FLOAT, false, function, parameters, 2);
     duckdb_state state = duckdb_add_scalar_function_to_set(set, overload);
     duckdb_destroy_scalar_function(&overload);
     return state == DuckDBSuccess;
@@ -362,19 +411,16 @@ static bool add_to_set(duckdb_scalar_function_set set, const char *name, bool re
 
 bool register_linear(duckdb_connection connection) {
     duckdb_scalar_function_set products = duckdb_create_scalar_function_set(matmul_name);
-    bool registered =
-        add_to_set(products, matmul_name, true, matmul_float32, block_type(STORAGE_FLOAT32)) &&
-        add_to_set(products, matmul_name, true, matmul_int8, block_type(STORAGE_INT8)) &&
-        add_to_set(products, matmul_name, true, matmul_int4, block_type(STORAGE_INT4)) &&
-        duckdb_register_scalar_function_set(connection, products) == DuckDBSuccess;
+    bool registered = add_matmul(products, matmul_float32, STORAGE_FLOAT32) &&
+                      add_matmul(products, matmul_int8, STORAGE_INT8) &&
+                      add_matmul(products, matmul_int4, STORAGE_INT4) &&
+                      duckdb_register_scalar_function_set(connection, products) == DuckDBSuccess;
     duckdb_destroy_scalar_function_set(&products);
 
     duckdb_scalar_function_set inner = duckdb_create_scalar_function_set(inner_product_name);
     registered = registered &&
-                 add_to_set(inner, inner_product_name, false, inner_product_float32,
-                            list_type(DUCKDB_TYPE_FLOAT)) &&
-                 add_to_set(inner, inner_product_name, false, inner_product_int8,
-                            list_type(DUCKDB_TYPE_TINYINT)) &&
+                 add_inner_product(inner, inner_product_float32, DUCKDB_TYPE_FLOAT) &&
+                 add_inner_product(inner, inner_product_int8, DUCKDB_TYPE_TINYINT) &&
                  duckdb_register_scalar_function_set(connection, inner) == DuckDBSuccess;
     duckdb_destroy_scalar_function_set(&inner);
     return registered;

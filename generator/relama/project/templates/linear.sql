@@ -14,8 +14,8 @@
         residual='<< reads[1] >>'
 <%- endif %>,
         single_token=relama.single_token()
-<%- if one_thread %>,
-        one_thread=true
+<%- if small %>,
+        small=true
 <%- endif %>
     ) | indent(4) }}
 

@@ -50,7 +50,7 @@ def compute_speed(connection: duckdb.DuckDBPyConnection, native: bool) -> float:
     )
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
     product = (
-        "relama_matmul(block, block[1])"
+        "relama_matmul(block[1], block)"
         if native
         else "list_transform(block, lambda row: list_inner_product(row, block[1]))"
     )
