@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -29,6 +29,9 @@ from relama.errors import InputError
 from relama.passes import PASSES
 from relama.storage import CHOICES
 
+if TYPE_CHECKING:
+    from relama.project.manifest import Project
+
 
 def _prints(as_json: bool, result: dict[str, Any]) -> None:
     if as_json:
@@ -40,6 +43,22 @@ def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def _load(directory: Path) -> Project:
+    """The project, and a warning where its profile keeps native kernels from it."""
+    from relama.project.manifest import load_project
+    from relama.runtime.database import kernels_are_kept_out
+
+    project = load_project(directory)
+    if kernels_are_kept_out(project):
+        click.echo(
+            "Warning: arithmetic is SQL, many times slower than the project's native kernels. For "
+            "them, add config_options: {allow_unsigned_extensions: true} to the target in "
+            "profiles.yml; or set the variable relama_kernels to false.",
+            err=True,
+        )
+    return project
 
 
 def _shown(as_json: bool) -> Callable[[str], None]:
@@ -224,11 +243,10 @@ def generate(
     **sampling: Any,
 ) -> None:
     """Continue PROMPT (`-` reads standard input)."""
-    from relama.project.manifest import load_project
     from relama.runtime.memory import memory_limit as limit_of
     from relama.runtime.session import chosen_settings, complete
 
-    project = load_project(directory)
+    project = _load(directory)
     generation = complete(
         project,
         argument_text(prompt),
@@ -296,11 +314,10 @@ def chat(
     directory: Path, system: str | None, memory_limit: str | None, as_json: bool, **sampling: Any
 ) -> None:
     """Converse; the KV cache is kept from turn to turn. End with Ctrl-D or /exit."""
-    from relama.project.manifest import load_project
     from relama.runtime.memory import memory_limit as limit_of
     from relama.runtime.session import chosen_settings, conversation
 
-    project = load_project(directory)
+    project = _load(directory)
     settings, limit = chosen_settings(project, sampling), limit_of(project, memory_limit)
     with conversation(project, settings, system=system, memory_limit=limit) as opened:
         while (line := read_line(as_json)) is not None:
@@ -319,11 +336,10 @@ def chat(
 @report_errors
 def logits(directory: Path, prompt: str, top: int, as_json: bool) -> None:
     """Show the K best next tokens after PROMPT."""
-    from relama.project.manifest import load_project
     from relama.runtime.session import top_logits
     from relama.runtime.tokenizer import ProjectTokenizer
 
-    project = load_project(directory)
+    project = _load(directory)
     tokenizer = ProjectTokenizer(directory)
     prompt_ids = tokenizer.encode(argument_text(prompt))
     with waiting("Computing logits", as_json):
@@ -357,13 +373,12 @@ def perplexity(
     directory: Path, file: Path, max_tokens: int | None, memory_limit: str | None, as_json: bool
 ) -> None:
     """Score FILE: negative log-likelihood and perplexity, computed in SQL."""
-    from relama.project.manifest import load_project
     from relama.runtime.memory import memory_limit as limit_of
     from relama.runtime.session import negative_log_likelihood
     from relama.runtime.session import perplexity as of
     from relama.runtime.tokenizer import ProjectTokenizer
 
-    project = load_project(directory)
+    project = _load(directory)
     text = argument_text("-") if str(file) == "-" else file_text(file)
     if max_tokens is not None and max_tokens < 2:
         raise InputError(f"max-tokens must be at least 2, not {max_tokens}.")
@@ -391,12 +406,11 @@ def perplexity(
 def compare(directory: Path, model: Path, prompt: str, tolerance: float, as_json: bool) -> None:
     """Compare hidden states, layer by layer, with a numpy reference."""
     from relama.checkpoint import open_checkpoint
-    from relama.project.manifest import load_project
     from relama.runtime.compare import compare as run
     from relama.runtime.compare import first_over
     from relama.runtime.tokenizer import ProjectTokenizer
 
-    project = load_project(directory)
+    project = _load(directory)
     token_ids = ProjectTokenizer(directory).encode(argument_text(prompt))
     with waiting("Comparing", as_json):
         differences = run(project, open_checkpoint(model), token_ids)

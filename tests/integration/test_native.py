@@ -121,10 +121,13 @@ def test_a_project_without_its_profile_computes_in_sql(
         ids = [engine.step() for _ in range(4)]
     profile.write_text(text.replace("allow_unsigned_extensions: true", ""))
     assert kernels_of(project) is None
+    arguments = ["logits", str(project.directory), "dbt"]
+    assert "Warning: arithmetic is SQL" in CliRunner().invoke(main, arguments).stderr
     with open_engine(project, "session", sequence_id=0) as engine:
         engine.start([*PROMPT, *ids], GREEDY)
         ids += [engine.step() for _ in range(2)]
     profile.write_text(text)
+    assert CliRunner().invoke(main, arguments).stderr == ""
     with open_engine(project, "session", sequence_id=0) as engine:
         engine.start([*PROMPT, *ids], GREEDY)
         ids += [engine.step() for _ in range(2)]

@@ -54,6 +54,12 @@ def kernels_of(project: Project) -> Path | None:
     return project.directory / LIBRARY / "kernels" / kernels.FILE_NAME
 
 
+def kernels_are_kept_out(project: Project) -> bool:
+    """Whether the project wants native kernels, and its profile does not let DuckDB load them."""
+    wanted = str(variables(project).get("relama_kernels", False)).lower() == "true"
+    return wanted and not database_of(project).loads_unsigned
+
+
 def _load(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     try:
         kernels.load(connection, file.resolve())
