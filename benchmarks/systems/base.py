@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from relama.checkpoint.base import FloatArray
+if TYPE_CHECKING:  # The memory of systems that need no numpy is measured.
+    from relama.checkpoint.base import FloatArray
 
 #: Positions that every system makes room for.
 CONTEXT = 1280

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from benchmarks.places import BenchmarkError
 from benchmarks.systems.base import System
-from relama.checkpoint.base import FloatArray
 from relama.project.manifest import load_project
 from relama.runtime.session import Session, open_engine, top_logits
+
+if TYPE_CHECKING:  # See base.py.
+    from relama.checkpoint.base import FloatArray
 
 GREEDY = (0.0, 0, 1.0, 0)
 
@@ -64,6 +65,8 @@ class Relama(System):
 
     def logits(self, ids: Sequence[int]) -> FloatArray:
         """Asks the analysis `candidates` for all tokens, on a connection of its own."""
+        import numpy as np
+
         self.close()
         candidates = top_logits(self.project, ids, self.project.config.vocab_size)
         self.load()

@@ -15,6 +15,7 @@ from relama.project.manifest import Project
 from relama.runtime.database import kernels_of
 from relama.runtime.memory.overhead import prompt_positions
 from relama.runtime.session import Session, open_engine
+from tests.conftest import without_kernels
 
 # A fork of a process that has imported all holds more than the program that users start.
 pytestmark = pytest.mark.usefixtures("as_programs")
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("as_programs")
 PROMPT = "The capital of France is"
 TOKENS = 5
 #: Tokens of a prompt that a step reads within a limit, in SQL and natively.
-PROMPTS = [8, 32]
+PROMPTS = [4, 8, 32]
 
 
 # The resident set that `wait4` tells of is at least that of pytest, whose memory the process
@@ -68,6 +69,14 @@ def test_the_process_keeps_under_its_limit(
     result, peak = generated(smollm2_project, "--memory-limit", limit)
     assert result["ids"] == unlimited["ids"]
     assert peak <= plan["memory_limit"]
+
+
+def test_the_process_keeps_under_its_limit_in_sql(smollm2_project: Project, tmp_path: Path) -> None:
+    project = without_kernels(smollm2_project, tmp_path / smollm2_project.name)
+    natively, _ = generated(smollm2_project)
+    result, peak = generated(project, "--memory-limit", "450MB")
+    assert result["ids"] == natively["ids"]
+    assert peak <= planned(project, "450MB")["memory_limit"]
 
 
 def test_the_limit_of_the_projects_variables_holds(tiny_project: Project) -> None:

@@ -138,7 +138,7 @@ def test_the_last_blocks_of_a_matrix_are_read_first() -> None:
     assert reading_order(rows, threads=1) == [1, 2, 3]
 
 
-def config(width: int) -> ModelConfig:
+def config(width: int, kv_heads: int = 2, head_dim: int = 6) -> ModelConfig:
     return model_config(
         {
             "model_type": "llama",
@@ -146,9 +146,9 @@ def config(width: int) -> ModelConfig:
             "hidden_size": width,
             "intermediate_size": 4 * width,
             "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "head_dim": 6,
+            "num_attention_heads": 2 * kv_heads,
+            "num_key_value_heads": kv_heads,
+            "head_dim": head_dim,
             "rms_norm_eps": 1e-5,
             "max_position_embeddings": 128,
         }
@@ -167,8 +167,22 @@ def test_what_native_attention_keeps_of_each_query_is_counted() -> None:
     assert needed(native=True, whole=100).working == 3 * 70 + 3 * 100 * 4 * 8 * 8
 
 
-def test_native_statements_read_more_of_a_prompt_where_rows_are_small() -> None:
+def test_a_step_reads_as_many_tokens_natively_as_its_keys_fit_a_small_segment() -> None:
     assert needed(native=True).statement < needed(native=False).statement
-    widths = (8, 1024, 2048)
-    assert [prompt_positions(config(w), True) for w in widths] == [32, 15, 8]
-    assert [prompt_positions(config(w), False) for w in widths] == [8, 8, 8]
+    sizes = [(2, 6), (3, 64), (8, 64), (8, 128)]
+    assert [prompt_positions(config(8, *s), True) for s in sizes] == [32, 10, 4, 4]
+    assert [prompt_positions(config(8, *s), False) for s in sizes] == [8, 8, 8, 8]
+
+
+def test_a_statement_in_one_piece_needs_less_natively() -> None:
+    whole = [needed(native=native, whole=64).statement for native in (True, False)]
+    piece = [needed(native=native).statement for native in (True, False)]
+    assert whole[0] - piece[0] < whole[1] - piece[1]
+
+
+def test_the_record_of_the_weights_is_part_of_the_process() -> None:
+    few, many = (
+        overhead([Table("a", size)], config(8), 1000, threads=1, block=64).process
+        for size in (1_000_000, 2_001_000_000)
+    )
+    assert many - few == 28_000_000

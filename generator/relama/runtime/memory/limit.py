@@ -18,7 +18,7 @@ from relama.runtime.memory.prefetch import (
     Prefetcher,
     read_block_by_block,
 )
-from relama.runtime.memory.process_memory import trimmed_resident_set
+from relama.runtime.memory.process_memory import free_sooner, trimmed_resident_set
 from relama.runtime.memory.residency import Plan, plan_residency
 from relama.runtime.memory.resident import hold, resident
 from relama.runtime.memory.stored import Stored, block_size, stored_weights
@@ -140,6 +140,7 @@ def limited(
     prompt = prompt_positions(project.config, kernels_of(project) is not None)
     connection.execute("set temp_directory = ''")
     connection.execute("set allocator_flush_threshold = '16MB'")
+    free_sooner()
     path = database_of(project).path
     names = {table.name for table in plan.resident}
     with closing(BlockFile(path, block_size(connection))) as file:

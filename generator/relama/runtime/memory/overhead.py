@@ -8,25 +8,33 @@ from relama.config import ModelConfig
 from relama.runtime.memory.residency import Overhead, Table
 
 # Measured, see docs/decisions/0011-residency.md, and docs/kernels.md for native functions.
-# Plans, DuckDB's record of its blocks, and what its allocator keeps of freed memory.
+# Plans, and what the allocators keep of freed memory.
 _GROWTH = 60_000_000
+_NATIVE_GROWTH = 40_000_000
+# DuckDB's record of blocks and columns, for each byte of weights, in memory or streamed.
+_RECORDS = 0.014
 # The columns of a layer's cache and pages grow by a block each, and by what a step appends.
+# Natively there are no pages.
 _STATE_BLOCKS_A_LAYER = 26
+_NATIVE_STATE_BLOCKS_A_LAYER = 16
 _STATEMENT = 90_000_000
 # Without a prompt's rows, which native functions have no need to copy: those are counted.
-_NATIVE_STATEMENT = 75_000_000
+_NATIVE_STATEMENT = 60_000_000
 # Joining the products of a block, for the tokens of a prompt that a step reads at once.
 _JOIN = 1_500_000
+# What a statement that is run in one piece holds of each layer, beside vectors of each position.
 _WHOLE_A_LAYER = 8_000_000
+_NATIVE_WHOLE_A_LAYER = 3_000_000
 _VECTORS_A_LAYER = 16
+_NATIVE_VECTORS_A_LAYER = 20
 # What is read ahead of DuckDB, and what is kept behind it.
-AHEAD = 20_000_000
+AHEAD = 12_000_000
 BEHIND = 4_000_000
-# Positions of a prompt that a step reads at once. SQL multiplies them in doubles. Natively they
-# are more where their rows are small, measured at widths 576 and 2,048.
+# Positions of a prompt that a step reads at once. SQL multiplies them in doubles. Natively their
+# keys are as many numbers as DuckDB stores in a small segment: the next takes 256 KB a layer.
 _PROMPT = 8
-_NATIVE_PROMPT = 32
-_NATIVE_ROWS = 20_000_000
+_NATIVE_PROMPT = range(4, 33)
+_NATIVE_KEYS = 2048
 _NATIVE_VECTORS = 64
 
 
@@ -34,11 +42,8 @@ def prompt_positions(config: ModelConfig, native: bool) -> int:
     """How many tokens of a prompt a step reads at most within a memory limit."""
     if not native:
         return _PROMPT
-    return max(_PROMPT, min(_NATIVE_PROMPT, _NATIVE_ROWS // _native_position(config)))
-
-
-def _native_position(config: ModelConfig) -> int:
-    return _NATIVE_VECTORS * 4 * (config.hidden_size + config.intermediate_size)
+    fit = _NATIVE_KEYS // (config.num_key_value_heads * config.head_dim)
+    return min(max(fit, _NATIVE_PROMPT[0]), _NATIVE_PROMPT[-1])
 
 
 def overhead(
@@ -64,18 +69,22 @@ def overhead(
     piece = max((table.piece for table in tables), default=0)
     vectors = max((table.vectors for table in tables), default=0)
     working = threads * vectors
-    position = _VECTORS_A_LAYER * 4 * (config.hidden_size + config.intermediate_size)
-    statement = _STATEMENT
+    vector = 4 * (config.hidden_size + config.intermediate_size)
     if native:
         prompt = prompt_positions(config, native)
-        statement = _NATIVE_STATEMENT + prompt * _native_position(config)
+        statement = _NATIVE_STATEMENT + prompt * _NATIVE_VECTORS * vector
+        growth, blocks = _NATIVE_GROWTH, _NATIVE_STATE_BLOCKS_A_LAYER
+        whole_a_layer = _NATIVE_WHOLE_A_LAYER + whole * _NATIVE_VECTORS_A_LAYER * vector
         working += threads * max(prompt, whole) * attention_state(config)
-    statement += config.num_hidden_layers * _STATE_BLOCKS_A_LAYER * block
+    else:
+        statement, growth, blocks = _STATEMENT, _GROWTH, _STATE_BLOCKS_A_LAYER
+        whole_a_layer = _WHOLE_A_LAYER + whole * _VECTORS_A_LAYER * vector
+    statement += config.num_hidden_layers * blocks * block
     statement += _JOIN * max((table.pieces for table in tables), default=0)
     if whole:
-        statement += config.num_hidden_layers * (_WHOLE_A_LAYER + whole * position)
+        statement += config.num_hidden_layers * whole_a_layer
     return Overhead(
-        process=process + _GROWTH,
+        process=process + growth + round(_RECORDS * sum(table.size for table in tables)),
         statement=statement,
         working=working,
         # DuckDB holds all blocks of a piece until it has read the piece.

@@ -2,11 +2,13 @@
 
 DuckDB keeps the rows of every CTE until the statement ends: 256 KB for each, and for a
 prompt of many tokens much more. Here a model that several others read becomes a temporary
-table instead, under the name of its CTE; what only one model reads stays a CTE of it.
+table instead, in the place of one that is done; what only one model reads stays a CTE of it.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from relama.names import CTE_PREFIX
@@ -29,7 +31,7 @@ class Part:
 def split(statement: Statement, write: str) -> list[Part]:
     """What is to be executed, in order, instead of one statement.
 
-    Each but the last is its own transaction, so that what it drops is freed. Temporary
+    Each but the last is its own transaction, so that what it replaces is freed. Temporary
     tables that the last reads stay until the statements are executed again.
 
     Args:
@@ -43,7 +45,6 @@ def split(statement: Statement, write: str) -> list[Part]:
             readers[name] += 1
     shared = [name for name in models if readers[name] > 1]
     alone = models.keys() - set(shared)
-    heads = [*(f"create or replace temporary table {CTE_PREFIX}{n} as" for n in shared), write]
     wholes = [*(models[name] for name in shared), statement.last]
     # The models of each part: its CTEs in order, and the one that reads them.
     made_of = []
@@ -53,11 +54,33 @@ def split(statement: Statement, write: str) -> list[Part]:
     last_use = {
         name: i for i, part in enumerate(made_of) for model in part for name in model.inputs
     }
-    parts = []
-    for i, (head, whole) in enumerate(zip(heads, wholes, strict=True)):
-        tables = tuple(table for model in made_of[i] for table in model.tables)
-        parts.append(Part(f"{head} {statement.select(whole, alone)}", tables))
-        if i < len(shared):
-            dropped = [name for name in shared if last_use[name] == i]
-            parts += [Part(f"drop table {CTE_PREFIX}{name}") for name in dropped]
-    return parts
+    places = [f"{CTE_PREFIX}{p}" for p in _places([last_use[name] for name in shared])]
+    names = {f"{CTE_PREFIX}{name}": place for name, place in zip(shared, places, strict=True)}
+    heads = [*(f"create or replace temporary table {place} as" for place in places), write]
+    return [
+        Part(
+            f"{head} {_renamed(statement.select(whole, alone), names)}",
+            tuple(table for model in models_of for table in model.tables),
+        )
+        for head, whole, models_of in zip(heads, wholes, made_of, strict=True)
+    ]
+
+
+def _places(last_use: Sequence[int]) -> list[int]:
+    """Numbers for tables that are made one after the other; one that is done gives its own up.
+
+    Args:
+        last_use: of each table, when it is read for the last time.
+    """
+    free: list[int] = []
+    places: list[int] = []
+    for i in range(len(last_use)):
+        # What is replaced must not be read by the statement that replaces it.
+        free += [places[j] for j in range(i) if last_use[j] == i - 1]
+        places.append(free.pop() if free else len(set(places)))
+    return places
+
+
+def _renamed(sql: str, names: Mapping[str, str]) -> str:
+    """A text with other names for the tables that it reads."""
+    return re.sub(rf"\b{CTE_PREFIX}\w+\b", lambda found: names.get(found[0], found[0]), sql)
