@@ -24,6 +24,43 @@ inner join (
 {%- endmacro %}
 
 {#
+    The same of lists of logits, which stand beside it: a select of
+    (sequence_id, position, logits, largest, log_normaliser).
+
+    listed  a select of (sequence_id, position, logits)
+#}
+{% macro _normalised_lists(listed) -%}
+with measured as (
+
+    select
+        *,
+        list_max(logits) as maximum
+    from (
+
+        {{ listed | indent(8) }}
+
+    )
+
+),
+
+checked as (
+
+    select
+        * exclude (maximum),
+        {{ relama._finite('maximum', 'The logits') | indent(8) }} as largest
+    from measured
+
+)
+
+select
+    *,
+    largest + ln(list_sum(list_transform(
+        logits, lambda logit: {{ relama._exponential('logit - largest') }}
+    ))) as log_normaliser
+from checked
+{%- endmacro %}
+
+{#
     The columns that say of which token the rows of a group are. Grouping 49,152 rows that are all
     of a single token would take longer than to add them up.
 #}

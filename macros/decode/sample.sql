@@ -11,21 +11,28 @@
     logits        relation (sequence_id, position, token_id, logit)
     sampling      relation of one row (temperature, top_k, top_p, seed)
     single_token  see the macro of this name
+    normalised    what `log_normaliser` gives of all logits; then `logits` may lack those that
+                  cannot be chosen
 #}
-{% macro sample(logits, sampling, single_token=false) -%}
-with normalised as (
+{% macro sample(logits, sampling, single_token=false, normalised=none) -%}
+    {%- set given = normalised -%}
+    {%- set normalised = given or 'normalised' -%}
+with {% if not given -%}
+normalised as (
 
     {{ relama.log_normaliser(logits, single_token) | indent(4) }}
 
 ),
 
+{% endif -%}
 greedy as (
 
     select
         {{ relama._of_token('l', single_token) | indent(8) }},
-        min(l.token_id) as token_id
+        min(l.token_id) as token_id,
+        min(l.logit) as logit
     from {{ logits }} as l
-    inner join normalised as n
+    inner join {{ normalised }} as n
         on
             l.logit = n.largest
             and {{ relama._same('l', 'n', ['sequence_id', 'position'], single_token) }}
@@ -41,6 +48,7 @@ ranked as (
         l.sequence_id,
         l.position,
         l.token_id,
+        l.logit,
         {{ relama._exponential('(l.logit - n.largest) / s.temperature') }} as weight,
         row_number() over (
             partition by l.sequence_id, l.position
@@ -50,7 +58,7 @@ ranked as (
         s.top_p,
         s.seed
     from {{ logits }} as l
-    inner join normalised as n
+    inner join {{ normalised }} as n
         on l.sequence_id = n.sequence_id and l.position = n.position
     cross join {{ sampling }} as s
     where s.temperature > 0
@@ -99,7 +107,8 @@ chosen as (
     select
         sequence_id,
         position,
-        token_id
+        token_id,
+        logit
     from greedy
 
     union all
@@ -107,7 +116,8 @@ chosen as (
     select
         r.sequence_id,
         r.position,
-        r.token_id
+        r.token_id,
+        r.logit
     from ranked as r
     inner join drawn as d
         on
@@ -121,13 +131,8 @@ select
     c.sequence_id,
     c.position + 1 as position,
     c.token_id,
-    cast(l.logit - n.log_normaliser as real) as logprob
+    cast(c.logit - n.log_normaliser as real) as logprob
 from chosen as c
-inner join {{ logits }} as l
-    on
-        c.sequence_id = l.sequence_id
-        and c.position = l.position
-        and c.token_id = l.token_id
-inner join normalised as n
+inner join {{ normalised }} as n
     on c.sequence_id = n.sequence_id and c.position = n.position
 {%- endmacro %}

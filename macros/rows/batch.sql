@@ -93,25 +93,29 @@ delete from prompted_request where relama_hash in (select relama_hash from answe
         'forward': 'insert into step select * from ' ~ language_model['function'] ~ '()'
     }) -%}
     {%- for layer in range(layers) -%}
-        {%- set packed -%}
+        {%- do statements.update({
+            'append_' ~ layer: 'insert into ' ~ caches[layer]
+                ~ ' select sequence_id, position, kv_head, key, value from step'
+                ~ ' where layer = ' ~ layer,
+        }) -%}
+        {%- if not language_model['native'] -%}
+            {%- set packed -%}
 insert into {{ pages[layer] }}
 {{ relama.kv_page(
     '(select * from ' ~ caches[layer] ~ ' where sequence_id in (select sequence_id from packing))',
     language_model['head_dim']
 ) }}
-        {%- endset -%}
-        {%- do statements.update({
-            'append_' ~ layer: 'insert into ' ~ caches[layer]
-                ~ ' select sequence_id, position, kv_head, key, value from step'
-                ~ ' where layer = ' ~ layer,
-            'pack_' ~ layer: packed,
-            'unpack_' ~ layer: 'delete from ' ~ caches[layer]
-                ~ ' where sequence_id in (select sequence_id from packing)',
-            'leave_cache_' ~ layer: 'delete from ' ~ caches[layer]
-                ~ ' where sequence_id in (select sequence_id from finished)',
-            'leave_pages_' ~ layer: 'delete from ' ~ pages[layer]
-                ~ ' where sequence_id in (select sequence_id from finished)',
-        }) -%}
+            {%- endset -%}
+            {%- do statements.update({
+                'pack_' ~ layer: packed,
+                'unpack_' ~ layer: 'delete from ' ~ caches[layer]
+                    ~ ' where sequence_id in (select sequence_id from packing)',
+                'leave_cache_' ~ layer: 'delete from ' ~ caches[layer]
+                    ~ ' where sequence_id in (select sequence_id from finished)',
+                'leave_pages_' ~ layer: 'delete from ' ~ pages[layer]
+                    ~ ' where sequence_id in (select sequence_id from finished)',
+            }) -%}
+        {%- endif -%}
     {%- endfor -%}
     {%- for name in statements -%}
         {%- call relama._run() -%}
@@ -347,10 +351,12 @@ update {{ table }} set sequence_id = null
     ~ 'and i.relama_hash in (select relama_hash from answer)'
 ) }}
 delete from running where sequence_id in (select sequence_id from finished);
-        {%- for layer in range(job['language_model']['num_hidden_layers']) %}
+        {%- if not job['language_model']['native'] %}
+            {%- for layer in range(job['language_model']['num_hidden_layers']) %}
 execute relama_leave_cache_{{ layer }};
 execute relama_leave_pages_{{ layer }};
-        {%- endfor %}
+            {%- endfor %}
+        {%- endif %}
 delete from finished
         {%- endcall -%}
         {%- do job.update({'running': job['running'] - left, 'done': job['done'] + left}) -%}
@@ -360,27 +366,42 @@ delete from finished
             ~ '%.0f' % seconds ~ ' s',
             info=true
         ) -%}
-        {%- do relama._release_memory(job) -%}
+        {%- do relama._forget(job) -%}
     {%- endif -%}
 {%- endmacro %}
 
 {#
-    Deleted rows of a temporary table keep their memory until the table goes. So the tables
-    are written anew once 512 MB have been through them, and the statements prepared again.
+    Writes the tables anew without the rows of sequences that have left, and prepares the
+    statements again: where what has left is 512 MB, since deleted rows of a temporary table
+    keep their memory until the table goes, and with native attention where it is as much as
+    what is left. That attention passes over such rows sooner than DuckDB over deleted ones,
+    which it leaves out by copying keys and values of the others, once for every query.
 #}
-{% macro _release_memory(job) -%}
+{% macro _forget(job) -%}
     {%- set language_model = job['language_model'] -%}
     {%- set layers = language_model['num_hidden_layers'] -%}
     {%- set position_bytes = 24 * layers * language_model['num_key_value_heads']
         * language_model['head_dim'] -%}
-    {%- if job['positions'] * position_bytes > 536870912 -%}
+    {%- set left = relama._value(
+        'select coalesce(sum(has_read - ' ~ job['prefix'] ~ '), 0) from running'
+    ) | int -%}
+    {%- set gone = job['positions'] - left -%}
+    {%- if
+        job['done'] < job['waiting']
+        and (gone * position_bytes > 536870912 or language_model['native'] and gone >= left)
+    -%}
         {%- for name in relama._state_tables(layers).keys() | list + ['step', 'running'] -%}
             {%- call relama._run() -%}
-create or replace temporary table {{ name }} as select * from {{ name }}
+create or replace temporary table {{ name }} as
+select *
+from {{ name }}
+                {%- if name.endswith('cache') or name.endswith('pages') %}
+where sequence_id is null or sequence_id in (select sequence_id from running)
+                {%- endif %}
             {%- endcall -%}
         {%- endfor -%}
         {%- do relama._prepare_batch(job, job['prepared']) -%}
-        {%- do job.update({'positions': 0}) -%}
+        {%- do job.update({'positions': left}) -%}
     {%- endif -%}
 {%- endmacro %}
 

@@ -6,19 +6,32 @@
 #}
 {% macro _complete_rows(job, settings) -%}
     {%- set language_model = job['language_model'] -%}
+    {%- set head = [
+        '(' ~ relama._last_hidden() ~ ')', language_model['head'], language_model['head_storage']
+    ] -%}
+    {%- set in_lists = language_model['native'] and not settings['grammar'] -%}
     {%- set choose -%}
-with logits as (
+{% if in_lists -%}
+with normalised as materialized (
 
-    {{ relama.logits(
-        '(' ~ relama._last_hidden() ~ ')',
-        language_model['head'],
-        language_model['head_storage'],
-        many=true,
-        native=language_model['native']
-    ) | indent(4) }}
+    {{ relama._normalised_lists(relama._logit_lists(*head)) | indent(4) }}
 
 ),
 
+logits as (
+
+    {{ relama._best_logits('normalised', settings) | indent(4) }}
+
+),
+
+{% else -%}
+with logits as (
+
+    {{ relama.logits(*head, many=true, native=language_model['native']) | indent(4) }}
+
+),
+
+{% endif -%}
 {% if settings['grammar'] -%}
 allowed_logits as (
 
@@ -40,7 +53,9 @@ sampling as (
 chosen as (
 
     {{ relama.sample(
-        'allowed_logits' if settings['grammar'] else 'logits', 'sampling'
+        'allowed_logits' if settings['grammar'] else 'logits',
+        'sampling',
+        normalised='normalised' if in_lists
     ) | indent(4) }}
 
 )
@@ -67,25 +82,62 @@ where r.sequence_id = chosen.sequence_id
 execute relama_choose;
 {{ relama._finish_completions(language_model, settings) }}
         {%- endcall -%}
+        {%- if relama._value('select count(*) from finished') -%}
+            {%- call relama._run() -%}
+{{ relama._answer_completions(language_model, settings) }}
+            {%- endcall -%}
+        {%- endif -%}
         {%- do relama._leave(job) -%}
     {%- endcall -%}
 {%- endmacro %}
 
 {#
-    The statements that find what is finished, and why, as `generate` does: an end token or
+    The logits that `sample` can choose from: those of the best tokens where the temperature
+    is 0, of the `top_k` best where these are few. A select of
+    (sequence_id, position, token_id, logit).
+
+    normalised  relation, see `_normalised_lists`
+#}
+{% macro _best_logits(normalised, settings) -%}
+    {%- set few = 0 < settings['top_k'] <= 1000 -%}
+with elements as (
+
+    select
+        sequence_id,
+        position,
+        largest,
+        cast(generate_subscripts(logits, 1) - 1 as integer) as token_id,
+        unnest(logits) as logit
+    from {{ normalised }}
+
+)
+
+select
+    e.sequence_id,
+    e.position,
+    e.token_id,
+    e.logit
+from elements as e
+    {%- if settings['temperature'] == 0 %}
+where e.logit = e.largest
+    {%- elif few %}
+inner join (
+    select
+        sequence_id,
+        position,
+        max(logit, {{ settings['top_k'] }})[-1] as least
+    from elements
+    group by sequence_id, position
+) as k on e.sequence_id = k.sequence_id and e.position = k.position and e.logit >= k.least
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    The statement that finds what is finished, and why, as `generate` does: an end token or
     a stop text, max_tokens, or the end of the context.
 #}
 {% macro _finish_completions(language_model, settings) -%}
-    {%- set ends = language_model['end_token_ids'] -%}
-    {%- set generated = 'r.token_ids[r.prompt_tokens + 1:]' -%}
-    {%- set ended = 'list_contains(' ~ (ends or 'cast([] as integer[])') ~ ', r.token_ids[-1])' -%}
-    {%- set words = "case when " ~ ended ~ " then r.token_ids[r.prompt_tokens + 1:-2] else "
-        ~ generated ~ " end" -%}
-    {%- set stops = [] -%}
-    {%- for text in settings['stop'] -%}
-        {%- do stops.append('nullif(strpos(t.body, ' ~ relama._text_literal(text) ~ '), 0)') -%}
-    {%- endfor -%}
-    {%- set stop = 'least(' ~ stops | join(', ') ~ ', null)' if stops else 'null' -%}
+    {%- set stop = relama._stop_place(settings) -%}
 insert into finished
 select
     sequence_id,
@@ -96,11 +148,11 @@ from (
         r.sequence_id,
         r.relama_hash,
         case
-            when {{ ended }} then 'stop'
-            {%- if settings['stop'] %}
+            when {{ relama._is_ended(language_model) }} then 'stop'
+            {%- if stop %}
             when (
                 select {{ stop }} is not null
-                from (select {{ relama.detokenize(words) }} as body) as t
+                from (select {{ relama._completion(language_model) }} as body) as t
             ) then 'stop'
             {%- endif %}
             {%- if settings['grammar'] %}
@@ -112,11 +164,16 @@ from (
     from running as r
     where len(r.token_ids) > r.prompt_tokens and r.has_read = len(r.token_ids) - 1
 )
-where finish_reason is not null;
+where finish_reason is not null
+{%- endmacro %}
+
+{# The statement that answers what is finished. #}
+{% macro _answer_completions(language_model, settings) -%}
+    {%- set stop = relama._stop_place(settings) -%}
 insert into answer
 select
     t.relama_hash,
-    {{ 'coalesce(left(t.body, ' ~ stop ~ ' - 1), t.body)' if stops else 't.body' }} as completion,
+    {{ 'coalesce(left(t.body, ' ~ stop ~ ' - 1), t.body)' if stop else 't.body' }} as completion,
     t.finish_reason,
     t.prompt_tokens,
     t.completion_tokens,
@@ -128,8 +185,30 @@ from (
         r.prompt_tokens,
         len(r.token_ids) - r.prompt_tokens as completion_tokens,
         r.logprob,
-        {{ relama.detokenize(words) }} as body
+        {{ relama._completion(language_model) }} as body
     from running as r
     inner join finished as f on r.sequence_id = f.sequence_id
 ) as t
+{%- endmacro %}
+
+{# Whether the last token of a running sequence ends it. A condition. #}
+{% macro _is_ended(language_model) -%}
+    list_contains({{ language_model['end_token_ids'] or 'cast([] as integer[])' }}, r.token_ids[-1])
+{%- endmacro %}
+
+{# The text that a running sequence has generated, without the token that ends it. An expression. #}
+{% macro _completion(language_model) -%}
+    {{ relama.detokenize(
+        'case when ' ~ relama._is_ended(language_model) ~ ' then r.token_ids[r.prompt_tokens + 1:-2] '
+        ~ 'else r.token_ids[r.prompt_tokens + 1:] end'
+    ) }}
+{%- endmacro %}
+
+{# Where the first of the stop texts begins in `t.body`, NULL without one; none without any. #}
+{% macro _stop_place(settings) -%}
+    {%- set stops = [] -%}
+    {%- for text in settings['stop'] -%}
+        {%- do stops.append('nullif(strpos(t.body, ' ~ relama._text_literal(text) ~ '), 0)') -%}
+    {%- endfor -%}
+    {{ return('least(' ~ stops | join(', ') ~ ', null)' if stops else none) }}
 {%- endmacro %}

@@ -6,6 +6,7 @@
         'error_bound': adapter.dispatch('_float32_error_bound', 'relama'),
         'prepared_rows': relama._float32_prepared_rows,
         'row_product': relama._float32_row_product,
+        'row_scale': '1',
         'block_row': 'vector',
         'block_columns': {},
         'row_of_block': 'unnest(block) as vector',

@@ -11,6 +11,7 @@
         'error_bound': adapter.dispatch('_int567_error_bound', 'relama'),
         'prepared_rows': relama._int8_prepared_rows,
         'row_product': relama._int8_row_product,
+        'row_scale': 'w.scale',
     }) }}
 {%- endmacro %}
 

@@ -10,6 +10,7 @@
         'error_bound': adapter.dispatch('_int8_error_bound', 'relama'),
         'prepared_rows': relama._int8_prepared_rows,
         'row_product': relama._int8_row_product,
+        'row_scale': 'w.scale',
         'block_row': '{vector: vector, scale: scale}',
         'block_columns': {
             'norm': 'max(sqrt('

@@ -8,6 +8,7 @@
                                       largest of its row
     prepared_rows(weight)             a relation of rows that many inputs are multiplied with
     row_product(w, x, prepared, native)  the product of a row and an input
+    row_scale                         what a native product of a row `w` is multiplied by
     block_row                         a row as it stands in a block
     block_columns                     columns beside the blocks, by name
     row_of_block                      select items that give the rows of `block`
@@ -15,7 +16,7 @@
     block_products(block, x)          the products of all rows of a block with `x`, a list
     block_matmul_many(...)            `block_matmul` for many positions, where it differs
 
-    A storage without rows has no `row_product`, one without blocks no `block_products`.
+    A storage without rows has no `row_product` and no `row_scale`, one without blocks no `block_products`.
     dbt follows calls by name only: a lookup `relama[name]` would leave out what generic tests
     need while they are parsed, and what `state:modified` compares.
 #}

@@ -14,14 +14,62 @@
 #}
 {% macro logits(hidden, weight, storage='float32', many=false, native=none) -%}
     {%- set native = relama._native() if native is none else native -%}
-    {%- set prepared = many and not native -%}
+    {%- if many and native -%}
+select
+    sequence_id,
+    position,
+    cast(generate_subscripts(logits, 1) - 1 as integer) as token_id,
+    unnest(logits) as logit
+from (
+
+    {{ relama._logit_lists(hidden, weight, storage) | indent(4) }}
+
+)
+    {%- else -%}
 select
     x.sequence_id,
     x.position,
     w.row_id as token_id,
-    {{ relama._storage(storage, 'row_product')(
-        'w', 'x', prepared=prepared, native=native
-    ) }} as logit
-from {{ relama._storage(storage, 'prepared_rows')(weight) if prepared else weight }} as w
+    {{ relama._storage(storage, 'row_product')('w', 'x', prepared=many, native=native) }} as logit
+from {{ relama._storage(storage, 'prepared_rows')(weight) if many else weight }} as w
 cross join {{ hidden }} as x
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    The same as lists, by a native function that reads a row of the weight once for all
+    hidden states. A select of (sequence_id, position, logits).
+#}
+{% macro _logit_lists(hidden, weight, storage) -%}
+with x as materialized (
+
+    select
+        list(sequence_id order by sequence_id, position) as sequence_ids,
+        list(position order by sequence_id, position) as positions,
+        list(vector order by sequence_id, position) as vectors
+    from {{ hidden }}
+    having count(*) > 0
+
+),
+
+multiplied as (
+
+    select
+        relama_logits(
+            cast(w.row_id as integer),
+            w.vector,
+            cast({{ relama._storage(storage, 'row_scale') }} as real),
+            x.vectors
+        ) as logits
+    from {{ weight }} as w
+    cross join x
+
+)
+
+select
+    unnest(x.sequence_ids) as sequence_id,
+    unnest(x.positions) as position,
+    unnest(m.logits) as logits
+from multiplied as m
+cross join x
 {%- endmacro %}

@@ -219,6 +219,46 @@ def test_sampling_depends_on_the_row_and_not_on_the_batch(desk: UserProject) -> 
     assert len(set(texts["sampled_1"])) == len(TICKETS)
 
 
+def test_native_functions_draw_what_sql_draws(desk: UserProject) -> None:
+    settings = {
+        "few": "temperature=0.9, top_k=40, top_p=0.95",
+        "two": "temperature=1.5, top_k=2, seed=3",
+        "wide": "temperature=1, top_p=0.8",
+        "many": "temperature=0.7, top_k=1000000",
+    }
+    query = "select id, body as prompt from {{ ref('tickets') }}"
+    for name, config in settings.items():
+        desk.model(name, f"materialized='relama_complete', max_tokens=6, {config}", query)
+    answers = {}
+    for kind in ("sql", "native"):
+        if kind == "native":
+            build_natively(desk)
+        desk.build(*settings, arguments=["--full-refresh"])
+        answers[kind] = [
+            row for name in settings for row in desk.rows(f"{ANSWERS} from {name} order by id")
+        ]
+    for (*drawn, logprob), (*expected, right) in zip(*answers.values(), strict=True):
+        assert drawn == expected
+        assert logprob == pytest.approx(right, abs=1e-3)
+
+
+def test_native_caches_lose_what_has_left(desk: UserProject, tokenizer: ProjectTokenizer) -> None:
+    """Written anew where half of them has left, and not at the end."""
+    build_natively(desk)
+    query = "select id, body as prompt from {{ ref('tickets') }}"
+    small = "max_tokens=9, batch_size=2, share_prefix=false"
+    desk.model("renewed", f"materialized='relama_complete', chat=false, {small}", query)
+    log = desk.directory / "logs" / "dbt.log"
+    before = log.read_text() if log.exists() else ""
+    desk.build("renewed")
+    statements = log.read_text()[len(before) :]
+    renewals = statements.count("create or replace temporary table layer_00__kv_cache")
+    assert 1 <= renewals < len(TICKETS)
+    assert "delete from layer_00__kv_cache" not in statements
+    rows = desk.rows(f"{ANSWERS} from renewed order by id")
+    assert rows == [expected(tokenizer, text_ids(tokenizer, text), 9) for text in TICKETS]
+
+
 def test_the_loop_goes_on_after_its_tables_were_written_anew(desk: UserProject) -> None:
     query = "select id, body as prompt from {{ ref('tickets') }}"
     config = "materialized='relama_complete', max_tokens=20, batch_size=2"
@@ -337,8 +377,9 @@ def test_score_and_embed(either_desk: UserProject, tokenizer: ProjectTokenizer) 
 
 
 def test_completions_that_a_list_or_a_grammar_allows(
-    desk: UserProject, tokenizer: ProjectTokenizer
+    either_desk: UserProject, tokenizer: ProjectTokenizer
 ) -> None:
+    desk = either_desk
     choices = ["yes", "no", "none at all"]
     query = "select id, body as prompt from {{ ref('tickets') }}"
     desk.model(
@@ -1001,7 +1042,10 @@ def test_what_dbt_does_around_a_table(desk: UserProject) -> None:
     assert desk.build("hook_fails") == {"hook_fails": 0}
 
 
-def test_numbers_that_are_none_are_an_error(desk: UserProject, tokenizer: ProjectTokenizer) -> None:
+def test_numbers_that_are_none_are_an_error(
+    either_desk: UserProject, tokenizer: ProjectTokenizer
+) -> None:
+    desk = either_desk
     query = "select id, prompt, 'b' as target from (values (1, 'a'), (2, 'yy')) as t (id, prompt)"
     kinds = {
         "greedy": "complete', chat=false, max_tokens=2",

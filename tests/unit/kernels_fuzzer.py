@@ -95,7 +95,7 @@ def case() -> tuple[str, dict[str, tuple[pa.DataType, list[Any]]]]:
     rows = random.choice([1, 2, 7, 100])
     n = random.choice([0, 1, 2, 5, 16, 31, 33, 64, 100, 600])
     vectors = [[vector(odd(n)) for _ in range(rows)] for _ in range(3)]
-    kind = random.randrange(9)
+    kind = random.randrange(10)
     if kind < 3:
         type_, row = [(pa.list_(FLOATS), vector), (INT8, int8_row), (INT4, int4_row)][kind]
         blocks = [block(row, n) for _ in range(1 + rows // 3)]
@@ -117,6 +117,14 @@ def case() -> tuple[str, dict[str, tuple[pa.DataType, list[Any]]]]:
         return "relama_swiglu(a)", columns
     if kind == 7:
         return random.choice(["relama_add(a, b)", "relama_add(a, b, c)"]), columns
+    if kind == 8:
+        element = random.choice([pa.float32(), pa.int8()])
+        codes = [[random.randint(-9, 9) for _ in range(odd(n))] for _ in range(rows)]
+        lists = [[vector(odd(n)) for _ in range(random.choice([0, 1, 3]))] for _ in range(rows)]
+        shared = lists if oddly() else [lists[0]] * rows
+        columns["a"] = (pa.list_(element), [None if oddly() else row for row in codes])
+        columns["b"] = (pa.list_(FLOATS), [None if oddly() else row for row in shared])
+        return f"relama_logits(i % {odd(rows)}, a, 0.5, b)", columns
     heads = random.choice([1, 2, 4])
     keys = [[vector(odd(n // heads)) for _ in range(rows)] for _ in range(2)]
     columns |= {name: (FLOATS, values) for name, values in zip("bc", keys, strict=True)}
@@ -156,6 +164,13 @@ def matmul(rows: list[Any] | None, x: list[Any] | None) -> Any:
     return result
 
 
+def logits(rows: list[Any], vectors: list[Any]) -> Any:
+    """The products of rows with the vectors beside them, without rows that have a NULL."""
+    pairs = [pair for pair in zip(rows, vectors, strict=True) if None not in pair]
+    products = [[0.5 * sum(map(float.__mul__, map(float, a), x)) for x in b] for a, b in pairs]
+    return [list(of_vector) for of_vector in zip(*products, strict=True)] if pairs else None
+
+
 def same(a: Any, b: Any) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(same(*pair) for pair in zip(a, b, strict=True))
@@ -177,7 +192,7 @@ def run(connection: duckdb.DuckDBPyConnection) -> bool:
     # A slice of a list keeps its elements, in another place or with a gap.
     sliced = ", ".join(f"{name}[:] as {name}" for name in columns)
     query = shape.format(call=call, repeat=random.choice([1, 3, 700 // rows + 1]), sliced=sliced)
-    if "attention" in call:
+    if "attention" in call or "logits" in call:
         query = query.partition("order by i")[0] if shape.endswith("order by i") else query
         query += random.choice(["", " group by i % 5"])
     try:
@@ -188,6 +203,8 @@ def run(connection: duckdb.DuckDBPyConnection) -> bool:
     if "matmul" in call and shape == SHAPES[0]:
         for y, a, b in zip(result, *values, strict=True):
             assert same(y, matmul(a, b)), (query, y, a, b)
+    if "logits" in call and len(result) == 1 and shape == SHAPES[0]:
+        assert same(result[0], logits(*values[:2])), (query, result, values)
     return True
 
 

@@ -345,6 +345,102 @@ def test_inner_product_of_null_and_nothing(connection: Connection) -> None:
     assert np.isnan(column(connection, query)).all()
 
 
+# --- an output head
+
+LOGITS = "select relama_logits(id, row, scale, x) from w, (select list(v order by i) as x from x)"
+
+
+def head(connection: Connection, storage: str, rows: int, columns: int) -> Array:
+    """A table w of numbered rows in a random order, and their numbers."""
+    random = np.random.default_rng(2)
+    codes = random.integers(-128, 128, (rows, columns))
+    scale = random.random(rows).astype(np.float32) + np.float32(0.5)
+    order = random.permutation(rows)
+    element = pa.int8() if storage == "int8" else pa.float32()
+    table(
+        connection,
+        "w",
+        id=pa.array(order, pa.int32()),
+        row=pa.array(codes[order].tolist(), pa.list_(element)),
+        scale=pa.array(scale[order], pa.float32()),
+    )
+    return codes * scale[:, None].astype(np.float64)
+
+
+@needs_compiler
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+@pytest.mark.parametrize("columns", SIZES)
+def test_logits(connection: Connection, storage: str, columns: int) -> None:
+    weights = head(connection, storage, 300, columns)
+    for vectors in (1, 7, 300):
+        x = normal(vectors, columns)
+        table(connection, "x", v=x)
+        ((result,),) = connection.execute(LOGITS).fetchall()
+        check_products(result, weights, x)
+
+
+@needs_compiler
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+def test_logits_are_inner_products_to_the_bit(connection: Connection, storage: str) -> None:
+    """In any order of the rows, on one thread and on two, alone and in groups."""
+    head(connection, storage, 5000, 100)
+    # More than two threads' row groups, of rows without a number.
+    connection.execute("insert into w select i, null, row, 1 from w, range(80)")
+    table(connection, "x", v=normal(5, 100))
+    products = "(select x.i, id, scale * relama_inner_product(row, v) as y from w, x)"
+    products = f"select list(y order by id) from {products} where id >= 0 group by i order by i"
+    expected = column(connection, products)
+    for threads in (1, 2):
+        connection.execute(f"set threads = {threads}")
+        assert column(connection, LOGITS) == [expected]
+        shuffled = LOGITS.replace("from w", "from (from w order by hash(id)) as w")
+        assert column(connection, shuffled) == [expected]
+        alone = "select relama_logits(id, row, scale, [v]) from w, x group by x.i order by x.i"
+        assert column(connection, alone) == [[y] for y in expected]
+
+
+@needs_compiler
+def test_logits_of_null_and_nothing(connection: Connection) -> None:
+    arguments = ["0", "[1, 2]::float[]", "3", "[[1, 1], [1, -1]]::float[][]"]
+    types = ["integer", "float[]", "float", "float[][]"]
+    for i in range(4):
+        null = [*arguments[:i], f"case when r = 1 then {arguments[i]} end::{types[i]}"]
+        call = f"relama_logits({', '.join([*null, *arguments[i + 1 :]])})"
+        assert column(connection, f"select {call} from range(3) t(r)") == [[[9], [-3]]], i
+        assert column(connection, f"select {call} from range(1) t(r)") == [None]
+        assert column(connection, f"select {call} from range(0) t(r)") == [None]
+    call = "relama_logits(r::integer, [7]::tinyint[], 1, []::float[][])"
+    assert column(connection, f"select {call} from range(3) t(r)") == [[]]
+    call = "relama_logits(r::integer, []::tinyint[], 1, [[], []]::float[][])"
+    assert column(connection, f"select {call} from range(3) t(r)") == [[[0] * 3] * 2]
+    call = "relama_logits(r::integer, [1]::tinyint[], 1, [['nan'], ['inf']]::float[][])"
+    ((result,),) = connection.execute(f"select {call} from range(2) t(r)").fetchall()
+    assert np.isnan(result[0]).all() and result[1] == [np.inf, np.inf]
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("row_id", "row", "x", "message"),
+    [
+        ("0", "[1]::tinyint[]", "[[1, 2]]", "row has 1 elements, but x has 2"),
+        ("0", "[1, null]::tinyint[]", "[[1, 2]]", "row holds a NULL element"),
+        ("0", "[1]::float[]", "[[1], [1, 2]]", "vectors of x differ in length"),
+        ("0", "[1]::float[]", "[[1], null]", "x holds a NULL"),
+        ("0", "[1]::float[]", "[[1], [null]]", "x holds a NULL"),
+        ("r", "[1]::float[]", "case when r < 2 then [[1]] else [[1], [1]] end", "differs in a"),
+        ("0", "[1]::float[]", "[[1]]", "the row_id of 3 rows are not the numbers from 0 on"),
+        ("r + 1", "[1]::float[]", "[[1]]", "the row_id of 3 rows"),
+        ("r - 1", "[1]::float[]", "[[1]]", "the row_id of 3 rows"),
+    ],
+)
+def test_logits_of_what_does_not_fit(
+    connection: Connection, row_id: str, row: str, x: str, message: str
+) -> None:
+    call = f"relama_logits(({row_id})::integer, {row}, 1, ({x})::float[][])"
+    with pytest.raises(duckdb.InvalidInputException, match=f"relama_logits: .*{message}"):
+        connection.execute(f"select {call} from range(3) t(r)").fetchall()
+
+
 # --- between two linear layers
 
 

@@ -40,6 +40,7 @@ FUNCTIONS = (
     "functions_linear.c",
     "functions_elementwise.c",
     "functions_attention.c",
+    "functions_logits.c",
 )
 
 #: A product and a sum may become one operation; apart from that, arithmetic is as written.

@@ -160,7 +160,8 @@ DUCKDB_EXTENSION_ENTRYPOINT(duckdb_connection connection, duckdb_extension_info 
                             struct duckdb_extension_access *access) {
     kernels = choose_kernels();
     if (!register_linear(connection) || !register_elementwise(connection) ||
-        !register_attention(connection) || !register_level(connection)) {
+        !register_attention(connection) || !register_logits(connection) ||
+        !register_level(connection)) {
         access->set_error(info, "relama_kernels: DuckDB did not take the functions");
         return false;
     }

@@ -15,6 +15,7 @@ extern const struct kernels *kernels;
 bool register_linear(duckdb_connection connection);
 bool register_elementwise(duckdb_connection connection);
 bool register_attention(duckdb_connection connection);
+bool register_logits(duckdb_connection connection);
 
 // A vector of lists. Row i holds the elements of `child` from entries[i].offset on. DuckDB
 // gives no promise about the order of the entries, nor that they differ: a constant list
