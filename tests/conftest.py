@@ -15,7 +15,6 @@ from relama.checkpoint import open_checkpoint
 from relama.project.manifest import Project, load_project
 from relama.project.writer import write_project
 from relama.runtime.build import build_project
-from relama.runtime.database import kernels_of
 from tests import processes
 
 ROOT = Path(__file__).parent.parent
@@ -95,17 +94,6 @@ def smollm2_project(
     project = shared_project(tmp_path_factory, "smollm2", smollm2_gguf, kernels=kernels_file)
     yield project
     shutil.rmtree(project.directory)
-
-
-def without_kernels(project: Project, directory: Path) -> Project:
-    """A copy of a project that computes in SQL."""
-    shutil.copytree(project.directory, directory, symlinks=True)
-    settings = directory / "dbt_project.yml"
-    text = settings.read_text()
-    settings.write_text(text.replace("relama_kernels: true", "relama_kernels: false"))
-    copy = load_project(directory)
-    assert not kernels_of(copy)
-    return copy
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from relama.checkpoint import open_checkpoint
-from relama.project.manifest import Project
+from relama.project.manifest import Project, load_project
 from relama.runtime.compare import compare
 from relama.runtime.database import kernels_of
 from relama.runtime.session import Settings, generate, open_engine, top_logits
 from relama.runtime.tokenizer import ProjectTokenizer
-from tests.conftest import without_kernels
 
 REFERENCE = json.loads(
     (Path(__file__).parent.parent / "fixtures/reference/smollm2_135m.json").read_text()
@@ -40,7 +39,13 @@ def project(
         yield smollm2_project
         return
     directory = tmp_path_factory.mktemp("sql") / smollm2_project.name
-    yield without_kernels(smollm2_project, directory)
+    shutil.copytree(smollm2_project.directory, directory, symlinks=True)
+    settings = directory / "dbt_project.yml"
+    text = settings.read_text()
+    settings.write_text(text.replace("relama_kernels: true", "relama_kernels: false"))
+    project = load_project(directory)
+    assert not kernels_of(project)
+    yield project
     shutil.rmtree(directory)
 
 
