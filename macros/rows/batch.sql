@@ -382,20 +382,25 @@ delete from finished
     {%- set layers = language_model['num_hidden_layers'] -%}
     {%- set position_bytes = 24 * layers * language_model['num_key_value_heads']
         * language_model['head_dim'] -%}
-    {%- set left = relama._value(
-        'select coalesce(sum(has_read - ' ~ job['prefix'] ~ '), 0) from running'
+    {%- set prefix = job['prefix'] -%}
+    {%- set left = prefix + relama._value(
+        'select coalesce(sum(has_read - ' ~ prefix ~ '), 0) from running'
     ) | int -%}
     {%- set gone = job['positions'] - left -%}
+    {%- set kept = relama._kv_cache_names(layers) -%}
+    {%- if not language_model['native'] -%}
+        {%- set kept = kept + relama._kv_pages_names(layers) -%}
+    {%- endif -%}
     {%- if
         job['done'] < job['waiting']
         and (gone * position_bytes > 536870912 or language_model['native'] and gone >= left)
     -%}
-        {%- for name in relama._state_tables(layers).keys() | list + ['step', 'running'] -%}
+        {%- for name in kept + ['tokens', 'step', 'running'] -%}
             {%- call relama._run() -%}
 create or replace temporary table {{ name }} as
 select *
 from {{ name }}
-                {%- if name.endswith('cache') or name.endswith('pages') %}
+                {%- if name in kept %}
 where sequence_id is null or sequence_id in (select sequence_id from running)
                 {%- endif %}
             {%- endcall -%}
