@@ -200,7 +200,7 @@ def test_every_portable_variant_renders(sql: dict[str, str]) -> None:
 
 #: What a storage has to be able to do in a table of rows, in one of blocks, and in any.
 FACES = {
-    "rows": {"prepared_rows", "row_product"},
+    "rows": {"prepared_rows", "row_product", "row_scale"},
     "blocks": {
         *("block_row", "block_columns", "row_of_block", "block_input", "block_products"),
         "block_matmul_many",
