@@ -4,9 +4,9 @@
 {%- endmacro %}
 
 {% macro default___integer_divide(a, b) -%}
-    {{ a }} / {{ b }}
+    ({{ a }}) / ({{ b }})
 {%- endmacro %}
 
 {% macro duckdb___integer_divide(a, b) -%}
-    {{ a }} // {{ b }}
+    ({{ a }}) // ({{ b }})
 {%- endmacro %}

@@ -1,4 +1,4 @@
--- The key head of each query head, three query heads sharing one.
+-- The key head of each query head, three query heads sharing one: (head + 3) / 3 - 1
 with heads as (
 
     select * from {{ ref('example_heads') }}
@@ -7,5 +7,5 @@ with heads as (
 
 select
     head,
-    {{ relama._integer_divide('head', 3) }} as kv_head
+    {{ relama._integer_divide('head + 3', 3) }} - 1 as kv_head
 from heads
