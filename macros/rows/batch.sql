@@ -340,11 +340,18 @@ update {{ table }} set sequence_id = null
     {%- endif -%}
 {%- endmacro %}
 
-{# The sequences of `finished` leave the batch, and their answers are written. #}
-{% macro _leave(job) -%}
+{#
+    The sequences of `finished` leave the batch, and their answers are written.
+
+    answer  a statement that puts them into `answer`, or none where they are there
+#}
+{% macro _leave(job, answer=none) -%}
     {%- set left = relama._value('select count(*) from finished') -%}
     {%- if left -%}
         {%- call relama._run() -%}
+            {%- if answer %}
+{{ answer }};
+            {%- endif %}
 {{ relama._write_answers(
     job,
     'i.relama_hash in (select relama_hash from finished) '

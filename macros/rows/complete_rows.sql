@@ -75,19 +75,16 @@ where r.sequence_id = chosen.sequence_id
     {%- endset -%}
     {%- do relama._prepare_batch(job, {'choose': choose}) -%}
     {%- do relama._read_shared_prefix(job) -%}
+    {%- set finish = relama._finish_completions(language_model, settings) -%}
+    {%- set answer = relama._answer_completions(language_model, settings) -%}
     {%- call relama._until(relama._all_answered, job) -%}
         {%- do relama._admit(job) -%}
         {%- do relama._read_tokens(job) -%}
         {%- call relama._run() -%}
 execute relama_choose;
-{{ relama._finish_completions(language_model, settings) }}
+{{ finish }}
         {%- endcall -%}
-        {%- if relama._value('select count(*) from finished') -%}
-            {%- call relama._run() -%}
-{{ relama._answer_completions(language_model, settings) }}
-            {%- endcall -%}
-        {%- endif -%}
-        {%- do relama._leave(job) -%}
+        {%- do relama._leave(job, answer) -%}
     {%- endcall -%}
 {%- endmacro %}
 

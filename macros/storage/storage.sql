@@ -16,7 +16,8 @@
     block_products(block, x)          the products of all rows of a block with `x`, a list
     block_matmul_many(...)            `block_matmul` for many positions, where it differs
 
-    A storage without rows has no `row_product` and no `row_scale`, one without blocks no `block_products`.
+    A storage without rows has no `row_product` and no `row_scale`, one without blocks no
+    `block_products`.
     dbt follows calls by name only: a lookup `relama[name]` would leave out what generic tests
     need while they are parsed, and what `state:modified` compares.
 #}

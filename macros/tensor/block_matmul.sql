@@ -48,11 +48,11 @@
 #}
 {% macro _small_matmul(hidden, weight, blocks, bias, residual, single_token) -%}
     {%- set parts = 1 if single_token else blocks -%}
-    {%- set arguments = ['x.vector'] -%}
+    {%- set all = [] -%}
     {%- for block in range(blocks) -%}
-        {%- do arguments.append('w.block_' ~ block) -%}
+        {%- do all.append('w.block_' ~ block) -%}
     {%- endfor -%}
-    {%- set products = 'relama_matmul(' ~ arguments | join(', ') ~ ')' -%}
+    {%- set products = relama._native_products(all | join(', '), 'x') -%}
 with x as {% if parts > 1 %}materialized {% endif %}(
 
     {{ relama._matmul_input(hidden, residual, single_token) | indent(4) }}
@@ -154,9 +154,9 @@ inner join block_{{ block }}
     {%- endif -%}
 {%- endmacro %}
 
-{# The products of all rows of a block with `x`, whatever the storage. An expression. #}
-{% macro _native_products(block, x) -%}
-relama_matmul({{ x }}.vector, {{ block }})
+{# The products of all rows of some blocks with `x`, whatever the storage. An expression. #}
+{% macro _native_products(blocks, x) -%}
+relama_matmul({{ x }}.vector, {{ blocks }})
 {%- endmacro %}
 
 {# The products with bias and residual, whichever there are, added. An expression. #}

@@ -48,16 +48,19 @@ def kernels_of(project: Project) -> Path | None:
 
     As the macro `_native` says it: the profile and the variable `relama_kernels` have to allow it.
     """
-    allowed = str(variables(project).get("relama_kernels", True)).lower() == "true"
-    if not (allowed and database_of(project).loads_unsigned):
+    if not (_wants_kernels(project, True) and database_of(project).loads_unsigned):
         return None
     return project.directory / LIBRARY / "kernels" / kernels.FILE_NAME
 
 
 def kernels_are_kept_out(project: Project) -> bool:
     """Whether the project wants native kernels, and its profile does not let DuckDB load them."""
-    wanted = str(variables(project).get("relama_kernels", False)).lower() == "true"
-    return wanted and not database_of(project).loads_unsigned
+    return _wants_kernels(project, False) and not database_of(project).loads_unsigned
+
+
+def _wants_kernels(project: Project, otherwise: bool) -> bool:
+    """The variable `relama_kernels`, as dbt takes it: `otherwise` where there is none."""
+    return str(variables(project).get("relama_kernels", otherwise)).lower() == "true"
 
 
 def _load(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
