@@ -26,6 +26,7 @@ import duckdb
 from dbt.cli.main import dbtRunner
 
 from tests import processes
+from tests.chdb_site import chdb_redirect
 
 #: A project with something of every kind. dbt's first look at a kind takes long.
 PROJECT = {
@@ -60,6 +61,7 @@ PRELOADED = (
 
 def main() -> None:
     """Serves the socket that the argument names, until its other end is closed."""
+    chdb_redirect.install()
     for name in PRELOADED:
         with suppress(ImportError):
             importlib.import_module(name)

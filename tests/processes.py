@@ -25,6 +25,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 _BIN = Path(sys.executable).parent
+_CHDB_SITE = ROOT / "tests" / "chdb_site"
 _MODULES = ("relama", "relama.project.fixture", "dbt.cli.main")
 _CODE = "from dbt.cli.main import cli; cli()"
 #: How a program is started in the plain way, whatever its streams, directory and environment.
@@ -221,4 +222,8 @@ def _end(connection: socket.socket, pid: int) -> None:
 
 
 def _python_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    return {key: environment[key] for key in environment if key.startswith("PYTHON")}
+    """Without the folder that does for other programs what a server has done for its forks."""
+    settings = {key: environment[key] for key in environment if key.startswith("PYTHON")}
+    path = settings.pop("PYTHONPATH", "").split(os.pathsep)
+    rest = os.pathsep.join(folder for folder in path if folder != str(_CHDB_SITE))
+    return {**settings, "PYTHONPATH": rest} if rest else settings
