@@ -16,6 +16,10 @@ from relama.project.manifest import Project, load_project
 from relama.project.writer import write_project
 from relama.runtime.build import build_project
 from tests import processes
+from tests.engines import clickhouse_directory, plain_postgres, vector_postgres
+
+#: Fixtures that tests find here.
+__all__ = ["clickhouse_directory", "plain_postgres", "vector_postgres"]
 
 ROOT = Path(__file__).parent.parent
 TINY_LLAMA = ROOT / "tests" / "fixtures" / "tiny_llama"
