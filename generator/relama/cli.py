@@ -28,6 +28,7 @@ from relama.console import (
 from relama.errors import InputError
 from relama.passes import PASSES
 from relama.storage import CHOICES
+from relama.targets import DEFAULT, TARGETS, target_named
 
 if TYPE_CHECKING:
     from relama.project.manifest import Project
@@ -109,7 +110,7 @@ def _sampling_options(command: Command) -> Command:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="relama")
 def main() -> None:
-    """Compiles a Llama-family language model into a dbt project and runs it in DuckDB."""
+    """Compiles a Llama-family language model into a dbt project and runs it in the database."""
 
 
 @main.command()
@@ -118,11 +119,19 @@ def main() -> None:
 @click.option("--name", metavar="NAME", help="dbt's name of the project; by default DIR's.")
 @click.option("--trace", is_flag=True, help="Make every activation a table that can be queried.")
 @click.option(
+    "--target",
+    "target_name",
+    type=click.Choice(list(TARGETS)),
+    default=DEFAULT.name,
+    show_default=True,
+    help="The database that the project is for.",
+)
+@click.option(
     "--storage",
     type=click.Choice(CHOICES),
-    default="float32",
-    show_default=True,
-    help="How weights are stored: exactly, or rounded to fewer bits.",
+    help="How weights are stored: exactly, or rounded to fewer bits. "
+    + "; ".join(f"{name}: {', '.join(target.storages)}" for name, target in TARGETS.items())
+    + "; the first of a target is its default.",
 )
 @click.option(
     "--kernels",
@@ -151,7 +160,8 @@ def new(
     model: Path,
     name: str | None,
     trace: bool,
-    storage: str,
+    target_name: str,
+    storage: str | None,
     kernels: str,
     disabled: tuple[str, ...],
     tokenizer_pre: str | None,
@@ -167,8 +177,12 @@ def new(
     if name is not None:
         name = checked_name(name)
     warnings: list[str] = []
-    file = chosen_kernels(kernels)
-    if kernels == "auto" and file is None:
+    target = target_named(target_name)
+    storage = target.checked_storage(storage)
+    if kernels == "native" and not target.has_kernels:
+        raise InputError(f"The native kernels are DuckDB's; {target.title} computes in SQL.")
+    file = chosen_kernels(kernels) if target.has_kernels else None
+    if kernels == "auto" and file is None and target.has_kernels:
         warnings.append(
             "The native kernels are not built, so the project computes in SQL, which is several "
             "times slower; to have them: python -m relama.kernels.build, then relama new --force."
@@ -180,6 +194,7 @@ def new(
             name=name,
             trace=trace,
             storage=storage,
+            target=target,
             kernels=file,
             disabled_passes=disabled,
             overwrite=force,
@@ -193,6 +208,34 @@ def new(
     _prints(as_json, result)
     if not as_json:
         click.echo(f"Wrote the dbt project '{project.name}' to {directory}.")
+        if target.is_loaded:
+            click.echo(f"Next: check profiles.yml in it, then: relama load {directory}")
+        else:
+            click.echo(f"Next: relama build {directory}   (or: cd {directory} && dbt build)")
+
+
+@main.command()
+@_DIRECTORY
+@_JSON
+@report_errors
+def load(directory: Path, as_json: bool) -> None:
+    """Load the staged weights into the database of a target that is a server.
+
+    Each table is loaded whole and verified, or not at all. What is there already stays, so an
+    interrupted load goes on where it was.
+    """
+    from relama.project.manifest import load_project
+    from relama.runtime.load import load_weights
+
+    project = load_project(directory)
+    with bar("Loading weights", hidden=as_json) as move:
+        result = load_weights(project, move)
+    _prints(as_json, result)
+    if not as_json:
+        click.echo(
+            f"Loaded {result['loaded']} tables, {result['bytes'] / 1e6:,.0f} MB, in "
+            f"{result['seconds']:.1f} s; {result['kept']} were there."
+        )
         click.echo(f"Next: relama build {directory}   (or: cd {directory} && dbt build)")
 
 
@@ -293,6 +336,7 @@ def plan(
     from relama.runtime.memory import memory_limit as limit_of
 
     project = load_project(directory)
+    project.target.check_memory_limit()
     limit = limit_of(project, memory_limit)
     with waiting("Measuring", as_json):
         result = forecast(project, limit, None if disk_speed is None else disk_speed * 1e6)

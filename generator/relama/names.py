@@ -16,6 +16,9 @@ CTE_PREFIX = "__dbt__cte__"
 EMBEDDING_WEIGHT = "embedding_weight"
 HEAD_WEIGHT = "lm_head_weight"
 
+#: The keys and values of a layer, or of all layers.
+KV_CACHE = "kv_cache"
+
 _WEIGHT = "_weight"
 _LAYER = re.compile(r"layer_(\d+)(?:__|$)")
 
@@ -65,9 +68,9 @@ def weight(operator_name: str) -> str:
     return operator_name + _WEIGHT
 
 
-def kv_cache(layer: int) -> str:
-    """The keys and values of all positions, a row for each head."""
-    return operator("kv_cache", layer)
+def kv_cache(layer: int | None) -> str:
+    """The keys and values of all positions, a row for each head; None is that of all layers."""
+    return operator(KV_CACHE, layer)
 
 
 def kv_pages(layer: int) -> str:
@@ -83,11 +86,6 @@ def kv_caches(layers: int) -> list[str]:
 def all_kv_pages(layers: int) -> list[str]:
     """The pages of each layer's cache, in order."""
     return [kv_pages(layer) for layer in range(layers)]
-
-
-def state_tables(layers: int) -> list[str]:
-    """What holds the state of sequences, as the macro `_state_tables` creates it."""
-    return ["tokens", *kv_caches(layers), *all_kv_pages(layers)]
 
 
 def staged(tensor: str) -> str:

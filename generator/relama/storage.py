@@ -49,7 +49,7 @@ class Storage:
     @property
     def test_arguments(self) -> dict[str, str]:
         """What the data test `matrix` has to be told; float32 is its default."""
-        return {"storage": self.name} if self.quantised else {}
+        return {} if self.name == "float32" else {"storage": self.name}
 
 
 _SCALE = {"scale": "What the row is to be multiplied by."}
@@ -78,6 +78,9 @@ STORAGES = {
             compression="bitpacking",
             tables="int567",
         ),
+        # Types of PostgreSQL's extension pgvector: float32, and half precision.
+        Storage("vector", 4, ("rows",), quantised=False, tables="vector"),
+        Storage("halfvec", 2, ("rows",), tables="halfvec"),
         # A sixth of the rows in 7 bits, half of them in 6, a third in 5.
         Storage("int567", (7 / 6 + 6 / 2 + 5 / 3) / 8, ("rows",), row_columns=_SCALE),
     )

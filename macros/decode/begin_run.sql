@@ -9,10 +9,11 @@
     {%- if execute and flags.WHICH in ['run', 'build', 'retry'] -%}
         {%- do relama._check_materializations(project) -%}
         {%- if project_name == project -%}
-            {{ relama._create_state() }}
+            {%- set statements = relama._create_state() -%}
             {%- if 'model.' ~ project ~ '.step' in selected_resources -%}
-                {{ relama._discard_partial_step() }}
+                {%- set statements = statements ~ relama._discard_partial_step() -%}
             {%- endif -%}
+            {{ statements }}
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}

@@ -19,8 +19,10 @@ select
     r.sequence_id,
     r.position,
     h.kv_head,
-    {{ relama._vector_slice('r.vector', num_heads * head_dim ~ ' + ' ~ offset, head_dim) }} as key,
-    {{ relama._vector_slice('v.vector', value_offset, head_dim) }} as value
+    {{ relama._as_cached(
+        relama._vector_slice('r.vector', num_heads * head_dim ~ ' + ' ~ offset, head_dim)
+    ) }} as key,
+    {{ relama._as_cached(relama._vector_slice('v.vector', value_offset, head_dim)) }} as value
 from {{ rotated }} as r
 inner join {{ projected }} as v
     on {{ relama._same('r', 'v', ['sequence_id', 'position'], single_token) }}

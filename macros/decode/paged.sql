@@ -8,7 +8,7 @@
 {% macro paged(sequences, pages) -%}
 select
     s.sequence_id,
-    coalesce(max(p.first_position + {{ relama._list_length('p.keys') }}), 0) as position
+    coalesce(max(p.first_position + len(p.keys)), 0) as position
 from (select distinct sequence_id from {{ sequences }}) as s
 left join {{ pages }} as p on s.sequence_id = p.sequence_id
 group by s.sequence_id

@@ -13,7 +13,7 @@
 {% macro _create_state() -%}
     {%- set tokens = relama._state_relation('tokens') -%}
     {%- set is_new = execute and not load_relation(tokens) -%}
-    create schema if not exists {{ tokens.without_identifier() }};
+    create schema if not exists {{ relama._schema_of(tokens) }};
     {%- for name, columns in relama._state_tables().items() %}
     create table if not exists {{ relama._state_relation(name) }} (
         {{ columns | indent(4) }}
@@ -30,6 +30,19 @@
             {%- endif -%}
         {%- endfor -%}
     {%- endif -%}
+{%- endmacro %}
+
+{# The schema of a relation, as a statement that creates it writes it. #}
+{% macro _schema_of(relation) -%}
+    {{ return(adapter.dispatch('_schema_of', 'relama')(relation)) }}
+{%- endmacro %}
+
+{% macro default___schema_of(relation) -%}
+    {{ relation.without_identifier().include(database=false) }}
+{%- endmacro %}
+
+{% macro duckdb___schema_of(relation) -%}
+    {{ relation.without_identifier() }}
 {%- endmacro %}
 
 {# Adds a prompt, of which nothing has been read, as sequence 0. #}

@@ -21,11 +21,31 @@
     logprob   NULL where no step has scored the token
 #}
 {% macro _tokens_columns() -%}
+    {{ return(adapter.dispatch('_tokens_columns', 'relama')()) }}
+{%- endmacro %}
+
+{# Two commands that continue a sequence at once must not both append to it. #}
+{% macro default___tokens_columns() -%}
+    {{ relama.duckdb___tokens_columns() }}, primary key (sequence_id, position)
+{%- endmacro %}
+
+{% macro duckdb___tokens_columns() -%}
     sequence_id bigint, position integer, token_id integer, is_prompt boolean,
     has_read integer, logprob real
 {%- endmacro %}
 
 {% macro _kv_cache_columns() -%}
+    {{ return(adapter.dispatch('_kv_cache_columns', 'relama')()) }}
+{%- endmacro %}
+
+{# One table of all layers. #}
+{% macro default___kv_cache_columns() -%}
+    layer integer, sequence_id bigint, position integer, kv_head integer,
+    key {{ relama._vector_type() }}, value {{ relama._vector_type() }},
+    primary key (layer, sequence_id, kv_head, position)
+{%- endmacro %}
+
+{% macro duckdb___kv_cache_columns() -%}
     sequence_id bigint, position integer, kv_head integer, key real[], value real[]
 {%- endmacro %}
 
@@ -35,12 +55,29 @@
     keys real[][], dimensions real[][]
 {%- endmacro %}
 
-{# Names of the tables of keys and values, one of each layer. #}
+{# Names of the tables of keys and values: one of each layer, or one of all. #}
 {% macro _kv_cache_names(num_hidden_layers=none) -%}
+    {{ return(adapter.dispatch('_kv_cache_names', 'relama')(num_hidden_layers)) }}
+{%- endmacro %}
+
+{% macro default___kv_cache_names(num_hidden_layers) -%}
+    {{ return(['kv_cache']) }}
+{%- endmacro %}
+
+{% macro duckdb___kv_cache_names(num_hidden_layers) -%}
     {{ return(relama._layer_names('kv_cache', num_hidden_layers)) }}
 {%- endmacro %}
 
+{# Names of the tables of pages, where the database has them. #}
 {% macro _kv_pages_names(num_hidden_layers=none) -%}
+    {{ return(adapter.dispatch('_kv_pages_names', 'relama')(num_hidden_layers)) }}
+{%- endmacro %}
+
+{% macro default___kv_pages_names(num_hidden_layers) -%}
+    {{ return([]) }}
+{%- endmacro %}
+
+{% macro duckdb___kv_pages_names(num_hidden_layers) -%}
     {{ return(relama._layer_names('kv_pages', num_hidden_layers)) }}
 {%- endmacro %}
 

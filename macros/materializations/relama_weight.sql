@@ -20,7 +20,7 @@
         {%- do store_raw_result('main', 'UNCHANGED', none, none) -%}
         {%- if commented != comment -%}
             {%- call statement('comment') -%}
-                comment on table {{ target_relation }} is '{{ comment }}'
+                {{ relama._comment_on(target_relation, comment) }}
             {%- endcall -%}
         {%- endif -%}
     {%- else -%}
@@ -35,7 +35,7 @@
         {%- endif -%}
         {%- do adapter.rename_relation(intermediate, target_relation) -%}
         {%- call statement('comment') -%}
-            comment on table {{ target_relation }} is '{{ comment }}'
+            {{ relama._comment_on(target_relation, comment) }}
         {%- endcall -%}
     {%- endif -%}
     {{ run_hooks(post_hooks) }}
@@ -50,6 +50,34 @@
 
 {% macro default___create_weight(relation, sql) -%}
     {{ create_table_as(false, relation, sql) }}
+{%- endmacro %}
+
+{#
+    In the order in which a step reads the rows, with an index for it. A vector of pgvector that
+    fits into a page stays in the row (`storage plain`): TOAST would be three times as slow.
+    https://www.postgresql.org/docs/current/storage-toast.html
+#}
+{% macro postgres___create_weight(relation, sql) -%}
+    {%- set columns = run_query('select * from (' ~ sql ~ ') as weight limit 0').column_names %}
+    create table {{ relation }} as
+    select * from ({{ sql }}) as weight limit 0;
+    {%- if relama._pgvector() and 'row_id' in columns and relama._fits_into_page(sql) %}
+    alter table {{ relation }} alter column vector set storage plain;
+    {%- endif %}
+    insert into {{ relation }}
+    {{ sql }}
+    order by 1;
+    alter table {{ relation }} add primary key ({{ columns[0] }});
+    analyze {{ relation }};
+{%- endmacro %}
+
+{# Whether the widest row of a weight takes less than the 8,160 bytes that a page has for it. #}
+{% macro _fits_into_page(sql) -%}
+    {%- set found = relama._rows(
+        'select max(pg_column_size(vector)) from (select * from (' ~ sql
+        ~ ') as weight limit 1) as first_row'
+    ) -%}
+    {{ return((found[0][0] or 0) < 8000) }}
 {%- endmacro %}
 
 {#
@@ -70,21 +98,23 @@
     {{ sql }}
 {%- endmacro %}
 
-{# What `comment on table` has said of a table; none where there is none, or the database cannot tell. #}
-{% macro _relation_comment(relation) -%}
-    {{ return(adapter.dispatch('_relation_comment', 'relama')(relation)) }}
+{# A statement that says something of a table. #}
+{% macro _comment_on(relation, text) -%}
+    {{ return(adapter.dispatch('_comment_on', 'relama')(relation, text)) }}
 {%- endmacro %}
 
-{% macro default___relation_comment(relation) -%}
-    {{ return(none) }}
+{% macro default___comment_on(relation, text) -%}
+    comment on table {{ relation }} is '{{ text }}'
 {%- endmacro %}
 
 {#
+    What `_comment_on` has said of a table; none where there is none.
+
     A query for each of hundreds of weights that have not changed would take longer than all else
     about them. So the first asks for the comments of all, and leaves them to the others in `graph`,
     which the nodes of a run share. A weight's own comment changes only when its own node runs.
 #}
-{% macro duckdb___relation_comment(relation) -%}
+{% macro _relation_comment(relation) -%}
     {%- set found = graph.get('relama_comments', {}) -%}
     {%- if found.get('invocation_id') != invocation_id -%}
         {%- set found = {'invocation_id': invocation_id, 'tables': relama._table_comments()} -%}
@@ -96,13 +126,28 @@
 {# The comments of all tables that have one of `relama_weight`, by their `_place`. #}
 {% macro _table_comments() -%}
     {%- set comments = {} -%}
-    {%- for row in relama._rows(
-        'select database_name, schema_name, table_name, comment from duckdb_tables()'
-        ~ " where comment like 'relama:%'"
-    ) -%}
+    {%- for row in relama._rows(adapter.dispatch('_commented_tables', 'relama')()) -%}
         {%- do comments.update({(row[0] | lower, row[1] | lower, row[2] | lower): row[3]}) -%}
     {%- endfor -%}
     {{ return(comments) }}
+{%- endmacro %}
+
+{# A select of database, schema, name and comment of the tables that have one of `relama_weight`. #}
+{% macro default___commented_tables() -%}
+select
+    current_database(),
+    n.nspname,
+    c.relname,
+    d.description
+from pg_catalog.pg_class as c
+inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+inner join pg_catalog.pg_description as d
+    on c.oid = d.objoid and d.objsubid = 0 and d.classoid = 'pg_catalog.pg_class'::regclass
+where d.description like 'relama:%'
+{%- endmacro %}
+
+{% macro duckdb___commented_tables() -%}
+select database_name, schema_name, table_name, comment from duckdb_tables() where comment like 'relama:%'
 {%- endmacro %}
 
 {# Database, schema and name of a relation, all in lower case: DuckDB does not tell cases apart. #}

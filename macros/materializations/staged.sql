@@ -9,8 +9,15 @@
     {{ return(adapter.dispatch('staged', 'relama')(relation)) }}
 {%- endmacro %}
 
+{# The table that `relama load` has filled. #}
 {% macro default__staged(relation) -%}
-    {{ return(relation) }}
+    {%- if execute and not load_relation(relation) -%}
+        {%- do exceptions.raise_compiler_error(
+            'relama: the staged weights are not in the database: there is no table '
+            ~ relation.render() ~ '. Load them with: relama load DIR'
+        ) -%}
+    {%- endif -%}
+    {{ return(relation.render()) }}
 {%- endmacro %}
 
 {% macro duckdb__staged(relation) -%}

@@ -10,6 +10,9 @@
     settings mapping of everything else that an answer depends on
 #}
 {% macro _ask_rows(asks, answers, settings) -%}
+    {%- if target.type != 'duckdb' -%}
+        {{ relama._unsupported('the materialization ' ~ config.get('materialized')) }}
+    {%- endif -%}
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
     {%- do adapter.commit() -%}

@@ -30,9 +30,14 @@
         {%- set storage = relama._int567_storage() -%}
     {%- elif name == 'int4' -%}
         {%- set storage = relama._int4_storage() -%}
+    {%- elif name == 'vector' -%}
+        {%- set storage = relama._vector_storage() -%}
+    {%- elif name == 'halfvec' -%}
+        {%- set storage = relama._halfvec_storage() -%}
     {%- else -%}
         {%- do exceptions.raise_compiler_error(
-            "relama: there is no storage '" ~ name ~ "'; storages: float32, int8, int567, int4."
+            "relama: there is no storage '" ~ name ~ "'; storages: float32, int8, int567, int4, "
+            ~ 'vector, halfvec.'
         ) -%}
     {%- endif -%}
     {%- if face not in storage -%}

@@ -28,20 +28,149 @@
     )) }}
 {%- endmacro %}
 
-{# Pages only repeat what is in the cache. #}
+{#
+    The scores of all pairs, their exponentials below the largest of a query and head, and the
+    values that these weigh. Pages only repeat what is in the cache.
+#}
 {% macro default__attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
     scaling, single_token
 ) -%}
-    {%- set weights = relama.attention_weights(
-        rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling
-    ) -%}
-    {%- set weights -%}
-(
-    {{ weights | indent(4) }}
+    {%- set scale = scaling if scaling is not none else 1 / head_dim ** 0.5 -%}
+    {%- set head = relama._vector_slice('r.vector', 'h.head * ' ~ head_dim, head_dim) -%}
+with query as materialized (
+
+    select
+        r.sequence_id,
+        r.position,
+        h.head,
+        {{ relama._as_cached(head) }} as vector
+    from {{ rotated }} as r
+    cross join {{ relama._series(num_heads, 'h', 'head') }}
+
+),
+
+cached as (
+
+    select
+        sequence_id,
+        position,
+        kv_head,
+        key,
+        value
+    from {{ cache }}
+
+    union all
+
+    select
+        sequence_id,
+        position,
+        kv_head,
+        key,
+        value
+    from {{ appended }}
+
+),
+
+scored as materialized (
+
+    select
+        q.sequence_id,
+        q.position,
+        q.head,
+        k.value,
+        {{ relama._cached_product('k.key', 'q.vector') }} * {{ scale }} as score
+    from cached as k
+    inner join query as q
+        on
+            k.sequence_id = q.sequence_id
+            and k.kv_head = {{ relama._integer_divide('q.head', num_heads // num_kv_heads) }}
+            and k.position <= q.position
+
+),
+
+measured as (
+
+    select
+        *,
+        max(score) over (partition by sequence_id, position, head) as largest
+    from scored
+
+),
+
+weighed as (
+
+    select
+        *,
+        {{ relama._exponential('score - largest') | indent(8) }} as weight
+    from measured
+
+),
+
+summed as materialized (
+
+    select
+        sequence_id,
+        position,
+        head,
+        sum(weight) as total,
+        {{ relama._weighed_sum('weight', 'value', head_dim) | indent(8) }} as vector
+    from weighed
+    group by sequence_id, position, head
+
 )
-    {%- endset -%}
-    {{- relama._weighed_values(weights, cache, appended, num_heads, num_kv_heads, head_dim) -}}
+
+select
+    q.sequence_id,
+    q.position,
+    array(
+        select {{ relama._narrowed('e.y / s.total') }}
+        from summed as s
+        cross join unnest(s.vector) with ordinality as e (y, i)
+        where s.sequence_id = q.sequence_id and s.position = q.position
+        order by s.head, e.i
+    ) as vector
+from {{ rotated }} as q
+{%- endmacro %}
+
+{# A key, a value or a query as the cache keeps it. An expression. #}
+{% macro _as_cached(vector) -%}
+    {{- 'cast(' ~ vector ~ ' as vector)' if relama._pgvector() else vector -}}
+{%- endmacro %}
+
+{# The inner product of two vectors as the cache keeps them. An expression. #}
+{% macro _cached_product(a, b) -%}
+    {{- '-(' ~ a ~ ' <#> ' ~ b ~ ')' if relama._pgvector() else relama._inner_product(a, b) -}}
+{%- endmacro %}
+
+{# A vector of the cache as a list. An expression. #}
+{% macro _from_cache(vector) -%}
+    {{- 'cast(' ~ vector ~ ' as real[])' if relama._pgvector() else vector -}}
+{%- endmacro %}
+
+{# The type of a vector of the cache. #}
+{% macro _vector_type() -%}
+    {{- 'vector' if relama._pgvector() else 'real[]' -}}
+{%- endmacro %}
+
+{# Whether vectors are those of PostgreSQL's extension pgvector: the variable `relama_pgvector`. #}
+{% macro _pgvector() -%}
+    {{ return(target.type == 'postgres' and var('relama_pgvector', false)) }}
+{%- endmacro %}
+
+{# The sum of vectors of the cache, each times its weight, as a list. An aggregate expression. #}
+{% macro _weighed_sum(weight, value, head_dim) -%}
+    {%- if relama._pgvector() -%}
+cast(sum({{ value }} * cast(
+    array_fill(cast({{ weight }} as real), array[{{ head_dim }}]) as vector
+)) as real[])
+    {%- else -%}
+array[
+        {%- for i in range(head_dim) %}
+    sum({{ weight }} * {{ value }}[{{ i + 1 }}]){{ ',' if not loop.last }}
+        {%- endfor %}
+]
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro duckdb__attention(

@@ -31,7 +31,7 @@
         case
             when k.position <= q.position
                 then
-                    {{ relama._inner_product('k.key', 'q.vector') }}
+                    {{ relama._inner_product(relama._from_cache('k.key'), 'q.vector') }}
                     * {{ scale }}
             else {{ relama._real("'-infinity'") }}
         end as score

@@ -8,7 +8,7 @@
 
 {# PostgreSQL raises an error where a result is too small for its type. #}
 {% macro default___exponential(x) -%}
-    case when {{ x }} > -60 then exp({{ x }}) else 0 end
+    case when {{ x }} > -60 then exp(cast({{ x }} as double precision)) else 0 end
 {%- endmacro %}
 
 {% macro duckdb___exponential(x) -%}

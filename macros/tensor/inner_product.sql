@@ -7,7 +7,10 @@
 {%- endmacro %}
 
 {% macro default___inner_product(a, b) -%}
-    (select sum(p.x * p.y) from unnest({{ a }}, {{ b }}) as p (x, y))
+    (
+        select sum(cast(p.x as double precision) * p.y)
+        from unnest({{ a }}, {{ b }}) as p (x, y)
+    )
 {%- endmacro %}
 
 {# https://duckdb.org/docs/stable/sql/functions/list #}

@@ -26,6 +26,31 @@ from (
 
 )
     {%- else -%}
+{{ adapter.dispatch('_logits', 'relama')(hidden, weight, storage, many, native) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro default___logits(hidden, weight, storage, many, native) -%}
+with x as materialized (
+
+    select
+        h.sequence_id,
+        h.position,
+        {{ relama._row_input('h.vector', storage) }} as vector
+    from {{ hidden }} as h
+
+)
+
+select
+    x.sequence_id,
+    x.position,
+    w.row_id as token_id,
+    {{ relama._narrowed(relama._storage(storage, 'row_product')('w', 'x')) }} as logit
+from {{ weight }} as w
+cross join x
+{%- endmacro %}
+
+{% macro duckdb___logits(hidden, weight, storage, many, native) -%}
 select
     x.sequence_id,
     x.position,
@@ -33,7 +58,6 @@ select
     {{ relama._storage(storage, 'row_product')('w', 'x', prepared=many, native=native) }} as logit
 from {{ relama._storage(storage, 'prepared_rows')(weight) if many else weight }} as w
 cross join {{ hidden }} as x
-    {%- endif -%}
 {%- endmacro %}
 
 {#

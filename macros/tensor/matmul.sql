@@ -9,7 +9,7 @@
     hidden        relation (sequence_id, position, vector)
     weight        relation of row_id and the columns of the storage, with a column bias
                   where `bias` is true
-    storage       one that has rows: float32 or int8
+    storage       one that has rows: float32, int8, vector or halfvec
     bias          whether the weight has a bias
     residual      relation (sequence_id, position, vector) to be added, or none
     single_token  see the macro of this name
@@ -17,6 +17,35 @@
 {% macro matmul(
     hidden, weight, storage='float32', bias=false, residual=none, single_token=false
 ) -%}
+    {{ return(adapter.dispatch('matmul', 'relama')(
+        hidden, weight, storage, bias, residual, single_token
+    )) }}
+{%- endmacro %}
+
+{# The rows of a weight in their order make a vector; nothing is grouped. #}
+{% macro default__matmul(hidden, weight, storage, bias, residual, single_token) -%}
+with x as materialized (
+
+    {{ relama._matmul_input(hidden, residual, single_token, storage) | indent(4) }}
+
+)
+
+select
+    x.sequence_id,
+    x.position,
+    array(
+        select {{ relama._narrowed(
+            relama._storage(storage, 'row_product')('w', 'x')
+            ~ (' + w.bias' if bias else '')
+            ~ (' + x.residual[w.row_id + 1]' if residual is not none else '')
+        ) }}
+        from {{ weight }} as w
+        order by w.row_id
+    ) as vector
+from x
+{%- endmacro %}
+
+{% macro duckdb__matmul(hidden, weight, storage, bias, residual, single_token) -%}
     {%- set products -%}
 (
     select
@@ -39,12 +68,16 @@ with x as (
 {{ relama._collect_vector(products, ['sequence_id', 'position'], 'y', 'row_id') }}
 {%- endmacro %}
 
-{# The hidden state, with the residual beside it where there is one. #}
-{% macro _matmul_input(hidden, residual, single_token=false) -%}
+{#
+    The hidden state, as the rows of a storage are multiplied with it, and the residual beside it
+    where there is one.
+#}
+{% macro _matmul_input(hidden, residual, single_token=false, storage='float32') -%}
+    {%- set vector = relama._row_input('h.vector', storage) -%}
 select
     h.sequence_id,
     h.position,
-    h.vector
+    {{ vector }}{% if vector != 'h.vector' %} as vector{% endif %}
     {%- if residual is not none %},
     r.vector as residual
     {%- endif %}

@@ -15,28 +15,51 @@
     {{ return(adapter.dispatch('rms_norm', 'relama')(hidden, weight, eps, head_dim)) }}
 {%- endmacro %}
 
+{# Sums are of 64 bits: PostgreSQL calls a product that is too small for its type an error. #}
 {% macro default__rms_norm(hidden, weight, eps, head_dim=none) -%}
-    {%- set width = head_dim or 'cardinality(x.vector)' -%}
+    {%- if head_dim is none -%}
+with x as materialized (
+
+    select * from {{ hidden }}
+
+)
+
 select
     x.sequence_id,
     x.position,
     array(
-        select {{ relama._real(
-            'e.value / sqrt(m.mean_square + ' ~ eps ~ ') * w.vector[(e.i - 1) % ' ~ width ~ ' + 1]'
+        select {{ relama._narrowed('e.value * m.inverse_rms * e.weight') }}
+        from unnest(x.vector, w.vector) with ordinality as e (value, weight, i)
+        order by e.i
+    ) as vector
+from x
+cross join {{ weight }} as w
+cross join lateral (
+    select 1 / sqrt(avg(cast(s.value as double precision) * s.value) + {{ eps }}) as inverse_rms
+    from unnest(x.vector) as s (value)
+) as m
+    {%- else -%}
+select
+    x.sequence_id,
+    x.position,
+    array(
+        select {{ relama._narrowed(
+            'e.value * m.inverse_rms * w.vector[(e.i - 1) % ' ~ head_dim ~ ' + 1]'
         ) }}
         from unnest(x.vector) with ordinality as e (value, i)
         inner join (
             select
-                {{ relama._integer_divide('s.i - 1', width) }} as head,
-                avg(s.value * s.value) as mean_square
+                {{ relama._integer_divide('s.i - 1', head_dim) }} as head,
+                1 / sqrt(avg(cast(s.value as double precision) * s.value) + {{ eps }}) as inverse_rms
             from unnest(x.vector) with ordinality as s (value, i)
-            group by {{ relama._integer_divide('s.i - 1', width) }}
+            group by {{ relama._integer_divide('s.i - 1', head_dim) }}
         ) as m
-            on {{ relama._integer_divide('e.i - 1', width) }} = m.head
+            on {{ relama._integer_divide('e.i - 1', head_dim) }} = m.head
         order by e.i
     ) as vector
 from {{ hidden }} as x
 cross join {{ weight }} as w
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro duckdb__rms_norm(hidden, weight, eps, head_dim=none) -%}

@@ -17,12 +17,12 @@
 select
     p.position,
     array(
-        select cast(cos(e.f * cast(p.position as real)) as real)
+        select {{ relama._narrowed('cos(e.f * cast(p.position as real))') }}
         from unnest(w.vector) with ordinality as e (f, i)
         order by e.i
     ) as cosine,
     array(
-        select cast(sin(e.f * cast(p.position as real)) as real)
+        select {{ relama._narrowed('sin(e.f * cast(p.position as real))') }}
         from unnest(w.vector) with ordinality as e (f, i)
         order by e.i
     ) as sine

@@ -23,22 +23,26 @@
 
 {% macro default__rotary_embedding(heads, angles, head_dim, single_token) -%}
     {%- set half = head_dim // 2 -%}
+with x as materialized (
+
+    {{ heads | indent(4) }}
+
+)
+
 select
     x.sequence_id,
     x.position,
     array(
-        select
-            e.value * a.cosine[(e.i - 1) % {{ half }} + 1]
-            + case
-                when (e.i - 1) % {{ head_dim }} < {{ half }} then -x.vector[e.i + {{ half }}]
-                else x.vector[e.i - {{ half }}]
-            end * a.sine[(e.i - 1) % {{ half }} + 1]
+        select {{ relama._narrowed(
+            'cast(e.value as double precision) * a.cosine[(e.i - 1) % ' ~ half ~ ' + 1]'
+            ~ ' + cast(case when (e.i - 1) % ' ~ head_dim ~ ' < ' ~ half
+            ~ ' then -x.vector[e.i + ' ~ half ~ '] else x.vector[e.i - ' ~ half ~ '] end'
+            ~ ' as double precision) * a.sine[(e.i - 1) % ' ~ half ~ ' + 1]'
+        ) }}
         from unnest(x.vector) with ordinality as e (value, i)
         order by e.i
     ) as vector
-from (
-    {{ heads | indent(4) }}
-) as x
+from x
 inner join {{ angles }} as a on x.position = a.position
 {%- endmacro %}
 

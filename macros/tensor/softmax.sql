@@ -14,7 +14,7 @@
 select
     {{ keys | join(',\n    ') }},
     array(
-        select {{ relama._real(relama._exponential('e.x - m.largest') ~ ' / m.total') }}
+        select {{ relama._narrowed(relama._exponential('e.x - m.largest') ~ ' / m.total') }}
         from unnest(s.vector) with ordinality as e (x, i)
         cross join (
             select

@@ -19,19 +19,26 @@
 {%- endmacro %}
 
 {% macro default__swiglu(relation, size) -%}
+with x as materialized (
+
+    select * from {{ relation }}
+
+)
+
 select
     x.sequence_id,
     x.position,
     array(
-        select
-            {{ relama._real(
-                'e.gate * ' ~ relama._sigmoid('e.gate') ~ ' * x.vector[e.i + ' ~ size ~ ']'
-            ) }}
-        from unnest(x.vector) with ordinality as e (gate, i)
-        where e.i <= {{ size }}
+        select {{ relama._narrowed(
+            relama._sigmoid('cast(e.gate as double precision)') ~ ' * e.gate * e.up'
+        ) }}
+        from unnest(
+            {{ relama._vector_slice('x.vector', 0, size) }},
+            {{ relama._vector_slice('x.vector', size, size) }}
+        ) with ordinality as e (gate, up, i)
         order by e.i
     ) as vector
-from {{ relation }} as x
+from x
 {%- endmacro %}
 
 {% macro duckdb__swiglu(relation, size) -%}

@@ -66,6 +66,14 @@ where
     {{ return(adapter.dispatch('_largest_difference', 'relama')(a, b)) }}
 {%- endmacro %}
 
+{% macro default___largest_difference(a, b) -%}
+    {%- if b == 'null' -%}
+    (select max(abs(e.x)) from unnest({{ a }}) as e (x))
+    {%- else -%}
+    (select max(abs(cast(e.x as double precision) - e.y)) from unnest({{ a }}, {{ b }}) as e (x, y))
+    {%- endif -%}
+{%- endmacro %}
+
 {% macro duckdb___largest_difference(a, b) -%}
     list_max(list_transform({{ a }}, lambda x{% if b != 'null' %}, i{% endif %}: abs(x{% if b != 'null' %} - {{ b }}[i]{% endif %})))
 {%- endmacro %}

@@ -5,15 +5,20 @@
     model         relation (sequence_id, position, kv_head)
     sequences     relation (sequence_id, has_read)
     num_kv_heads  heads of the layer
+    num_hidden_layers  layers that the cache is of, each with a number in its column `layer`;
+                       none for a cache of one layer
 #}
-{% test whole_tokens(model, sequences, num_kv_heads) %}
+{% test whole_tokens(model, sequences, num_kv_heads, num_hidden_layers=none) %}
 with expected as (
 
     select
-        sequence_id,
-        has_read as token_count
-    from {{ sequences }}
-    where has_read > 0
+        s.sequence_id,
+        s.has_read as token_count{{ ',\n        l.layer' if num_hidden_layers }}
+    from {{ sequences }} as s
+    {%- if num_hidden_layers %}
+    cross join {{ relama._series(num_hidden_layers, 'l', 'layer') }}
+    {%- endif %}
+    where s.has_read > 0
 
 ),
 
@@ -21,13 +26,16 @@ cached as (
 
     select
         sequence_id,
+        {%- if num_hidden_layers %}
+        layer,
+        {%- endif %}
         count(*) as row_count,
         count(distinct position) as token_count,
         count(distinct kv_head) as head_count,
         max(position) as last_position,
         max(kv_head) as last_head
     from {{ model }}
-    group by sequence_id
+    group by sequence_id{{ ', layer' if num_hidden_layers }}
 
 )
 
@@ -37,7 +45,8 @@ select
     c.row_count,
     c.head_count
 from expected as e
-full outer join cached as c on e.sequence_id = c.sequence_id
+full outer join cached as c
+    on e.sequence_id = c.sequence_id{{ ' and e.layer = c.layer' if num_hidden_layers }}
 where
     c.sequence_id is null
     or e.sequence_id is null

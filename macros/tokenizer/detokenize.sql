@@ -12,12 +12,6 @@
     {{ return(adapter.dispatch('detokenize', 'relama')(column, model)) }}
 {%- endmacro %}
 
-{% macro default__detokenize(column, model=none) -%}
-    {%- do exceptions.raise_compiler_error(
-        'detokenize: relama has no tokenizer for ' ~ target.type ~ ' yet.'
-    ) -%}
-{%- endmacro %}
-
 {# Some hundreds of tokens at a time, see `tokenize`. #}
 {% macro duckdb__detokenize(column, model=none) -%}
     {%- set settings = relama._tokenizer_settings(model) or {} -%}

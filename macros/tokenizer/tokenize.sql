@@ -15,12 +15,6 @@
     {{ return(adapter.dispatch('tokenize', 'relama')(column, parse_special, guard, model)) }}
 {%- endmacro %}
 
-{% macro default__tokenize(column, parse_special=false, guard=none, model=none) -%}
-    {%- do exceptions.raise_compiler_error(
-        'tokenize: relama has no tokenizer for ' ~ target.type ~ ' yet.'
-    ) -%}
-{%- endmacro %}
-
 {#
     What has a name here is named `relama__`: a column of the caller's that had the same
     name would be hidden.

@@ -28,19 +28,19 @@ select
     kv_head,
     key,
     value,
-    cast(null as integer) as token_id,
-    cast(null as real) as logprob
+    {{ relama.typed_null('integer') }} as token_id,
+    {{ relama.typed_null('real') }} as logprob
 from key_values
 
 union all
 
 select
-    null as layer,
+    {{ relama.typed_null('integer') }} as layer,
     sequence_id,
     position,
-    null as kv_head,
-    null as key,
-    null as value,
+    {{ relama.typed_null('integer') }} as kv_head,
+    {{ relama.typed_null('key') }} as key,
+    {{ relama.typed_null('key') }} as value,
     token_id,
     logprob
 from next_token

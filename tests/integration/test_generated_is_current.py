@@ -89,7 +89,7 @@ def test_settings_written_by_hand_agree_with_the_templates() -> None:
     assert project["vars"]["relama_prompt_token_ids"] == list(PROMPT)
     hand_written = yaml.safe_load((ROOT / "profiles.yml").read_text())["relama"]["outputs"]["dev"]
     rendered = render(
-        "profiles.yml",
+        "profiles_duckdb.yml",
         project="relama",
         disabled_optimizers=DISABLED_OPTIMIZERS,
         kernels=False,

@@ -33,17 +33,13 @@ PARTS = {"block_matmul_pairs", "dequantized", "input", "same", "storage"} | {
     *storages.STORAGES,
     *("byte_symbols", "decoded_bytes", "encode_words", "list_chunks", "normalized_text"),
     *("spelled_words", "split_text", "symbol_token", "text_literal", "text_words"),
-    *("token_symbol", "tokenizer_settings", "list_length"),
+    *("token_symbol", "tokenizer_settings", "row_input"),
     *("added_token_passes", "added_token_pattern", "cut_pieces", "decoded_text"),
     *("encoded_chunks", "encoded_windows", "escaped_pattern", "found_added_tokens"),
     *("hexadecimal_literal", "joined_windows", "literal_of", "opened_tokens"),
     *("running_package", "several_tokenizers", "split_words", "unguarded", "word_windows"),
     *("words_and_added_tokens", "added_tokens"),
 }
-#: Macros without portable SQL; what they have says so.
-DUCKDB_ONLY = {"detokenize", "limit_memory", "tokenize"}
-#: What a materialization asks of an adapter.
-STATEMENTS = {"_create_weight", "_relation_comment", "staged"}
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 
@@ -103,47 +99,13 @@ for size in SIZES:
             f"relama.block_matmul('hidden', 'blocks', {product}, {SINGLE})"
         )
 
-#: A call of every portable variant; DuckDB has its own of most.
-DEFAULT_CALLS = {
-    "attention": "'rotated', 'cache', 'appended', 'pages', 'paged', 4, 2, 8, 2",
-    "_collect_vector": "'elements', ['sequence_id'], 'y', 'i'",
-    "_exponential": "'x'",
-    "_finite": "'x', 'The numbers are NaN or infinite.'",
-    "_float32_dequantized": "'m', 4",
-    "_float32_error_bound": "4",
-    "_inner_product": "'a', 'b'",
-    "_int4_error_bound": "4",
-    "_int567_error_bound": "4",
-    "_int8_error_bound": "4",
-    "_integer_divide": "'a', 2",
-    "_is_finite_vector": "'vector', 4",
-    "_list_length": "'keys'",
-    "_mean_square_quotient": "'a', 'b'",
-    "rms_norm": "'hidden', 'weight', 1e-5",
-    "rotary_angles": "'step_input', 'inverse_frequencies'",
-    "rotary_embedding": "'select * from heads', 'angles', 4",
-    "_rounded_vector": "'vector', 4",
-    "_same": "'a', 'b', ['sequence_id', 'position']",
-    "_series": "4, 's', 'number'",
-    "_softmax": "'scores', ['sequence_id']",
-    "swiglu": "'gate_up', 4",
-    "_uniform": "'seed', 'sequence_id', 'position'",
-    "_values_by_dimension": "'cache', 4",
-    "_vector_slice": "'vector', 0, 4",
-    "_vector_sum": "'vector'",
-}
-
 
 @pytest.fixture(scope="module")
 def sql(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The SQL of all calls, rendered by dbt; that of the text for decoding ends in `_decode`."""
     directory = tmp_path_factory.mktemp("dbt")
-    defaults = {
-        f"default__{name}": f"relama.default__{name}({arguments})"
-        for name, arguments in DEFAULT_CALLS.items()
-    }
     decode = rendered(directory, BOTH_TEXTS, "{relama_decode: true}")
-    return rendered(directory, CALLS | BOTH_TEXTS | defaults, "{}") | {
+    return rendered(directory, CALLS | BOTH_TEXTS, "{}") | {
         f"{name}_decode": text for name, text in decode.items()
     }
 
@@ -186,16 +148,6 @@ def test_every_public_macro_has_an_example_with_a_unit_test() -> None:
     assert tested == {path.stem for path in examples.glob("*.sql")}
     called = "".join(path.read_text() for path in examples.glob("*.sql"))
     assert names <= set(re.findall(r"relama\._?(\w+)\(", called))
-
-
-def test_every_portable_variant_renders(sql: dict[str, str]) -> None:
-    text = "".join(path.read_text() for path in (ROOT / "macros").rglob("*.sql"))
-    portable = set(re.findall(r"macro default__(\w+)", text))
-    assert portable - DUCKDB_ONLY - STATEMENTS == set(DEFAULT_CALLS)
-    for name in DEFAULT_CALLS:
-        rendered = sql[f"default__{name}"]
-        assert rendered
-        assert "{{" not in rendered
 
 
 #: What a storage has to be able to do in a table of rows, in one of blocks, and in any.
@@ -268,13 +220,6 @@ def test_sample_of_what_is_no_number_is_an_error(
     write_sampling(connection, temperature, 0, 1.0, seed=0)
     with pytest.raises(duckdb.Error, match="The logits are NaN or infinite"):
         connection.sql(sql["sample"]).fetchall()
-    for x in ("nan", "inf", "-inf"):
-        with pytest.raises(duckdb.Error, match=f"The numbers are NaN or infinite. {x}"):
-            connection.sql(
-                f"select {sql['default___finite']} from (select '{x}'::real as x)"
-            ).fetchall()
-    finite = f"select {sql['default___finite']} from (select 3.4e38::real as x)"
-    assert connection.sql(finite).fetchall() == [(pytest.approx(3.4e38),)]
 
 
 def test_sample_depends_on_seed_and_place_alone(

@@ -16,6 +16,7 @@ from relama.project.kept_graph import graph_fields, kept_graph
 from relama.project.manifest import MARKER, load_project
 from relama.project.models import model_inputs
 from relama.project.writer import write_project
+from relama.targets import DEFAULT
 
 TINY_LLAMA = Path(__file__).parents[1] / "fixtures" / "tiny_llama"
 
@@ -23,7 +24,7 @@ TINY_LLAMA = Path(__file__).parents[1] / "fixtures" / "tiny_llama"
 @pytest.mark.parametrize("storage", ["float32", "int4"])
 def test_what_is_read_back_is_what_was_written(storage: str) -> None:
     graph = run_passes(build_graph(open_checkpoint(TINY_LLAMA)), storage)
-    fields = json.loads(json.dumps({**graph_fields(graph), "inputs": model_inputs(graph)}))
+    fields = json.loads(json.dumps({**graph_fields(graph), "inputs": model_inputs(graph, DEFAULT)}))
     kept = kept_graph(**fields)
     assert kept.weights == graph.weights
     assert list(kept.operators) == list(graph.operators)
@@ -37,7 +38,7 @@ def test_what_is_read_back_is_what_was_written(storage: str) -> None:
 
 def test_every_model_that_is_read_says_what_it_reads() -> None:
     graph = run_passes(build_graph(open_checkpoint(TINY_LLAMA)))
-    kept = kept_graph(**graph_fields(graph), inputs=model_inputs(graph))
+    kept = kept_graph(**graph_fields(graph), inputs=model_inputs(graph, DEFAULT))
     assert {name for read in kept.inputs.values() for name in read} <= kept.inputs.keys()
 
 

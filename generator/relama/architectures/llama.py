@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from typing import Any
 
 from relama import names
 from relama.config import ModelConfig
@@ -34,7 +35,7 @@ def build(config: ModelConfig) -> Graph:
         GraphError: the config's sizes do not fit together.
     """
     graph = Graph(config)
-    heads = {
+    heads: dict[str, Any] = {
         "num_attention_heads": config.num_attention_heads,
         "num_key_value_heads": config.num_key_value_heads,
         "head_dim": config.head_dim,

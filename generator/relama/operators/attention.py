@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relama.operators.base import Kind, Reads, Shape, Words, bracket
 from relama.operators.grouped_query import GroupedQuery
@@ -14,8 +14,17 @@ class Attention(GroupedQuery):
 
     kind = Kind.ATTENTION
     macros = ("attention",)
-    step_models = ("paged",)
-    state_tables = ("kv_cache", "kv_pages")
+
+    #: Whether there are pages of the cache beside it; see `kv_page`.
+    in_pages: bool = field(default=True, kw_only=True)
+
+    @property
+    def step_models(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("paged",) if self.in_pages else ()
+
+    @property
+    def state_tables(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("kv_cache", "kv_pages") if self.in_pages else ("kv_cache",)
 
     def output_shape(self, reads: Reads) -> Shape:
         self.check(reads)

@@ -11,7 +11,9 @@ from relama.passes.choose_storage import choose_storage
 from relama.passes.cut_blocks import PARALLELISM, cut_blocks
 from relama.passes.fuse_gate_up import fuse_gate_up
 from relama.passes.fuse_qkv import fuse_qkv
+from relama.passes.leave_out_pages import leave_out_pages
 from relama.storage import CHOICES, STORAGES
+from relama.targets import DEFAULT, Target
 
 __all__ = ["PARALLELISM", "PASSES", "run_passes"]
 
@@ -28,6 +30,7 @@ def run_passes(
     storage: str = "float32",
     disabled: Collection[str] = (),
     parallelism: int = PARALLELISM,
+    target: Target = DEFAULT,
 ) -> Graph:
     """Chooses the storage and runs every pass that is not disabled.
 
@@ -36,6 +39,7 @@ def run_passes(
         storage: one of `relama.storage.CHOICES`.
         disabled: names of passes to leave out.
         parallelism: parts that a large matrix is cut into, which threads multiply at once.
+        target: the database; what it has no use for is left out.
 
     Raises:
         InputError: `disabled` names a pass that does not exist or that the storage needs,
@@ -51,6 +55,10 @@ def run_passes(
     if STORAGES[storage].needs_blocks and "cut_blocks" in disabled:
         raise InputError(f"The storage {storage} needs the pass cut_blocks.")
     graph = choose_storage(graph, storage)
+    if not target.has_blocks:
+        disabled = {*disabled, "cut_blocks"}
+    if not target.cache_by_layer:
+        graph = leave_out_pages(graph)
     passes = PASSES | {"cut_blocks": partial(cut_blocks, parallelism=parallelism)}
     for name, run in passes.items():
         if name not in disabled:

@@ -84,6 +84,33 @@ def kv_cache_properties(graph: Graph, layer: int) -> Properties:
     }
 
 
+def shared_kv_cache_properties(graph: Graph) -> Properties:
+    """The YAML entry of a cache of the keys and values of all layers."""
+    heads, head_dim = graph.shapes[graph.appended(0).name]
+    properties = kv_cache_properties(graph, 0)
+    return {
+        **properties,
+        "name": names.KV_CACHE,
+        "description": (
+            f"Keys and values of all layers for every position read so far: [{heads}, {head_dim}] "
+            "each; a step appends its own."
+        ),
+        "config": {**properties["config"], "tags": ["state", "step"]},
+        "columns": [*described({"layer": "The layer's number."}), *properties["columns"]],
+        "data_tests": [
+            {
+                "relama.whole_tokens": {
+                    "arguments": {
+                        "sequences": "ref('sequences')",
+                        "num_kv_heads": graph.config.num_key_value_heads,
+                        "num_hidden_layers": graph.config.num_hidden_layers,
+                    }
+                }
+            }
+        ],
+    }
+
+
 def layer_properties(graph: Graph, layer: int) -> Properties:
     """The YAML entry of the model that stands for a layer."""
     shape = bracket(graph.shapes[graph.appended(layer).name])

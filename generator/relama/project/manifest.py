@@ -12,6 +12,7 @@ from relama import names
 from relama.config import ModelConfig, model_config
 from relama.errors import InputError, ProjectError
 from relama.project.kept_graph import KeptGraph, kept_graph
+from relama.targets import DEFAULT, Target, target_named
 
 MARKER = "relama.json"
 
@@ -57,6 +58,8 @@ class Project:
         source: the checkpoint it was made from.
         config: the model's hyperparameters.
         trace: whether activations are tables by default.
+        storage: how matrices are stored.
+        target: the database that it was written for.
         graph: what it computes, with all shapes.
     """
 
@@ -65,22 +68,28 @@ class Project:
     source: str
     config: ModelConfig
     trace: bool
+    storage: str
+    target: Target
     graph: KeptGraph
 
     @property
     def kv_caches(self) -> list[str]:
-        """The cache of keys and values of each layer, in order."""
+        """The cache of keys and values of each layer, in order, or that of all."""
+        if not self.target.cache_by_layer:
+            return [names.KV_CACHE]
         return names.kv_caches(self.config.num_hidden_layers)
 
     @property
     def kv_pages(self) -> list[str]:
-        """The pages of each layer's cache, in order."""
+        """The pages of each layer's cache, in order, where the target has pages."""
+        if not self.target.cache_by_layer:
+            return []
         return names.all_kv_pages(self.config.num_hidden_layers)
 
     @property
     def state_tables(self) -> list[str]:
         """What holds the state of sequences, as the macro `_state_tables` creates it."""
-        return names.state_tables(self.config.num_hidden_layers)
+        return ["tokens", *self.kv_caches, *self.kv_pages]
 
 
 def load_project(directory: str | Path) -> Project:
@@ -104,6 +113,8 @@ def load_project(directory: str | Path) -> Project:
             marker["source"],
             model_config(marker["config"]),
             marker["trace"],
+            marker["storage"],
+            target_named(marker.get("target", DEFAULT.name)),
             kept_graph(**{field: marker[field] for field in _GRAPH}),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

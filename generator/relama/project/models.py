@@ -18,12 +18,14 @@ from relama.project.describe import (
     layer_properties,
     operator_comment,
     operator_properties,
+    shared_kv_cache_properties,
 )
 from relama.project.manifest import LIBRARY, PAGE_SIZE
 from relama.project.placing import place
 from relama.project.render import render, write, write_yaml
 from relama.project.staging import staged_tensors
 from relama.project.weights import weight_properties, weight_sql
+from relama.targets import Target
 
 
 def write_models(
@@ -35,6 +37,7 @@ def write_models(
     digest: str,
     written: str,
     parallelism: int,
+    target: Target,
 ) -> None:
     """Writes `models/` and `analyses/`: everything that depends on the graph alone.
 
@@ -46,6 +49,7 @@ def write_models(
         written: a digest of all of the model, tensors included, which its tables bear once they
             are built from it; answers depend on it.
         parallelism: into how many parts attention cuts a step of many positions.
+        target: the database that the models are for.
     """
     models = directory / "models"
     for weight in graph.weights.values():
@@ -53,30 +57,32 @@ def write_models(
         write(folder / f"{weight.name}.sql", weight_sql(weight))
     for operator in graph.operators.values():
         folder = models / "layers" / (_layer_folder(operator.layer) or "")
-        write(folder / f"{operator.name}.sql", operator_sql(graph, operator, parallelism))
+        write(folder / f"{operator.name}.sql", operator_sql(graph, operator, parallelism, target))
     layers = range(graph.config.num_hidden_layers)
-    for layer in layers:
+    for layer in layers if target.cache_by_layer else [None]:
         write(
             models / "state" / f"{names.kv_cache(layer)}.sql",
             render("kv_cache.sql", layer=layer),
         )
     config = graph.config
-    before = ["step_input", "rotary_angles", "paged"]
+    before = ["step_input", "rotary_angles"]
+    if target.cache_by_layer:
+        before.append("paged")
     for name in before:
         write(models / "layers" / f"{name}.sql", render(f"{name}.sql", config=config))
     before += [operator.name for operator in graph.layer(None) if not operator.inputs]
     for layer in layers:
-        sql = _layer_sql(graph, layer, before if layer == 0 else [], parallelism)
+        sql = _layer_sql(graph, layer, before if layer == 0 else [], parallelism, target)
         write(models / "layers" / names.layer_model(layer) / f"{names.layer_model(layer)}.sql", sql)
     whole = names.layer_models(len(layers))
-    caches = names.kv_caches(len(layers))
+    caches = names.kv_caches(len(layers)) if target.cache_by_layer else [names.KV_CACHE]
     for name in ("next_token", "step", "tokens", "sequences", "transcript"):
-        sql = render(f"{name}.sql", config=config, layers=whole, caches=caches)
+        sql = render(f"{name}.sql", config=config, layers=whole, caches=caches, target=target)
         write(models / "state" / f"{name}.sql", sql)
     for name in ("inverse_frequencies", "vocabulary"):
         sql = f"select * from {{{{ relama.staged(source('staged_weights', '{name}')) }}}}\n"
         write(models / "weights" / f"{name}.sql", sql)
-    for name in ("alphabet", "merges"):
+    for name in ("alphabet", "merges") if target.has_batches else ():
         write(models / "weights" / f"{name}.sql", render(f"{name}.sql"))
 
     for index in (None, *layers):
@@ -89,37 +95,43 @@ def write_models(
             operators = [place(model, project, as_package=False) for model in operators]
             operators.append(place(layer_properties(graph, index), project))
         else:
-            weights += _fixed_properties("weights.yml", config, tokenizer=tokenizer, digest=digest)
-            operators = _fixed_properties("layers.yml", config) + operators
+            weights += _fixed_properties(
+                "weights.yml", config, tokenizer=tokenizer, digest=digest, target=target
+            )
+            operators = _fixed_properties("layers.yml", config, target=target) + operators
             operators = [place(model, project) for model in operators]
         weights = [place(model, project) for model in weights]
         for kind, placed in (("weights", weights), ("layers", operators)):
             write_yaml(models / kind / subfolder / label, {"models": placed})
     state = _fixed_properties("state.yml", config)
-    state += [kv_cache_properties(graph, layer) for layer in layers]
+    if target.cache_by_layer:
+        state += [kv_cache_properties(graph, layer) for layer in layers]
+    else:
+        state.append(shared_kv_cache_properties(graph))
     write_yaml(
         models / "state" / "_models.yml",
         {"models": [place(model, project, as_package=False) for model in state]},
     )
-    write(models / "_sources.yml", _sources(graph, project))
+    write(models / "_sources.yml", _sources(graph, project, target))
     write(models / "_exposures.yml", render("exposures.yml", project=project))
     write(models / "_overview.md", render("overview.md", project=project, config=config))
 
     head = language_model["head"]
-    sql = render("forward_pass.sql", layers=whole, head=head)
-    write(models / "batch" / "forward_pass.sql", sql)
-    language_model = {**language_model, "written": written}
-    batch = _fixed_properties("batch.yml", config, language_model=language_model)
-    write_yaml(
-        models / "batch" / "_models.yml",
-        {"models": [place(model, project, as_root=False) for model in batch]},
-    )
+    if target.has_batches:
+        sql = render("forward_pass.sql", layers=whole, head=head)
+        write(models / "batch" / "forward_pass.sql", sql)
+        language_model = {**language_model, "written": written}
+        batch = _fixed_properties("batch.yml", config, language_model=language_model)
+        write_yaml(
+            models / "batch" / "_models.yml",
+            {"models": [place(model, project, as_root=False) for model in batch]},
+        )
     analyses = directory / "analyses"
     write(analyses / "candidates.sql", render("candidates.sql", layers=whole))
     write(analyses / "score.sql", render("score.sql", layers=whole, head=graph.weights[head]))
     sql = render("hidden_states.sql", layers=whole, names=_hidden_states(graph))
     write(analyses / "hidden_states.sql", sql)
-    for layer in layers:
+    for layer in layers if target.cache_by_layer else ():
         sql = render(
             "kv_pages.sql",
             head_dim=graph.shapes[graph.appended(layer).name][1],
@@ -130,7 +142,7 @@ def write_models(
         write(analyses / f"{names.kv_pages(layer)}.sql", sql)
 
 
-def model_inputs(graph: Graph) -> dict[str, tuple[str, ...]]:
+def model_inputs(graph: Graph, target: Target) -> dict[str, tuple[str, ...]]:
     """The models that each model of a step reads that is no operator.
 
     Weights and what earlier steps have left are tables, and not among them.
@@ -140,7 +152,7 @@ def model_inputs(graph: Graph) -> dict[str, tuple[str, ...]]:
     return {
         "step_input": (),
         "rotary_angles": ("step_input",),
-        "paged": ("step_input",),
+        **({"paged": ("step_input",)} if target.cache_by_layer else {}),
         **{names.layer_model(layer): (graph.appended(layer).name,) for layer in layers},
         "next_token": ("logits",),
         "step": (*whole, "next_token"),
@@ -156,18 +168,20 @@ def _hidden_states(graph: Graph) -> list[str]:
     return ["embedding", *(list(graph.layer(layer))[-1].name for layer in layers), "final_norm"]
 
 
-def operator_sql(graph: Graph, operator: Operator, parallelism: int) -> str:
+def operator_sql(graph: Graph, operator: Operator, parallelism: int, target: Target) -> str:
     """The model of an operator."""
     return render(
         "operator.sql",
         comment=operator_comment(graph, operator),
-        imports=_imports(operator),
+        imports=_imports(operator, target),
         ctes=_ctes(graph, operator, parallelism),
         name=names.parsed(operator.name).base,
     )
 
 
-def _layer_sql(graph: Graph, layer: int, before: Sequence[str], parallelism: int) -> str:
+def _layer_sql(
+    graph: Graph, layer: int, before: Sequence[str], parallelism: int, target: Target
+) -> str:
     """The model that stands for a layer, and for the models `before` it.
 
     As a package of another project it holds the operators, which are models of their own
@@ -177,11 +191,12 @@ def _layer_sql(graph: Graph, layer: int, before: Sequence[str], parallelism: int
     made = {operator.name for operator in operators}
     imports: dict[str, str] = {}
     for operator in operators:
-        imports |= _imports(operator, made)
+        imports |= _imports(operator, target, made)
     appended = graph.appended(layer).name
     return render(
         "layer.sql",
         layer=layer,
+        as_package=target.has_batches,
         before=before,
         operators=[operator.name for operator in operators],
         imports=imports,
@@ -192,7 +207,7 @@ def _layer_sql(graph: Graph, layer: int, before: Sequence[str], parallelism: int
     )
 
 
-def _imports(operator: Operator, made: Collection[str] = ()) -> dict[str, str]:
+def _imports(operator: Operator, target: Target, made: Collection[str] = ()) -> dict[str, str]:
     """The CTEs that stand for what an operator reads, and the relation behind each.
 
     Args:
@@ -204,8 +219,10 @@ def _imports(operator: Operator, made: Collection[str] = ()) -> dict[str, str]:
         if name not in made
     }
     for table in operator.computes.state_tables:
-        source = f"source('state', '{names.operator(table, operator.layer)}')"
-        imports[table] = f"{{{{ {source}.render() }}}}"
+        name = names.operator(table, operator.layer) if target.cache_by_layer else table
+        imports[table] = f"{{{{ source('state', '{name}').render() }}}}"
+        if not target.cache_by_layer:
+            imports[table] += f"\n    where layer = {operator.layer}"
     return imports
 
 
@@ -241,20 +258,23 @@ def _ctes(graph: Graph, operator: Operator, parallelism: int) -> str:
     ).rstrip()
 
 
-def _sources(graph: Graph, project: str) -> str:
+def _sources(graph: Graph, project: str, target: Target) -> str:
     staged = [(item.name, item.tensor) for item in staged_tensors(graph)]
     staged.append(("inverse_frequencies", "the rotary embedding's inverse frequencies"))
     staged.append(("vocabulary", "the tokenizer's vocabulary"))
-    staged.append(("merges", "the tokenizer's merges, best first"))
-    staged.append(("alphabet", "the letters that the tokenizer spells words in"))
+    if target.has_batches:
+        staged.append(("merges", "the tokenizer's merges, best first"))
+        staged.append(("alphabet", "the letters that the tokenizer spells words in"))
     layers = graph.config.num_hidden_layers
+    by_layer = target.cache_by_layer
     return render(
         "sources.yml",
         project=project,
         library=project == LIBRARY,
         staged=staged,
-        caches=names.kv_caches(layers),
-        pages=names.all_kv_pages(layers),
+        target=target,
+        caches=names.kv_caches(layers) if by_layer else [names.KV_CACHE],
+        pages=names.all_kv_pages(layers) if by_layer else [],
     )
 
 

@@ -47,6 +47,7 @@ from relama.rope import inverse_frequencies
 from relama.runtime.tokenizer import ProjectTokenizer, write_tokenizer
 from relama.sampling import sampling_csv, sampling_warnings
 from relama.storage import STORAGES
+from relama.targets import DEFAULT, Target
 
 #: dbt's digest of a `packages.yml` that is not there: by it, dbt takes the lock file as it is.
 _NO_PACKAGES = hashlib.sha1(b"", usedforsecurity=False).hexdigest()
@@ -61,7 +62,8 @@ def write_project(
     *,
     name: str | None = None,
     trace: bool = False,
-    storage: str = "float32",
+    storage: str | None = None,
+    target: Target = DEFAULT,
     kernels: Path | None = None,
     disabled_passes: Collection[str] = (),
     parallelism: int = PARALLELISM,
@@ -77,7 +79,8 @@ def write_project(
         checkpoint: what to compile.
         name: dbt's name of the project; from the directory's by default.
         trace: whether activations are tables by default.
-        storage: how matrices are stored, one of `relama.storage.CHOICES`.
+        storage: how matrices are stored, one of the target's storages, or None for its usual one.
+        target: the database that the project is for.
         kernels: the extension with native functions for arithmetic, see `relama.kernels`;
             without it, arithmetic is SQL.
         disabled_passes: names of passes to leave out.
@@ -89,12 +92,14 @@ def write_project(
 
     Raises:
         ProjectError: `directory` holds something else.
-        InputError: dbt cannot call a project as the directory is called.
+        InputError: dbt cannot call a project as the directory is called, or the target has no
+            such storage.
         CheckpointError, UnsupportedError, GraphError: see `build_graph` and `stage`.
     """
     directory = Path(directory)
-    _check_target(directory, overwrite)
-    graph = run_passes(build_graph(checkpoint), storage, disabled_passes, parallelism)
+    storage = target.checked_storage(storage)
+    _check_directory(directory, overwrite)
+    graph = run_passes(build_graph(checkpoint), storage, disabled_passes, parallelism, target)
     name = own_name(directory) if name is None else name
     with _whole_or_nothing(directory) as temporary:
         write_tokenizer(checkpoint, temporary)
@@ -103,7 +108,7 @@ def write_project(
         digest = stage(graph, checkpoint.tensors, temporary / "weights", on_progress)
         definition = tokenizer.definition
         sql_tokenizer = _sql_tokenizer(definition)
-        small = _stage_small_tables(graph, tokenizer, definition, temporary / "weights")
+        small = _stage_small_tables(graph, tokenizer, definition, temporary / "weights", target)
         meta_digest = _digest([[config_fields(graph.config), sql_tokenizer], small])
         written = _digest([digest, meta_digest, storage, sorted(disabled_passes), parallelism])
         prompt = [i for i in tokenizer.encode(FIRST_PROMPT) if i < graph.config.vocab_size]
@@ -116,9 +121,12 @@ def write_project(
             digest=meta_digest,
             written=written,
             parallelism=parallelism,
+            target=target,
         )
         settings = {
             "project": name,
+            "target": target,
+            **target.settings(storage),
             "config": graph.config,
             "trace": trace,
             "storage": STORAGES[storage],
@@ -135,18 +143,19 @@ def write_project(
             "source": str(checkpoint.path.resolve()),
             "trace": trace,
             "storage": storage,
+            "target": target.name,
             "disabled_passes": sorted(disabled_passes),
             "parallelism": parallelism,
             "config": config_fields(graph.config),
             **graph_fields(graph),
-            "inputs": model_inputs(graph),
+            "inputs": model_inputs(graph, target),
         }
         (temporary / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
     for sentence in (*checkpoint.warnings, *sampling_warnings(checkpoint.generation_config)):
         on_warning(sentence)
     for sentence in _chat_warnings(tokenizer):
         on_warning(sentence)
-    if "unsupported" in sql_tokenizer:
+    if target.has_batches and "unsupported" in sql_tokenizer:
         on_warning(
             "rows and relama.tokenize do not work with this tokenizer: "
             + sql_tokenizer["unsupported"]
@@ -176,7 +185,7 @@ def macros_directory() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "macros"
 
 
-def _check_target(directory: Path, overwrite: bool) -> None:
+def _check_directory(directory: Path, overwrite: bool) -> None:
     if file := next((parent for parent in directory.parents if parent.is_file()), None):
         raise ProjectError(f"{directory} cannot be written: {file} is a file.")
     if not directory.exists() and not directory.is_symlink():
@@ -221,7 +230,11 @@ def _whole_or_nothing(directory: Path) -> Iterator[Path]:
 
 
 def _stage_small_tables(
-    graph: Graph, tokenizer: ProjectTokenizer, definition: Definition, directory: Path
+    graph: Graph,
+    tokenizer: ProjectTokenizer,
+    definition: Definition,
+    directory: Path,
+    target: Target,
 ) -> str:
     """Stages the rotary frequencies and the tokenizer's tables beside the tensors.
 
@@ -235,9 +248,9 @@ def _stage_small_tables(
     tables = {
         "inverse_frequencies": row,
         "vocabulary": vocabulary_table(definition, texts),
-        "merges": merges_table(definition),
-        "alphabet": alphabet_table(definition),
     }
+    if target.has_batches:
+        tables |= {"merges": merges_table(definition), "alphabet": alphabet_table(definition)}
     digest = hashlib.sha256()
     for name, table in tables.items():
         pq.write_table(table, directory / f"{name}.parquet")
@@ -267,8 +280,10 @@ def _write_settings(directory: Path, checkpoint: Checkpoint, settings: Mapping[s
         "disabled_optimizers": DISABLED_OPTIMIZERS,
         "source_name": re.sub(r"[^\w.\- ]", "_", checkpoint.path.name),
     }
-    for file in ("dbt_project.yml", "profiles.yml", "README.md"):
+    target = settings["target"]
+    for file in ("dbt_project.yml", "README.md"):
         write(directory / file, render(file, **values))
+    write(directory / "profiles.yml", render(f"profiles_{target.name}.yml", **values))
     write(directory / ".gitignore", "target/\nlogs/\n*.duckdb\n*.duckdb.wal\n.user.yml\n")
     write(directory / "seeds" / "sampling.csv", sampling_csv(checkpoint.generation_config))
     write(directory / "seeds" / "_seeds.yml", render("seeds.yml", project=settings["project"]))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any, Protocol
 
 from relama import names
 from relama.errors import ProjectError
 from relama.project.manifest import Project
 from relama.runtime import dbt
-from relama.runtime.database import open_database
-from relama.runtime.profile import database_of
 from relama.runtime.statements import (
     compiled,
     decode_statements,
@@ -44,17 +43,20 @@ def build_project(project: Project, *, again: bool, on_progress: Move) -> dict[s
         ProjectError: dbt failed, or the database is in use.
     """
     began = time.perf_counter()
-    stamp, path = project.directory / _STAMP, database_of(project).path
+    target, stamp = project.target, project.directory / _STAMP
     current = {
         "fingerprint": fingerprint(project),
-        "database": str(path),
-        "weights": _staged_files(project),
+        "database": target.address(project),
+        "weights": [
+            [file.name, file.stat().st_size, file.stat().st_mtime_ns]
+            for file in staged_files(project)
+        ],
     }
-    if not again and _read(stamp) == current and path.is_file():
-        return {"already_built": True, "nodes": 0, "seconds": 0.0, **stored(project)}
-    if path.is_file():
-        with open_database(project):
-            pass  # Says clearly who holds the file, which dbt would not.
+    if target.is_there(project):
+        with target.connect(project) as connection:  # Says clearly who holds it, as dbt would not.
+            is_built = "step" in target.relations(connection)
+        if not again and is_built and _read(stamp) == current:
+            return {"already_built": True, "nodes": 0, "seconds": 0.0, **stored(project)}
     stamp.unlink(missing_ok=True)
     nodes = 0
 
@@ -77,13 +79,9 @@ def build_project(project: Project, *, again: bool, on_progress: Move) -> dict[s
 
 
 def stored(project: Project) -> dict[str, int]:
-    """Rows in all tables, and bytes of the database file."""
-    with open_database(project) as connection:
-        ((rows,),) = connection.execute(
-            "select coalesce(sum(estimated_size), 0) from duckdb_tables() "
-            "where database_name = current_database()"
-        ).fetchall()
-    return {"rows": int(rows), "bytes": database_of(project).path.stat().st_size}
+    """Rows in all tables, and bytes that they take."""
+    with project.target.connect(project) as connection:
+        return project.target.stored(project, connection)
 
 
 def _label(node: str) -> str:
@@ -91,11 +89,12 @@ def _label(node: str) -> str:
     return "Building" if layer is None else f"Building layer {layer}"
 
 
-def _staged_files(project: Project) -> list[list[Any]]:
+def staged_files(project: Project) -> list[Path]:
+    """The Parquet files that `relama new` wrote. Raises `ProjectError` where there are none."""
     files = sorted((project.directory / "weights").glob("*.parquet"))
     if not files:
         raise ProjectError(f"{project.directory / 'weights'} holds no staged weights.")
-    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    return files
 
 
 def _read(path: Any) -> Any:

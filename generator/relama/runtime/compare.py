@@ -12,7 +12,6 @@ from relama.checkpoint import Checkpoint
 from relama.errors import InputError
 from relama.project.manifest import Project
 from relama.reference import forward
-from relama.runtime.database import open_database
 from relama.runtime.session import scratch
 from relama.runtime.statements import compiled
 
@@ -53,12 +52,10 @@ def compare(project: Project, checkpoint: Checkpoint, token_ids: Sequence[int]) 
             f"{checkpoint.path} is not the checkpoint that {project.directory} was made from: "
             "their configs differ."
         )
-    sql = compiled(project, ["hidden_states"])["hidden_states"].sql
-    with open_database(project) as connection, scratch(project, connection) as state:
+    statement = compiled(project, ["hidden_states"])["hidden_states"]
+    with project.target.connect(project) as connection, scratch(project, connection) as state:
         state.set_tokens(token_ids)
-        rows = connection.execute(
-            f"select model, vector from ({sql}) order by place, position"
-        ).fetchall()
+        rows = state.rows(statement, "model, vector", "order by place, position")
     reference = forward(config, checkpoint.tensors, token_ids)
     expected = [*reference.hidden_states, reference.final_norm]
     differences = []

@@ -48,6 +48,8 @@ def kernels_of(project: Project) -> Path | None:
 
     As the macro `_native` says it: the profile and the variable `relama_kernels` have to allow it.
     """
+    if project.target.name != "duckdb":
+        return None
     if not (_wants_kernels(project, True) and database_of(project).loads_unsigned):
         return None
     return project.directory / LIBRARY / "kernels" / kernels.FILE_NAME
@@ -55,6 +57,8 @@ def kernels_of(project: Project) -> Path | None:
 
 def kernels_are_kept_out(project: Project) -> bool:
     """Whether the project wants native kernels, and its profile does not let DuckDB load them."""
+    if project.target.name != "duckdb":
+        return False
     return _wants_kernels(project, False) and not database_of(project).loads_unsigned
 
 

@@ -1,4 +1,4 @@
-"""Which database file a project's `profiles.yml` names: the commands work on the one dbt does."""
+"""Which database a project's `profiles.yml` names: the commands work on the one dbt does."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def profiles_directory(directory: Path) -> Path:
     return Path(os.environ.get("DBT_PROFILES_DIR") or Path.home() / ".dbt").resolve()
 
 
-def database_of(project: Project) -> Database:
-    """The database of the project's profile and target, which the user may have changed.
+def output_of(project: Project) -> dict[str, Any]:
+    """What the project's profile says of its target, which the user may have changed.
 
     Raises:
-        ProjectError: the profile cannot be read, or names no DuckDB file.
+        ProjectError: the profile cannot be read, or is of another database than the project.
     """
     file = profiles_directory(project.directory) / "profiles.yml"
     settings = _yaml(project.directory / "dbt_project.yml")
@@ -74,15 +74,26 @@ def database_of(project: Project) -> Database:
             f"{file} has no profile '{name}' with a target, which "
             f"{project.directory / 'dbt_project.yml'} asks for."
         ) from None
-    if kind != "duckdb":
+    if kind != project.target.name:
         raise ProjectError(
-            f"The profile '{name}' in {file} is of type '{kind}'; relama's commands work on DuckDB."
+            f"The profile '{name}' in {file} is of type '{kind}', and the project was written for "
+            f"{project.target.name}; write it anew with relama new --target {kind} --force."
         )
+    return output
+
+
+def database_of(project: Project) -> Database:
+    """The DuckDB database of the project's profile.
+
+    Raises:
+        ProjectError: the profile cannot be read, or names no DuckDB file.
+    """
+    output = output_of(project)
     path, catalog = _file(output)
     if path is None or ":" in path.partition("/")[0] or path == ":memory:":
         raise ProjectError(
-            f"The profile '{name}' in {file} names no database file of DuckDB for '{catalog}'; "
-            "relama's commands need one, as 'path', or under 'attach'."
+            f"The profile of {project.directory} names no database file of DuckDB for "
+            f"'{catalog}'; relama's commands need one, as 'path', or under 'attach'."
         )
     # dbt is run in the project's directory, and paths are relative to that.
     options = output.get("config_options") or {}
@@ -124,9 +135,13 @@ def _rendered(value: Any, file: Path) -> Any:
     if not isinstance(value, str) or "{" not in value:
         return value
     flags = SimpleNamespace(PROFILES_DIR=str(file.parent))
+    # dbt's filters, which say what a text is to be read as.
+    converted = ("as_bool", "as_number", "as_native")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+    environment.filters |= dict.fromkeys((*converted, "as_text"), lambda text: text)
     try:
-        return environment.from_string(value).render(flags=flags, env_var=_environment_variable)
+        text = environment.from_string(value).render(flags=flags, env_var=_environment_variable)
+        return yaml.safe_load(text) if any(name in value for name in converted) else text
     except jinja2.TemplateError as error:
         raise ProjectError(f"{file}: '{value}' cannot be filled in: {error}.") from None
 

@@ -21,8 +21,7 @@ from relama.names import CTE_PREFIX
 from relama.project.manifest import Project
 from relama.project.variables import variables
 from relama.runtime import dbt
-from relama.runtime.database import kernels_of, open_database
-from relama.runtime.profile import database_of
+from relama.runtime.database import kernels_of
 
 _FILES = ("dbt_project.yml", "profiles.yml", "relama.json")
 _FOLDERS = ("models", "analyses", "macros", "packages", "relama", "seeds")
@@ -76,7 +75,9 @@ class Statement:
             for name, m in self.models.items()
             if name in needed
         ]
-        return f"with {', '.join(texts)}\nselect * from (\n{model.sql}\n)" if texts else model.sql
+        if not texts:
+            return model.sql
+        return f"with {', '.join(texts)}\nselect * from (\n{model.sql}\n) as last"
 
     def below(self, model: Model, within: Collection[str]) -> set[str]:
         """The models that a model reads, and those that these read, as far as `within` goes."""
@@ -129,8 +130,8 @@ def compiled(
     file = _file(project, decode)
     kept = _kept(file)
     if not set(names) <= set(kept):
-        with open_database(project):
-            pass  # Says clearly that nothing is built, or who holds the file.
+        with project.target.connect(project):
+            pass  # Says clearly that nothing is built, or why the database cannot be had.
         kept |= _compile(project, names, decode)
         _keep(file, kept)
     return {name: _statement(kept, name, project) for name in names}
@@ -140,7 +141,7 @@ def fingerprint(project: Project) -> str:
     """A digest of everything that the compiled SQL depends on; where the project lies is not."""
     digest = hashlib.sha256(__version__.encode())
     # An environment variable may choose the target of the profile.
-    digest.update(database_of(project).quoted.encode())
+    digest.update(project.target.place(project).encode())
     for name in (*_FILES, *_FOLDERS):
         path = project.directory / name
         files = sorted(path.rglob("*")) if path.is_dir() else [path]

@@ -5,10 +5,13 @@
 ) }}
 
 select
+<%- if layer is none %>
+    layer,
+<%- endif %>
     sequence_id,
     position,
     kv_head,
     key,
     value
 from {{ ref('step') }}
-where layer = << layer >>
+where layer <% if layer is none %>is not null<% else %>= << layer >><% endif %>

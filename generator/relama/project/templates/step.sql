@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized='<< target.step >>'<% if target.name == 'postgres' %>, pre_hook='set local jit = off'<% endif %>) }}
 
 -- All that one step of the model yields: the keys and values of every layer, and
 -- the next token of every sequence (its row has no layer). It is written at once;
@@ -29,19 +29,19 @@ select
     kv_head,
     key,
     value,
-    cast(null as integer) as token_id,
-    cast(null as real) as logprob
+    {{ relama.typed_null('integer') }} as token_id,
+    {{ relama.typed_null('real') }} as logprob
 from key_values
 
 union all
 
 select
-    null as layer,
+    {{ relama.typed_null('integer') }} as layer,
     sequence_id,
     position,
-    null as kv_head,
-    null as key,
-    null as value,
+    {{ relama.typed_null('integer') }} as kv_head,
+    {{ relama.typed_null('key') }} as key,
+    {{ relama.typed_null('key') }} as value,
     token_id,
     logprob
 from next_token

@@ -23,7 +23,7 @@ with stacked as (
 
 )
 <%- set rows = 'stacked' %>
-<%- if storage.quantised %>,
+<%- if storage.name != 'float32' %>,
 
 quantized as (
 

@@ -4,7 +4,7 @@ Whoever is outside this room imports from here alone.
 """
 
 from relama.runtime.memory.forecast import forecast
-from relama.runtime.memory.limit import Weights, limited
+from relama.runtime.memory.limit import Piece, Weights, limited
 from relama.runtime.memory.size import memory_limit
 
-__all__ = ["Weights", "forecast", "limited", "memory_limit"]
+__all__ = ["Piece", "Weights", "forecast", "limited", "memory_limit"]

@@ -55,22 +55,17 @@ class Weights:
 
     def whole(self, statement: Statement) -> Piece:
         """A select that reads every weight, to be run in one piece."""
-        moved = self._moved(statement)
+        moved = self.moved(statement)
         return self._piece(moved.sql, set(moved.tables()))
 
-    def prepared(
-        self, connection: duckdb.DuckDBPyConnection, name: str, statement: Statement
-    ) -> list[Piece]:
-        """Prepares to insert a select that reads every weight into the table `step`.
+    def pieces(self, statement: Statement) -> list[Piece]:
+        """What inserts a select that reads every weight into the table `step`, within the limit.
 
         Returns:
-            What to execute for that: statements of their own, and last the insert.
+            Statements of their own, and last the insert. They are not prepared: a prepared
+            statement would hold its intermediate rows until it runs again.
         """
-        if self.plan is None:
-            connection.execute(f"prepare {name} as insert into step {statement.sql}")
-            return [Piece(f"execute {name}")]
-        # A prepared statement would hold its intermediate rows until it runs again.
-        parts = split(self._moved(statement), "insert into step")
+        parts = split(self.moved(statement), "insert into step")
         last_use = {name: part for part in parts for name in part.tables}
         return [
             self._piece(part.sql, {name for name in part.tables if last_use[name] is part})
@@ -86,7 +81,8 @@ class Weights:
         """Surrounds the execution of a piece."""
         return self.prefetcher.reading(piece.blocks) if self.prefetcher else nullcontext()
 
-    def _moved(self, statement: Statement) -> Statement:
+    def moved(self, statement: Statement) -> Statement:
+        """The same statement, reading the weights where they are."""
         if self.plan is None:
             return statement
         return statement.reading(resident(table.name for table in self.plan.resident))

@@ -37,10 +37,13 @@ def memory_limit(project: Project, given: str | None) -> int | None:
     """The memory limit in bytes: the given one, or the project's variable, or none.
 
     Raises:
-        ProjectError, InputError: see `variables` and `parse_size`.
+        ProjectError, InputError: see `variables` and `parse_size`, or the database has none.
     """
     text = variables(project).get("relama_memory_limit") if given is None else given
-    return parse_size(str(text)) if text or given is not None else None
+    if not text and given is None:
+        return None
+    project.target.check_memory_limit()
+    return parse_size(str(text))
 
 
 def megabytes(size: float) -> str:

@@ -8,14 +8,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
-import duckdb
-
-from relama.errors import ProjectError
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.runtime import dbt
-from relama.runtime.database import open_database
-from relama.runtime.memory import Weights, limited
-from relama.runtime.profile import database_of
+from relama.runtime.memory import Piece, Weights, limited
 from relama.runtime.session.state import State
 from relama.runtime.statements import (
     Statement,
@@ -25,11 +20,7 @@ from relama.runtime.statements import (
     session_statements,
 )
 from relama.sampling import check_sampling
-
-#: How a session chooses tokens: plain dbt reads the seed, which no session changes.
-_SAMPLING = "temp.main.session_sampling"
-#: The tokens of a session's sequence: its steps read no other's.
-_TOKENS = "temp.main.session_tokens"
+from relama.targets import Connection
 
 
 class Engine(Protocol):
@@ -54,7 +45,7 @@ class Session:
     def __init__(
         self,
         project: Project,
-        connection: duckdb.DuckDBPyConnection,
+        connection: Connection,
         sql: Mapping[str, Statement],
         decode: Mapping[str, Statement],
         sequence_id: int,
@@ -66,32 +57,25 @@ class Session:
         self._cached, self._waiting = 0, 0
         self._is_alone = False
         self._later: Sequence[int] = ()
-        connection.execute(
-            f"create or replace temporary table {_SAMPLING} "
-            "(temperature double, top_k integer, top_p double, seed bigint)"
-        )
-        connection.execute(
-            f"create or replace temporary view {_TOKENS} as "
-            f"select * from {database_of(project).quoted}.tokens where sequence_id = {sequence_id}"
-        )
-        own = {"sampling": _SAMPLING, "tokens": _TOKENS}
-        general, single = (texts["step"].reading(own) for texts in (sql, decode))
-        try:
-            self._step = self._weights.prepared(connection, "step", general)
-            self._decode = self._weights.prepared(connection, "decode", single)
-            for table in (*project.kv_caches, "tokens"):
-                connection.execute(
-                    f"prepare append_{table} as insert into {table} {sql[table].sql}"
-                )
-        except duckdb.Error as error:
-            raise ProjectError(
-                f"The compiled step of {project.directory} does not fit its tables "
-                f"({str(error).splitlines()[0]}); run: relama build {project.directory}"
-            ) from None
-        self._appends = [f"execute append_{table}" for table in (*project.kv_caches, "tokens")]
+        self._target = project.target
+        with self._target.preparing(project):
+            own = self._target.open_session(project, connection, sequence_id)
+            self._step = self._prepared("step", sql["step"].reading(own))
+            self._decode = self._prepared("decode", decode["step"].reading(own))
+            self._appends = [
+                statement
+                for table in (*project.kv_caches, "tokens")
+                for statement in self.state.prepare(f"append_{table}", table, sql[table])
+            ]
         # Not prepared: a prepared statement keeps its rows in memory, here for 64 tokens.
         packed = packing_statements(project)
         self._packs = [f"insert into {table} {decode[table].sql}" for table in packed]
+
+    def _prepared(self, name: str, statement: Statement) -> list[Piece]:
+        """What to execute to insert a step into its table; the last is the insert itself."""
+        if self._weights.plan is not None:
+            return self._weights.pieces(statement)
+        return [Piece(sql) for sql in self.state.prepare(name, "step", statement)]
 
     def start(self, token_ids: Sequence[int], sampling: tuple[float, int, float, int]) -> None:
         check_sampling(*sampling)
@@ -103,8 +87,7 @@ class Session:
                 end = min(end, self._cached + self._weights.prompt)
                 self.state.cut_tokens(end)
             self._waiting, self._later = end - self._cached, token_ids[end:]
-            self.connection.execute(f"delete from {_SAMPLING}")
-            self.connection.execute(f"insert into {_SAMPLING} values (?, ?, ?, ?)", [*sampling])
+            self._target.choose(self.connection, sampling)
 
     def step(self) -> int:
         while self._later:
@@ -115,7 +98,7 @@ class Session:
             self._waiting, self._later = len(chunk), later
         self._read(self._appends)
         self._waiting = 1
-        return _chosen(self.state)
+        return self.state.last_token_id()
 
     def _read(self, appends: Sequence[str], then: Callable[[], None] = lambda: None) -> None:
         """Reads the tokens that are waiting; `then` is part of the transaction."""
@@ -127,7 +110,7 @@ class Session:
             with self._weights.reading(piece):
                 execute(piece.sql)
         with self.state.transaction():
-            execute("delete from step")
+            self.state.empty("step")
             with self._weights.reading(insert):
                 execute(insert.sql)
             for statement in appends:
@@ -151,7 +134,7 @@ class DbtEngine:
         check_sampling(*sampling)
         names = ("temperature", "top_k", "top_p", "seed")
         self._sampling = dict(zip(names, sampling, strict=True))
-        with open_database(self.project) as connection:
+        with self.project.target.connect(self.project) as connection:
             state = State(self.project, connection, self.sequence_id)
             with state.transaction():
                 state.set_tokens(token_ids)
@@ -165,21 +148,8 @@ class DbtEngine:
         quick = ["--no-write-json", "--log-level-file", "info"]
         arguments = ["run", *quick, "--select", "tag:step", "--vars", variables]
         dbt.invoke(self.project.directory, arguments)
-        with open_database(self.project) as connection:
-            return _chosen(State(self.project, connection, self.sequence_id))
-
-
-def _chosen(state: State) -> int:
-    """The token that the last step has appended.
-
-    Without parameters: for each of them DuckDB tries to import numpy and others, and a Ctrl-C
-    that arrives while it looks for them is lost.
-    """
-    rows = state.connection.execute(
-        f"select token_id from tokens where sequence_id = {state.sequence_id} "
-        "order by position desc limit 1"
-    ).fetchall()
-    return int(rows[0][0])
+        with self.project.target.connect(self.project) as connection:
+            return State(self.project, connection, self.sequence_id).last_token_id()
 
 
 @contextmanager
@@ -202,7 +172,7 @@ def open_engine(
         sql = compiled(project, session_statements(project))
         decode = compiled(project, decode_statements(project), decode=True)
         with (
-            open_database(project) as connection,
+            project.target.connect(project) as connection,
             limited(project, connection, decode["step"], memory_limit) as weights,
         ):
             yield Session(project, connection, sql, decode, sequence_id, weights)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from relama.errors import InputError
 from relama.project.manifest import Project
-from relama.runtime.database import open_database
 from relama.runtime.memory import limited
 from relama.runtime.session.state import scratch
 from relama.runtime.statements import compiled, packing_statements
@@ -37,13 +36,11 @@ def top_logits(project: Project, token_ids: Sequence[int], top: int) -> list[Can
     """
     if top < 1:
         raise InputError(f"top must be at least 1, not {top}.")
-    sql = compiled(project, ["candidates"])["candidates"].sql
-    with open_database(project) as connection, scratch(project, connection) as state:
+    statement = compiled(project, ["candidates"])["candidates"]
+    best = f"order by logit desc, token_id limit {top}"
+    with project.target.connect(project) as connection, scratch(project, connection) as state:
         state.set_tokens(token_ids)
-        rows = connection.execute(
-            f"select token_id, logit, logprob from ({sql}) order by logit desc, token_id limit ?",
-            [top],
-        ).fetchall()
+        rows = state.rows(statement, "token_id, logit, logprob", best)
     return [Candidate(*row) for row in rows]
 
 
@@ -66,37 +63,33 @@ def negative_log_likelihood(
     caches, pages = project.kv_caches, packing_statements(project)
     names = [*caches, *pages]
     sql = compiled(project, ["score", *caches]) | compiled(project, pages, decode=True)
+    total, count = 0.0, 0
     with (
-        open_database(project) as connection,
+        project.target.connect(project) as connection,
         limited(project, connection, sql["score"], memory_limit, whole=CHUNK) as weights,
         scratch(project, connection) as state,
     ):
         state.check_tokens(token_ids)
-        score = weights.whole(sql["score"])
-        connection.execute(f"prepare score as insert into step {score.sql}")
-        for name in names:
-            connection.execute(f"prepare append_{name} as insert into {name} {sql[name].sql}")
+        piece = weights.whole(sql["score"])
+        score = state.prepare("score", "step", weights.moved(sql["score"]))
+        appends = [s for name in names for s in state.prepare(f"append_{name}", name, sql[name])]
         state.append_tokens(token_ids[:1], first_position=0, has_read=0)
         for first in range(1, len(token_ids), CHUNK):
             chunk = token_ids[first : first + CHUNK]
             state.append_tokens(chunk, first_position=first, has_read=first - 1)
-            connection.execute("delete from step")
+            state.empty("step")
             weights.rewind()
-            with weights.reading(score):
-                connection.execute("execute score")
-            for name in names:
-                connection.execute(f"execute append_{name}")
-            connection.execute(
-                "update tokens set logprob = step.logprob from step where step.layer is null "
-                "and tokens.sequence_id = step.sequence_id and tokens.position = step.position"
-            )
+            with weights.reading(piece):
+                for statement in score:
+                    connection.execute(statement)
+            for statement in appends:
+                connection.execute(statement)
+            logprobs = state.logprobs()
+            total -= math.fsum(logprobs)
+            count += len(logprobs)
             on_progress(len(chunk))
-        ((total, scored),) = connection.execute(
-            "select -sum(logprob::double), count(logprob) from tokens where sequence_id = ?",
-            [state.sequence_id],
-        ).fetchall()
-    assert scored == len(token_ids) - 1
-    return float(total)
+    assert count == len(token_ids) - 1
+    return total
 
 
 def perplexity(nll: float, token_count: int) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
-import duckdb
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from relama.errors import InputError, ProjectError
 from relama.project.manifest import PAGE_SIZE, Project
+from relama.runtime.statements import Statement
+from relama.targets import Connection
 
 
 class State:
@@ -16,25 +17,26 @@ class State:
 
     The state holds whole tokens only: every method that changes it is one
     transaction, or part of the caller's.
+
+    Attributes:
+        places: where tables are that are not where the models of their names are.
     """
 
     def __init__(
-        self, project: Project, connection: duckdb.DuckDBPyConnection, sequence_id: int
+        self,
+        project: Project,
+        connection: Connection,
+        sequence_id: int,
+        places: Mapping[str, str] | None = None,
     ) -> None:
         self.project = project
         self.connection = connection
-        self.sequence_id = sequence_id
-        self._caches, self._pages = project.kv_caches, project.kv_pages
+        self.sequence_id = int(sequence_id)
+        self.places = places or {}
         self._require_tables()
 
     def _require_tables(self) -> None:
-        found = {
-            name
-            for (name,) in self.connection.execute(
-                "select table_name from information_schema.tables where "
-                "table_catalog = current_database() and table_schema = current_schema()"
-            ).fetchall()
-        }
+        found = self.project.target.relations(self.connection)
         missing = {"sequences", "step", "sampling", *self.project.state_tables} - found
         if missing:
             raise ProjectError(
@@ -42,24 +44,58 @@ class State:
                 f"'{min(missing)}'); run: relama build {self.project.directory}"
             )
 
-    @contextmanager
-    def transaction(self, keep: bool = True) -> Iterator[None]:
-        """Runs its body as one transaction, which is undone on an error or unless `keep`."""
-        self.connection.execute("begin")
-        try:
-            yield
-        except BaseException:
-            self.connection.execute("rollback")
-            raise
-        self.connection.execute("commit" if keep else "rollback")
+    def transaction(self) -> AbstractContextManager[None]:
+        """Runs its body as one transaction, where the database has them."""
+        return self.project.target.transaction(self.connection)
+
+    def place(self, table: str) -> str:
+        """Where a table is, as it stands in SQL."""
+        return self.places.get(table, table)
+
+    def rows(self, statement: Statement, columns: str, order: str) -> list[tuple[Any, ...]]:
+        """What a select returns on this state, in an order."""
+        return self.project.target.rows(
+            self.connection, statement.reading(self.places), columns, order
+        )
+
+    def prepare(self, name: str, table: str, statement: Statement) -> Sequence[str]:
+        """Prepares to insert a select into a table. Returns what to execute for that."""
+        return self.project.target.prepare(
+            self.connection, name, self.place(table), statement.reading(self.places)
+        )
+
+    def empty(self, table: str) -> None:
+        """Deletes all rows of a table."""
+        self.connection.execute(self.project.target.emptied(self.place(table)))
+
+    def clear(self) -> None:
+        """Forgets all sequences."""
+        for table in self.project.state_tables:
+            self.empty(table)
+
+    def logprobs(self) -> list[float]:
+        """The log-probabilities of the tokens that the last step has scored, in order."""
+        rows = self._select(f"select logprob from {self.place('step')} where layer is null")
+        return [float(logprob) for (logprob,) in rows]
 
     def token_ids(self) -> list[int]:
         """All tokens of the sequence, prompt and generated, in order."""
-        rows = self.connection.execute(
-            "select token_id from tokens where sequence_id = ? order by position",
-            [self.sequence_id],
-        ).fetchall()
-        return [token_id for (token_id,) in rows]
+        rows = self._select(
+            f"select token_id from {self.place('tokens')} where {self._own} order by position"
+        )
+        return [int(token_id) for (token_id,) in rows]
+
+    def last_token_id(self) -> int:
+        """The token that the last step has appended.
+
+        Without parameters: for each of them DuckDB tries to import numpy and others, and a
+        Ctrl-C that arrives while it looks for them is lost.
+        """
+        rows = self._select(
+            f"select token_id from {self.place('tokens')} where {self._own} "
+            "order by position desc limit 1"
+        )
+        return int(rows[0][0])
 
     def set_tokens(self, token_ids: Sequence[int]) -> int:
         """Makes `token_ids` the sequence, keeping the cache of what it begins with.
@@ -78,42 +114,33 @@ class State:
         shared = 0
         while shared < min(len(held), len(token_ids) - 1) and held[shared] == token_ids[shared]:
             shared += 1
-        execute = self.connection.execute
         read = min(self.has_read(), shared)
-        sequence = [self.sequence_id]
-        execute("delete from tokens where sequence_id = ? and position >= ?", [*sequence, shared])
-        for cache in self._caches:
-            execute(
-                f"delete from {cache} where sequence_id = ? and position >= ?", [*sequence, read]
-            )
-        for pages in self._pages:
-            execute(
-                f"delete from {pages} where sequence_id = ? and first_position + ? > ?",
-                [*sequence, PAGE_SIZE, read],
-            )
+        if shared < len(held):
+            self._forget("tokens", f"position >= {shared}")
+        for cache in self.project.kv_caches:
+            self._forget(cache, f"position >= {read}")
+        for pages in self.project.kv_pages:
+            self._forget(pages, f"first_position + {PAGE_SIZE} > {read}")
         self.append_tokens(token_ids[shared:], first_position=shared, has_read=read)
         return read
 
     def has_read(self) -> int:
         """How many tokens of the sequence have been read."""
-        rows = self.connection.execute(
-            "select has_read from sequences where sequence_id = ?", [self.sequence_id]
-        ).fetchall()
+        rows = self._select(
+            f"select max(has_read) from {self.place('tokens')} "
+            f"where {self._own} having count(*) > 0"
+        )
         return int(rows[0][0]) if rows else 0
 
     def is_alone(self) -> bool:
         """Whether the state holds no other sequence."""
-        rows = self.connection.execute(
-            "select 1 from sequences where sequence_id <> ? limit 1", [self.sequence_id]
-        ).fetchall()
-        return not rows
+        return not self._select(
+            f"select 1 from {self.place('tokens')} where sequence_id <> {self.sequence_id} limit 1"
+        )
 
     def cut_tokens(self, length: int) -> None:
         """Forgets the tokens after the first `length`, which no step has read."""
-        self.connection.execute(
-            "delete from tokens where sequence_id = ? and position >= ?",
-            [self.sequence_id, length],
-        )
+        self._forget("tokens", f"position >= {length}")
 
     def append_tokens(self, token_ids: Sequence[int], first_position: int, has_read: int) -> None:
         """Adds tokens of a prompt to the sequence, which the next step will read.
@@ -121,17 +148,27 @@ class State:
         Args:
             has_read: how many tokens of the sequence have been read.
         """
+        rows = ", ".join(
+            f"({self.sequence_id}, {position}, {int(token_id)}, true, {has_read})"
+            for position, token_id in enumerate(token_ids, first_position)
+        )
         self.connection.execute(
-            "insert into tokens (sequence_id, position, token_id, is_prompt, has_read) "
-            "select ?, ? + i - 1, ids[i], true, ? "
-            "from (select ?::integer[] as ids), range(1, ? + 1) as r (i)",
-            [self.sequence_id, first_position, has_read, list(token_ids), len(token_ids)],
+            f"insert into {self.place('tokens')} "
+            f"(sequence_id, position, token_id, is_prompt, has_read) values {rows}"
         )
 
-    def clear(self) -> None:
-        """Forgets all sequences."""
-        for table in self.project.state_tables:
-            self.connection.execute(f"delete from {table}")
+    @property
+    def _own(self) -> str:
+        return f"sequence_id = {self.sequence_id}"
+
+    def _select(self, sql: str) -> list[tuple[Any, ...]]:
+        return list(self.connection.execute(sql).fetchall())
+
+    def _forget(self, table: str, condition: str) -> None:
+        """Deletes the rows of the sequence that meet a condition."""
+        self.project.target.delete(
+            self.connection, self.place(table), f"{self._own} and {condition}"
+        )
 
     def check_tokens(self, token_ids: Sequence[int]) -> None:
         """Raises `InputError` for no tokens, more than the context holds, or one out of range."""
@@ -151,9 +188,7 @@ class State:
 
 
 @contextmanager
-def scratch(project: Project, connection: duckdb.DuckDBPyConnection) -> Iterator[State]:
-    """A state with nothing in it to work on, whose changes are rolled back in the end."""
-    state = State(project, connection, sequence_id=0)
-    with state.transaction(keep=False):
-        state.clear()
-        yield state
+def scratch(project: Project, connection: Connection) -> Iterator[State]:
+    """A state with nothing in it to work on, which is gone in the end."""
+    with project.target.scratch(project, connection) as places:
+        yield State(project, connection, sequence_id=0, places=places)

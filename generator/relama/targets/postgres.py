@@ -1,0 +1,372 @@
+"""PostgreSQL 15 or later: with pgvector its inner product, and without it SQL's own."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relama.errors import ProjectError
+from relama.targets.base import Places, Sampling, Target, does_not_fit
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from relama.project.manifest import Project
+
+_LEAST = 150000
+#: How a session chooses tokens: plain dbt reads the seed, which no session changes.
+_SAMPLING = "pg_temp.session_sampling"
+#: The tokens of a session's sequence: its steps read no other's.
+_TOKENS = "pg_temp.session_tokens"
+#: Seconds that a command waits for another to leave the state alone: a client that was killed is
+#: noticed by the server after `client_connection_check_interval`.
+_PATIENCE = 10.0
+#: Statements of a session are long and planned once.
+_SETTINGS = {
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "client_connection_check_interval": "1s",
+    "max_parallel_workers_per_gather": "0",
+}
+
+
+class Postgres(Target):
+    """Weights are rows of arrays, or of pgvector's `vector` or `halfvec`."""
+
+    name = "postgres"
+    title = "PostgreSQL"
+    extra = "postgres"
+    storages = ("vector", "halfvec", "float32")
+
+    def settings(self, storage: str) -> dict[str, Any]:
+        return {"pgvector": storage != "float32"}
+
+    def place(self, project: Project) -> str:
+        output = _output(project)
+        return f"{output['host']}:{output['port']}/{output['dbname']}/{output['schema']}"
+
+    @contextmanager
+    def connect(self, project: Project) -> Iterator[psycopg.Connection[Any]]:
+        psycopg = _driver()
+        output = _output(project)
+        try:
+            with _connected(output) as connection:
+                _check_version(connection)
+                for name, value in _SETTINGS.items():
+                    connection.execute(f"set {name} = '{value}'")
+                connection.execute(_search_path(output["schema"]))
+                yield connection
+        except psycopg.Error as error:
+            raise ProjectError(_sentence(error, output)) from None
+
+    @contextmanager
+    def scratch(self, project: Project, connection: psycopg.Connection[Any]) -> Iterator[Places]:
+        _lock(project, connection)
+        with self.transaction(connection, keep=False):
+            for table in project.state_tables:
+                connection.execute(f"delete from {table}")
+            yield {}
+
+    @contextmanager
+    def preparing(self, project: Project) -> Iterator[None]:
+        psycopg = _driver()
+        try:
+            yield
+        except psycopg.ProgrammingError as error:
+            raise does_not_fit(project, error) from None
+
+    def open_session(
+        self, project: Project, connection: psycopg.Connection[Any], sequence_id: int
+    ) -> Places:
+        _lock(project, connection)
+        connection.execute(
+            "create temporary table session_sampling "
+            "(temperature double precision, top_k integer, top_p double precision, seed bigint)"
+        )
+        connection.execute(
+            "create temporary view session_tokens as "
+            f"select * from tokens where sequence_id = {sequence_id}"
+        )
+        return {"sampling": _SAMPLING, "tokens": _TOKENS}
+
+    def choose(self, connection: psycopg.Connection[Any], sampling: Sampling) -> None:
+        connection.execute("delete from session_sampling")
+        connection.execute("insert into session_sampling values (%s, %s, %s, %s)", [*sampling])
+
+    def stored(self, project: Project, connection: Any) -> dict[str, int]:
+        ((rows, size),) = connection.execute(
+            "select coalesce(sum(greatest(reltuples, 0)), 0), "
+            "coalesce(sum(pg_total_relation_size(oid)), 0) from pg_class "
+            "where relkind = 'r' and relnamespace = current_schema()::regnamespace"
+        ).fetchall()
+        return {"rows": int(rows), "bytes": int(size)}
+
+    def load(
+        self,
+        project: Project,
+        files: Sequence[Path],
+        on_progress: Callable[..., None],
+    ) -> dict[str, int]:
+        output = _output(project)
+        schema = _quoted(f"{output['schema']}_staged")
+        on_progress(total=sum(file.stat().st_size for file in files))
+        counts = {"loaded": 0, "kept": 0, "bytes": 0}
+        with self.connect(project) as connection:
+            if project.storage != "float32":
+                _check_pgvector(connection, output)
+            connection.execute(f"create schema if not exists {schema}")
+            _lock(project, connection)
+            for file in files:
+                if _load_table(connection, schema, file, on_progress):
+                    counts["loaded"] += 1
+                    counts["bytes"] += file.stat().st_size
+                else:
+                    counts["kept"] += 1
+        return counts
+
+
+def _driver() -> Any:
+    try:
+        import psycopg
+    except ImportError:
+        raise ProjectError(
+            "The target postgres needs a driver that is not installed; "
+            "install it with: pip install 'relama[postgres]'"
+        ) from None
+    return psycopg
+
+
+def _output(project: Project) -> dict[str, Any]:
+    """The profile's output, under the names that dbt-postgres gives its fields."""
+    from relama.runtime.profile import output_of
+
+    output = dict(output_of(project))
+    output.setdefault("dbname", output.get("database"))
+    output.setdefault("password", output.get("pass"))
+    output.setdefault("port", 5432)
+    missing = [name for name in ("host", "user", "dbname", "schema") if not output.get(name)]
+    if missing:
+        raise ProjectError(f"The profile of {project.directory} has no '{missing[0]}'.")
+    return output
+
+
+@contextmanager
+def _connected(output: Mapping[str, Any]) -> Iterator[psycopg.Connection[Any]]:
+    optional = {
+        name: output[name]
+        for name in ("sslmode", "sslcert", "sslkey", "sslrootcert")
+        if output.get(name)
+    }
+    with _driver().connect(
+        host=output["host"],
+        port=output["port"],
+        user=output["user"],
+        password=output["password"],
+        dbname=output["dbname"],
+        connect_timeout=output.get("connect_timeout", 10),
+        autocommit=True,
+        prepare_threshold=None,
+        **optional,
+    ) as connection:
+        if output.get("role"):
+            connection.execute(f"set role {_quoted(output['role'])}")
+        yield connection
+
+
+def _search_path(schema: str) -> str:
+    """The models' schema before what the server has, where pgvector is."""
+    name = _quoted(schema).replace("'", "''")
+    return f"select set_config('search_path', '{name}, ' || current_setting('search_path'), false)"
+
+
+def _check_version(connection: psycopg.Connection[Any]) -> None:
+    number = connection.info.server_version
+    if number < _LEAST:
+        raise ProjectError(
+            f"The server is PostgreSQL {number // 10000}; relama needs {_LEAST // 10000} or later."
+        )
+
+
+def _check_pgvector(connection: psycopg.Connection[Any], output: Mapping[str, Any]) -> None:
+    if connection.execute("select 1 from pg_extension where extname = 'vector'").fetchall():
+        return
+    available = connection.execute(
+        "select 1 from pg_available_extensions where name = 'vector'"
+    ).fetchall()
+    raise ProjectError(
+        f"The database '{output['dbname']}' has no extension pgvector, which the project's storage "
+        "needs; "
+        + (
+            "create it with: create extension vector"
+            if available
+            else "install it on the server, or write the project anew with --storage float32, "
+            "which needs no extension and is many times slower."
+        )
+    )
+
+
+def _lock(project: Project, connection: psycopg.Connection[Any]) -> None:
+    """Keeps others from the project's state for as long as the connection lasts.
+
+    Raises `ProjectError` where another relama has it.
+    """
+    digest = hashlib.sha256(f"relama {_output(project)['schema']}".encode()).digest()
+    key = int.from_bytes(digest[:8], "big", signed=True)
+    end = time.monotonic() + _PATIENCE
+    while True:
+        ((locked,),) = connection.execute("select pg_try_advisory_lock(%s)", [key]).fetchall()
+        if locked:
+            return
+        if time.monotonic() > end:
+            break
+        time.sleep(0.2)
+    holders = connection.execute(
+        "select pid from pg_locks where locktype = 'advisory' and granted "
+        "and database = (select oid from pg_database where datname = current_database()) "
+        "and classid = %s and objid = %s",
+        [(key >> 32) & 0xFFFFFFFF, key & 0xFFFFFFFF],
+    ).fetchall()
+    holder = f"server process {holders[0][0]}" if holders else "another session"
+    raise ProjectError(
+        f"The state of {project.directory} is in use by {holder}; "
+        "end the other relama and try again."
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _sentence(error: Exception, output: Mapping[str, Any]) -> str:
+    """What the server says, in one sentence that holds no password."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    text = re.sub(r"^connection failed: ", "", lines[0]).removesuffix(".")
+    where = f"{output['host']}:{output['port']}/{output['dbname']}"
+    return f"PostgreSQL at {where}: {text}."
+
+
+#: Arrow's types, PostgreSQL's, and the latter's numbers.
+_TYPES = {
+    "int32": ("integer", 23),
+    "float": ("real", 700),
+    "string": ("text", 25),
+    "binary": ("bytea", 17),
+    "bool": ("boolean", 16),
+    "list<element: float>": ("real[]", 1021),
+    "list<item: float>": ("real[]", 1021),
+}
+#: Rows of a message to the server, and of a digest.
+_ROWS = 2048
+
+
+def _load_table(
+    connection: psycopg.Connection[Any],
+    schema: str,
+    file: Path,
+    on_progress: Callable[..., None],
+) -> bool:
+    """Loads a Parquet file into the table of its name; whether that was necessary."""
+    import pyarrow.parquet as pq
+
+    table = f"{schema}.{_quoted(file.stem)}"
+    with file.open("rb") as stream:
+        mark = f"relama:{hashlib.file_digest(stream, 'sha256').hexdigest()[:32]}"
+    found = connection.execute(
+        "select obj_description(to_regclass(%s), 'pg_class'), to_regclass(%s) is not null",
+        [table, table],
+    ).fetchall()
+    ((comment, exists),) = found
+    if comment == mark:
+        on_progress(file.stat().st_size)
+        return False
+    if exists and not str(comment).startswith("relama:"):
+        raise ProjectError(
+            f"The table {table} is there and was not loaded by relama; drop it, or choose another "
+            "schema in profiles.yml."
+        )
+    parquet = pq.ParquetFile(file)
+    columns = [(field.name, *_TYPES[str(field.type)]) for field in parquet.schema_arrow]
+    declared = ", ".join(f"{_quoted(name)} {kind} not null" for name, kind, _ in columns)
+    numbers = [number for _, _, number in columns]
+    rows, digests = 0, hashlib.md5(usedforsecurity=False)
+    step = file.stat().st_size / max(1, parquet.metadata.num_rows)
+    with connection.transaction():
+        connection.execute(f"drop table if exists {table}")
+        connection.execute(f"create table {table} ({declared})")
+        with connection.cursor().copy(f"copy {table} from stdin (format binary)") as copy:
+            copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8))
+            for batch in parquet.iter_batches(_ROWS):
+                for values in _encoded_rows(batch):
+                    copy.write(_copied(values))
+                    row = _as_record(values, numbers)
+                    digests.update(hashlib.md5(row, usedforsecurity=False).hexdigest().encode())
+                rows += len(batch)
+                on_progress(round(step * len(batch)))
+            copy.write(b"\xff\xff")
+        key = _quoted(columns[0][0])
+        ((count, digest),) = connection.execute(
+            f"select count(*), md5(string_agg(md5(record_send(t)), '' order by {key})) "
+            f"from {table} as t"
+        ).fetchall()
+        if (count, digest) != (rows, digests.hexdigest()):
+            raise ProjectError(
+                f"{table} does not hold what was sent: {count} rows of {rows}, "
+                f"digest {digest}, expected {digests.hexdigest()}."
+            )
+        connection.execute(f"comment on table {table} is '{mark}'")
+    return True
+
+
+def _encoded_rows(batch: Any) -> Iterator[list[bytes]]:
+    """The values of each row, as PostgreSQL's types send them."""
+    columns = [_encoded_column(column) for column in batch.columns]
+    yield from (list(row) for row in zip(*columns, strict=True))
+
+
+def _encoded_column(column: Any) -> list[bytes]:
+    kind = str(column.type)
+    if kind.startswith("list"):
+        return [_real_array(value.values) for value in column]
+    if kind == "int32":
+        return [value.to_bytes(4, "big", signed=True) for value in column.to_pylist()]
+    if kind == "float":
+        sent = column.to_numpy().astype(">f4").tobytes()
+        return [sent[i : i + 4] for i in range(0, len(sent), 4)]
+    if kind == "bool":
+        return [bytes([value]) for value in column.to_pylist()]
+    # PostgreSQL's text has no character 0, which is a token of some vocabularies: its symbol.
+    return [
+        value if isinstance(value, bytes) else value.replace("\0", "\u2400").encode()
+        for value in column.to_pylist()
+    ]
+
+
+def _real_array(values: Any) -> bytes:
+    """`array_send` of a `real[]`: dimensions, flags, the type, length, first index, elements."""
+    elements = np.empty(len(values), dtype=[("length", ">i4"), ("value", ">f4")])
+    elements["length"] = 4
+    elements["value"] = values.to_numpy(zero_copy_only=False)
+    head = np.array([1, 0, 700, len(values), 1], dtype=">i4")
+    return head.tobytes() + elements.tobytes()
+
+
+def _copied(values: Sequence[bytes]) -> bytes:
+    """A row of `copy ... (format binary)`."""
+    fields = b"".join(len(value).to_bytes(4, "big") + value for value in values)
+    return len(values).to_bytes(2, "big") + fields
+
+
+def _as_record(values: Sequence[bytes], numbers: Sequence[int]) -> bytes:
+    """`record_send` of a row."""
+    fields = b"".join(
+        number.to_bytes(4, "big") + len(value).to_bytes(4, "big") + value
+        for number, value in zip(numbers, values, strict=True)
+    )
+    return len(values).to_bytes(4, "big") + fields
