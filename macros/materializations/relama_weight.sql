@@ -39,7 +39,10 @@
         {%- endcall -%}
     {%- endif -%}
     {{ run_hooks(post_hooks) }}
-    {%- do adapter.commit() -%}
+    {#- Without a statement there is no transaction, and to end one that is not there is an error. -#}
+    {%- if commented != comment or should_full_refresh() or pre_hooks or post_hooks -%}
+        {%- do adapter.commit() -%}
+    {%- endif -%}
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
 

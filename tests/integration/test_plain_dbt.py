@@ -147,12 +147,12 @@ def test_another_profile_target_schema_and_file(tiny_project: Project, database:
     assert relama(*limited)["ids"] == expected
 
 
-def test_a_profile_that_names_no_file(tiny_project: Project) -> None:
+def test_a_profile_of_another_database(tiny_project: Project) -> None:
     change(tiny_project.directory / "profiles.yml", ("type: duckdb", "type: postgres"))
     command = [sys.executable, "-m", "relama", "build", str(tiny_project.directory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "is of type 'postgres'; relama's commands work on DuckDB." in done.stderr
+    assert "is of type 'postgres', and the project was written for duckdb" in done.stderr
 
 
 def test_dbt_from_another_directory(tiny_project: Project, tmp_path: Path) -> None:

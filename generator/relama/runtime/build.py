@@ -55,6 +55,7 @@ def build_project(project: Project, *, again: bool, on_progress: Move) -> dict[s
     if target.is_there(project):
         with target.connect(project) as connection:  # Says clearly who holds it, as dbt would not.
             is_built = "step" in target.relations(connection)
+            target.check_loaded(project, connection, [f.stem for f in staged_files(project)])
         if not again and is_built and _read(stamp) == current:
             return {"already_built": True, "nodes": 0, "seconds": 0.0, **stored(project)}
     stamp.unlink(missing_ok=True)

@@ -117,6 +117,21 @@ class Target(ABC):
             ProjectError: it cannot be had, or what is done with it fails: in one sentence.
         """
 
+    def check_loaded(self, project: Project, connection: Connection, names: Sequence[str]) -> None:
+        """Raises `ProjectError` where staged weights are not in the database."""
+        if not self.is_loaded:
+            return
+        missing = set(names) - self.staged(project, connection)
+        if missing:
+            raise ProjectError(
+                f"The weights of {project.directory} are not in the database (there is no table "
+                f"'{min(missing)}'); run: relama load {project.directory}"
+            )
+
+    def staged(self, project: Project, connection: Connection) -> set[str]:
+        """The names of the tables that `load` has filled."""
+        return set()
+
     @contextmanager
     def transaction(self, connection: Connection, keep: bool = True) -> Iterator[None]:
         """Runs its body as one transaction, which is undone on an error or unless `keep`."""

@@ -66,6 +66,15 @@ class Postgres(Target):
         except psycopg.Error as error:
             raise ProjectError(_sentence(error, output)) from None
 
+    def staged(self, project: Project, connection: psycopg.Connection[Any]) -> set[str]:
+        rows = connection.execute(
+            "select c.relname from pg_class as c "
+            "inner join pg_namespace as n on c.relnamespace = n.oid "
+            "where n.nspname = %s and obj_description(c.oid, 'pg_class') like 'relama:%%'",
+            [f"{_output(project)['schema']}_staged"],
+        ).fetchall()
+        return {str(name) for (name,) in rows}
+
     @contextmanager
     def scratch(self, project: Project, connection: psycopg.Connection[Any]) -> Iterator[Places]:
         _lock(project, connection)
@@ -247,7 +256,8 @@ def _quoted(name: str) -> str:
 def _sentence(error: Exception, output: Mapping[str, Any]) -> str:
     """What the server says, in one sentence that holds no password."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    text = re.sub(r"^connection failed: ", "", lines[0]).removesuffix(".")
+    text = re.sub(r"^(connection failed|connection to server at .*? failed): ", "", lines[0])
+    text = re.sub(r"^connection to server at .*? failed: |FATAL: +", "", text).removesuffix(".")
     where = f"{output['host']}:{output['port']}/{output['dbname']}"
     return f"PostgreSQL at {where}: {text}."
 

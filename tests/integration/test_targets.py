@@ -1,0 +1,415 @@
+"""Every target but DuckDB: the same numbers, ids and state, on real servers.
+
+What a test needs of a database is a `Kind`. Those of DuckDB alone are in the other files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from relama.checkpoint import open_checkpoint
+from relama.errors import ProjectError
+from relama.project.manifest import Project
+from relama.project.writer import write_project
+from relama.reference import forward, greedy, log_softmax
+from relama.runtime.build import build_project
+from relama.runtime.load import load_weights
+from relama.runtime.session import State, negative_log_likelihood, open_engine
+from relama.runtime.statements import compiled
+from relama.targets import TARGETS
+from tests.conftest import ROOT, TINY_LLAMA, quiet
+from tests.engines import PostgresServer, postgres_profile
+from tests.fixtures.make_tiny_llama import write_tiny_llama
+from tests.integration.test_numbers import GREEDY, PROMPT, all_logits
+
+SAMPLED = (0.8, 20, 0.9, 7)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A target, and how it stores weights.
+
+    Attributes:
+        tolerance: of a logit of the tiny model.
+    """
+
+    target: str
+    storage: str
+    server: str
+    tolerance: float = 1e-4
+
+
+KINDS = {
+    "pgvector": Kind("postgres", "vector", "vector_postgres"),
+    "plain postgres": Kind("postgres", "float32", "plain_postgres"),
+    # Half precision of all matrices and of what is multiplied with them: 11 bits.
+    "halfvec": Kind("postgres", "halfvec", "vector_postgres", tolerance=2e-2),
+}
+Make = Callable[..., Project]
+
+
+@pytest.fixture(scope="module")
+def make(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Writes, loads and builds a project of a kind, in a database of its own."""
+    count = 0
+
+    def made(kind: Kind, checkpoint: Path = TINY_LLAMA, build: bool = True) -> Project:
+        nonlocal count
+        count += 1
+        directory = tmp_path_factory.mktemp("targets") / f"model_{count}"
+        target = TARGETS[kind.target]
+        project = write_project(
+            directory, open_checkpoint(checkpoint), storage=kind.storage, target=target
+        )
+        server = request.getfixturevalue(kind.server)
+        database = server.database(f"model_{count}")
+        if kind.storage != "float32":
+            with server.connect(database) as connection:
+                connection.execute("create extension vector")
+        set_profile(project, postgres_profile(server, database, "model"))
+        if build:
+            load_weights(project, quiet)
+            build_project(project, again=False, on_progress=quiet)
+        return project
+
+    return made
+
+
+def set_profile(project: Project, output: dict[str, Any]) -> None:
+    """Points the project's profile at a database."""
+    profile = {project.name: {"target": "dev", "outputs": {"dev": output}}}
+    (project.directory / "profiles.yml").write_text(yaml.safe_dump(profile))
+
+
+@pytest.fixture(scope="module")
+def built(make: Make) -> Callable[[str], Project]:
+    """The tiny model as one of the kinds, built once."""
+    projects: dict[str, Project] = {}
+
+    def of(kind: str) -> Project:
+        if kind not in projects:
+            projects[kind] = make(KINDS[kind])
+        return projects[kind]
+
+    return of
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+#: The kinds that have code of their own beyond SQL: whatever is not about numbers.
+@pytest.fixture(params=["pgvector"])
+def project(request: pytest.FixtureRequest, built: Callable[[str], Project]) -> Project:
+    return built(request.param)
+
+
+def continued(project: Project, count: int, engine: str = "session", sampling: Any = GREEDY) -> Any:
+    with open_engine(project, engine, sequence_id=0) as opened:
+        opened.start(PROMPT, sampling)
+        return [opened.step() for _ in range(count)]
+
+
+def assert_equals_the_oracle(project: Project, checkpoint: Path, tolerance: float) -> None:
+    tensors = open_checkpoint(checkpoint).tensors
+    for token_ids in (PROMPT, PROMPT[:1]):
+        expected = forward(project.config, tensors, token_ids).logits[-1]
+        assert np.abs(all_logits(project, token_ids) - expected).max() < tolerance
+    assert continued(project, 6) == greedy(project.config, tensors, PROMPT, 6)
+
+
+def test_fixture(built: Callable[[str], Project], kind: str) -> None:
+    assert_equals_the_oracle(built(kind), TINY_LLAMA, KINDS[kind].tolerance)
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "halfvec"], indirect=True)
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param({"tie_word_embeddings": True, "dialect": "v4"}, id="tied, v4 dialect"),
+        pytest.param(
+            {
+                "attention_bias": False,
+                "mlp_bias": False,
+                "head_dim": 16,
+                "rope": {"rope_type": "linear", "factor": 4.0},
+            },
+            id="no bias, head_dim, linear rope",
+        ),
+    ],
+)
+def test_other_shapes(make: Make, kind: str, overrides: dict[str, Any], tmp_path: Path) -> None:
+    write_tiny_llama(tmp_path / "checkpoint", **overrides)
+    project = make(KINDS[kind], tmp_path / "checkpoint")
+    assert_equals_the_oracle(project, tmp_path / "checkpoint", KINDS[kind].tolerance)
+
+
+def test_negative_log_likelihood(built: Callable[[str], Project], kind: str) -> None:
+    """65 tokens: the cache is handed from a chunk of 64 positions to the next."""
+    project = built(kind)
+    token_ids = [(11 * i + i * i) % project.config.vocab_size for i in range(66)]
+    logits = forward(project.config, open_checkpoint(TINY_LLAMA).tensors, token_ids, "all").logits
+    logprobs = log_softmax(logits)
+    expected = -sum(float(logprobs[i, token_ids[i + 1]]) for i in range(65))
+    relative = 1e-5 if KINDS[kind].tolerance == 1e-4 else 1e-3
+    assert negative_log_likelihood(project, token_ids) == pytest.approx(expected, rel=relative)
+
+
+def test_both_engines_sample_as_duckdb_does(project: Project, tiny_project: Project) -> None:
+    expected = continued(tiny_project, 4, sampling=SAMPLED)
+    assert continued(project, 4, sampling=SAMPLED) == expected
+    assert continued(project, 2, "dbt", SAMPLED) == expected[:2]
+
+
+def run(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program in the project's directory."""
+    environment = {**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+    environment["DBT_PROFILES_DIR"] = str(project.directory)
+    return subprocess.run(
+        command, cwd=project.directory, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def dbt(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = "from dbt.cli.main import cli; cli()"
+    return run(project, sys.executable, "-c", program, "--no-use-colors", *arguments)
+
+
+def relama(project: Project, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(project, sys.executable, "-m", "relama", command, str(project.directory), *arguments)
+
+
+def token_ids(project: Project) -> list[int]:
+    with project.target.connect(project) as connection:
+        return State(project, connection, 0).token_ids()
+
+
+def test_plain_dbt_takes_steps_without_relama(project: Project) -> None:
+    given = json.dumps({"token_ids": PROMPT})
+    done = dbt(project, "run-operation", "set_prompt", "--args", given)
+    assert done.returncode == 0, done.stdout
+    done = dbt(project, "build")
+    assert done.returncode == 0, done.stdout
+    for _ in range(2):
+        done = dbt(project, "run", "--select", "tag:step")
+        assert done.returncode == 0, done.stdout
+    expected = greedy(project.config, open_checkpoint(TINY_LLAMA).tensors, PROMPT, 3)
+    assert token_ids(project) == [*PROMPT, *expected]
+    done = dbt(project, "test")
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_traced_step_is_tables_that_tests_hold_for(project: Project) -> None:
+    trace = ("--vars", "{relama_trace: true}")
+    done = dbt(project, "run", "--select", "tag:step", *trace)
+    assert done.returncode == 0, done.stdout
+    done = dbt(project, "test", *trace)
+    assert done.returncode == 0, done.stdout
+    assert "finite_vector_layer_00__attention" in done.stdout
+
+
+def assert_whole_tokens(project: Project) -> int:
+    """Every layer holds exactly the positions before the last token; returns how many."""
+    with project.target.connect(project) as connection:
+        read = State(project, connection, 0).has_read()
+        rows = connection.execute(
+            "select layer, position, kv_head from kv_cache order by layer, position, kv_head"
+        ).fetchall()
+    layers, heads = project.config.num_hidden_layers, project.config.num_key_value_heads
+    expected = [(n, p, h) for n in range(layers) for p in range(read) for h in range(heads)]
+    assert [tuple(row) for row in rows] == expected
+    return read
+
+
+def test_a_killed_session_leaves_whole_tokens(project: Project) -> None:
+    whole = [*PROMPT, *continued(project, 120)]
+    program = (
+        "import sys\n"
+        "from relama.project.manifest import load_project\n"
+        "from relama.runtime.session import open_engine\n"
+        "with open_engine(load_project(sys.argv[1]), 'session', sequence_id=0) as engine:\n"
+        f"    engine.start({PROMPT}, {GREEDY})\n"
+        "    for _ in range(100):\n"
+        "        print(engine.step(), flush=True)\n"
+    )
+    counts = set()
+    for place in range(20):
+        command = [sys.executable, "-c", program, str(project.directory)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _ in range(1 + place):
+                process.stdout.readline()
+            time.sleep(0.0007 * place)
+            process.send_signal(signal.SIGKILL)
+        with open_engine(project, "session", sequence_id=0) as engine:  # Waits for the server.
+            ids = token_ids(project)
+            counts.add(assert_whole_tokens(project))
+            engine.start(ids, GREEDY)
+            more = [engine.step() for _ in range(2)]
+        assert len(PROMPT) < len(ids) < len(PROMPT) + 100
+        assert [*ids, *more] == whole[: len(ids) + 2]
+        assert_whole_tokens(project)
+    assert len(counts) > 10
+
+
+#: Of each target, the kind whose SQL is kept.
+REVIEWED = {"duckdb": None, "postgres": "pgvector"}
+
+
+@pytest.mark.parametrize("target", REVIEWED)
+def test_the_compiled_step_is_the_one_in_review(
+    built: Callable[[str], Project], built_tiny_project: Project, target: str
+) -> None:
+    """A change of generated SQL shows in a file. RELAMA_SNAPSHOT=1 writes it."""
+    kind = REVIEWED[target]
+    project = built(kind) if kind else built_tiny_project
+    statement = compiled(project, ["step"])["step"]
+    places = {name: f'"{name}"' for name in statement.tables()}
+    text = statement.reading(places).sql + "\n"
+    file = ROOT / "tests" / "fixtures" / "compiled" / f"{target}.sql"
+    if os.environ.get("RELAMA_SNAPSHOT"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    assert file.read_text() == text
+
+
+class TestPostgres:
+    """What a server may refuse."""
+
+    @pytest.fixture
+    def unloaded(self, make: Make) -> Project:
+        return make(KINDS["pgvector"], build=False)
+
+    @pytest.mark.parametrize(
+        ("change", "sentence"),
+        [
+            ({"port": 1}, "Connection refused."),
+            ({"password": "wrong"}, 'password authentication failed for user "relama".'),
+            ({"dbname": "nowhere"}, 'database "nowhere" does not exist.'),
+        ],
+    )
+    def test_no_connection(
+        self,
+        project: Project,
+        vector_postgres: PostgresServer,
+        change: dict[str, Any],
+        sentence: str,
+    ) -> None:
+        before = (project.directory / "profiles.yml").read_text()
+        output = postgres_profile(vector_postgres, "model_1", "model") | change
+        try:
+            set_profile(project, output)
+            for command in (["generate", "hi"], ["build"], ["load"]):
+                done = relama(project, *command)
+                assert done.returncode == 1
+                where = f"PostgreSQL at 127.0.0.1:{output['port']}/{output['dbname']}: "
+                assert done.stderr.splitlines()[-1] == f"Error: {where}{sentence}"
+                assert str(output["password"]) not in done.stderr + done.stdout
+        finally:
+            (project.directory / "profiles.yml").write_text(before)
+
+    def test_a_version_too_old(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("relama.targets.postgres._LEAST", 190000)
+        with pytest.raises(ProjectError, match=r"is PostgreSQL \d+; relama needs 19 or later"):
+            continued(project, 1)
+
+    def test_pgvector_is_absent(self, make: Make, plain_postgres: PostgresServer) -> None:
+        project = make(KINDS["pgvector"], build=False)
+        database = plain_postgres.database("without")
+        set_profile(project, postgres_profile(plain_postgres, database, "model"))
+        with pytest.raises(ProjectError, match="install it on the server, or write the project"):
+            load_weights(project, quiet)
+
+    def test_pgvector_is_not_created(
+        self, unloaded: Project, vector_postgres: PostgresServer
+    ) -> None:
+        database = vector_postgres.database("not_created")
+        set_profile(unloaded, postgres_profile(vector_postgres, database, "model"))
+        with pytest.raises(ProjectError, match="create it with: create extension vector"):
+            load_weights(unloaded, quiet)
+
+    def test_a_build_before_the_weights_are_there(self, unloaded: Project) -> None:
+        with pytest.raises(ProjectError, match="run: relama load"):
+            build_project(unloaded, again=False, on_progress=quiet)
+
+    def test_a_table_that_is_not_ours(self, unloaded: Project) -> None:
+        with unloaded.target.connect(unloaded) as connection:
+            connection.execute("create schema model_staged")
+            connection.execute("create table model_staged.q_of_mine as select 1 as x")
+            connection.execute("alter table model_staged.q_of_mine rename to embed_tokens")
+        with pytest.raises(ProjectError, match="was not loaded by relama"):
+            load_weights(unloaded, quiet)
+        with unloaded.target.connect(unloaded) as connection:
+            assert connection.execute("table model_staged.embed_tokens").fetchall() == [(1,)]
+
+    def test_an_interrupted_load_is_repaired_by_the_next(self, unloaded: Project) -> None:
+        tables = len(list((unloaded.directory / "weights").glob("*.parquet")))
+        with unloaded.target.connect(unloaded) as connection:
+            # Waits for the lock of a table in the middle, and is killed there.
+            connection.execute("create schema model_staged")
+            connection.execute("create table model_staged.layer_01__up_proj (row_id integer)")
+            connection.execute("comment on table model_staged.layer_01__up_proj is 'relama:old'")
+            connection.execute("begin")
+            connection.execute("lock table model_staged.layer_01__up_proj")
+            command = [sys.executable, "-m", "relama", "load", str(unloaded.directory)]
+            with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+                waiting = "select 1 from pg_locks where not granted"
+                end = time.monotonic() + 60
+                while not connection.execute(waiting).fetchall() and time.monotonic() < end:
+                    time.sleep(0.05)
+                process.send_signal(signal.SIGKILL)
+            connection.execute("rollback")
+            loaded = unloaded.target.staged(unloaded, connection)
+        assert 1 < len(loaded) < tables
+        result = load_weights(unloaded, quiet)
+        assert result["kept"] == len(loaded) - 1  # That of an older load is loaded again.
+        assert result["loaded"] + result["kept"] == tables
+        assert load_weights(unloaded, quiet)["kept"] == tables
+
+    def test_a_role_that_may_not_write(
+        self, project: Project, vector_postgres: PostgresServer
+    ) -> None:
+        before = (project.directory / "profiles.yml").read_text()
+        output = yaml.safe_load(before)[project.name]["outputs"]["dev"]
+        with vector_postgres.connect(output["dbname"]) as connection:
+            connection.execute("drop role if exists reader")
+            connection.execute("create role reader login password 'reads'")
+            connection.execute("grant usage on schema model to reader")
+            connection.execute("grant select on all tables in schema model to reader")
+        ids = token_ids(project)
+        try:
+            set_profile(project, output | {"user": "reader", "password": "reads"})
+            for command in (["generate", "hi"], ["logits", "hi"]):
+                done = relama(project, *command)
+                assert done.returncode == 1
+                assert "permission denied for table" in done.stderr
+                assert len(done.stderr.strip().splitlines()) == 1
+            assert relama(project, "build", "--full-refresh").returncode == 1
+        finally:
+            (project.directory / "profiles.yml").write_text(before)
+            with vector_postgres.connect(output["dbname"]) as connection:
+                connection.execute("drop owned by reader")
+                connection.execute("drop role reader")
+        assert token_ids(project) == ids
+        assert_whole_tokens(project)
+
+    def test_a_state_in_use(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("relama.targets.postgres._PATIENCE", 0.3)
+        with open_engine(project, "session", sequence_id=0) as engine:
+            engine.start(PROMPT, GREEDY)
+            with pytest.raises(ProjectError, match=r"in use by server process \d+"):
+                continued(project, 1)
