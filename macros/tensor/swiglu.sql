@@ -21,7 +21,7 @@
 {% macro default__swiglu(relation, size) -%}
 with x as materialized (
 
-    select * from {{ relation }}
+    select * from {{ relation }} as gate_up
 
 )
 
