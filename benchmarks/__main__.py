@@ -101,6 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     rows.set_defaults(run=_rows)
 
+    targets = commands.add_parser(
+        "targets", help="SmolLM2-135M on every database: loading, building, prefill and decode"
+    )
+    targets.add_argument(
+        "--only", action="append", default=[], metavar="TEXT", help="systems named so; repeatable"
+    )
+    targets.set_defaults(run=_targets)
+
     for command in (models, inmemory, memory, scale, rows):
         command.add_argument("--threads", type=int, default=2, metavar="N", help="of every system")
         command.add_argument("--rebuild", action="store_true", help="make relama's projects anew")
@@ -117,9 +125,9 @@ def _parser() -> argparse.ArgumentParser:
             metavar="K,K",
             help=f"what does relama's arithmetic, native or sql; default {default}",
         )
-    for command in (inmemory, scale):
+    for command in (inmemory, scale, targets):
         command.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds")
-    for command in (inmemory, memory, scale, rows):
+    for command in (inmemory, memory, scale, rows, targets):
         command.add_argument(
             "--quick", action="store_true", help="little of everything, to see that it works"
         )
@@ -243,6 +251,13 @@ def _rows(options: argparse.Namespace) -> int:
         say=say,
     )
     return _keep(result, options)
+
+
+def _targets(options: argparse.Namespace) -> int:
+    from benchmarks import targets
+
+    repeat = 1 if options.quick else options.repeat
+    return _keep(targets.run(repeat=repeat, only=options.only, say=say), options)
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from benchmarks.places import BenchmarkError
 
 Results = Mapping[str, dict[str, Any]]
 
-SUITES = ("inmemory", "memory", "scale", "rows")
+SUITES = ("inmemory", "memory", "scale", "rows", "targets")
 
 
 def load(directory: Path) -> dict[str, dict[str, Any]]:
@@ -44,11 +44,29 @@ def markdown(results: Results) -> str:
         "memory": memory_table,
         "scale": scale_table,
         "rows": rows_table,
+        "targets": targets_table,
     }
     parts = []
     for suite, result in results.items():
         parts.append(f"{tables[suite](result)}\n\n{machine_line(result)}")
     return "\n\n".join(parts)
+
+
+def targets_table(result: dict[str, Any]) -> str:
+    """Seconds of every database: loading, building, a prompt, and a token."""
+    header = ["seconds", "load", "build", "prompt of 37", "per token at 64", "MB"]
+    rows = [
+        [
+            system["name"],
+            *(
+                f"{system[name]:.3g}" if name in system else ""
+                for name in ("load_s", "build_s", "prefill_s", "decode_s")
+            ),
+            f"{system['bytes'] / 1e6:,.0f}",
+        ]
+        for system in result["systems"]
+    ]
+    return _table(header, rows)
 
 
 def inmemory_table(result: dict[str, Any]) -> str:

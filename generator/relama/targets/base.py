@@ -128,7 +128,7 @@ class Target(ABC):
                 f"'{min(missing)}'); run: relama load {project.directory}"
             )
 
-    def staged(self, project: Project, connection: Connection) -> set[str]:
+    def staged(self, project: Project, connection: Any) -> set[str]:
         """The names of the tables that `load` has filled."""
         return set()
 
