@@ -213,6 +213,25 @@ def test_plain_dbt_takes_steps_without_relama(project: Project) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_a_step_that_dbt_did_not_finish_is_done_again(project: Project) -> None:
+    """Killed between two appends: the cache is ahead of `tokens`."""
+    expected = continued(project, 3)
+    with open_engine(project, "dbt", sequence_id=0) as engine:
+        engine.start(PROMPT, GREEDY)
+        done = dbt(project, "run", "--select", "step", "kv_cache")
+        assert done.returncode == 0, done.stdout
+        with project.target.connect(project) as connection:
+            state = State(project, connection, 0)
+            ((cached,),) = connection.execute("select max(position) from kv_cache").fetchall()
+            assert cached >= state.has_read()  # The interruption is real.
+        assert engine.step() == expected[0]
+    assert_whole_tokens(project)
+    done = dbt(project, "run", "--select", "step", "kv_cache")
+    assert done.returncode == 0, done.stdout
+    assert continued(project, 3) == expected
+    assert_whole_tokens(project)
+
+
 def test_a_traced_step_is_tables_that_tests_hold_for(project: Project) -> None:
     trace = ("--vars", "{relama_trace: true}")
     done = dbt(project, "run", "--select", "tag:step", *trace)
