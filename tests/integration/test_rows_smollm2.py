@@ -118,10 +118,9 @@ def test_labels_are_those_of_the_oracle(
     tensors = {name: in_memory(tensor) for name, tensor in checkpoint.tensors.items()}
     tokenizer = ProjectTokenizer(smollm2_project.directory)
     targets = [tokenizer.encode(label, add_special_tokens=False) for label in LABELS]
-    right = 0
-    for prompt, sentiment, label, probabilities in desk.rows(
-        "select prompt, sentiment, label, probabilities from sentiments order by id"
-    ):
+    rows = desk.rows("select prompt, sentiment, label, probabilities from sentiments order by id")
+    # The oracle reads each prompt alone, which takes long: every fourth.
+    for prompt, _, label, probabilities in rows[::4]:
         ids = tokenizer.encode(prompt, add_special_tokens=False)
         logits = forward(config, tensors, ids).logits[-1].astype(np.float64)
         # Labels of one token each: the softmax needs no normaliser.
@@ -130,6 +129,5 @@ def test_labels_are_those_of_the_oracle(
         weights /= weights.sum()
         assert label == LABELS[int(weights.argmax())]
         assert list(probabilities.values()) == pytest.approx(weights.tolist(), abs=1e-3)
-        right += label == sentiment
     # Of three labels a third would be chance.
-    assert right >= 60
+    assert sum(label == sentiment for _, sentiment, label, _ in rows) >= 60

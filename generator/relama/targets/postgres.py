@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -149,6 +150,8 @@ def _driver() -> Any:
             "The target postgres needs a driver that is not installed; "
             "install it with: pip install 'relama[postgres]'"
         ) from None
+    # It logs what it raises as well, and Python prints a log that nobody handles.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     return psycopg
 
 
