@@ -14,6 +14,7 @@ import yaml
 
 from relama.errors import ProjectError
 from relama.project.manifest import Project
+from relama.targets import TARGETS
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,12 @@ def output_of(project: Project) -> dict[str, Any]:
     if kind != project.target.name:
         raise ProjectError(
             f"The profile '{name}' in {file} is of type '{kind}', and the project was written for "
-            f"{project.target.name}; write it anew with relama new --target {kind} --force."
+            f"{project.target.name}; "
+            + (
+                f"write it anew with relama new --target {kind} --force."
+                if kind in TARGETS
+                else f"relama has the targets {', '.join(TARGETS)}."
+            )
         )
     return output
 

@@ -62,7 +62,7 @@ class Postgres(Target):
                 _check_version(connection)
                 for name, value in _SETTINGS.items():
                     connection.execute(f"set {name} = '{value}'")
-                connection.execute(_search_path(output["schema"]))
+                connection.execute(_search_path(output))
                 yield connection
         except psycopg.Error as error:
             raise ProjectError(_sentence(error, output)) from None
@@ -192,10 +192,12 @@ def _connected(output: Mapping[str, Any]) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def _search_path(schema: str) -> str:
-    """The models' schema before what the server has, where pgvector is."""
-    name = _quoted(schema).replace("'", "''")
-    return f"select set_config('search_path', '{name}, ' || current_setting('search_path'), false)"
+def _search_path(output: Mapping[str, Any]) -> str:
+    """The models' schema before what the profile says, or the server: pgvector is there."""
+    name = _quoted(output["schema"]).replace("'", "''")
+    given = str(output.get("search_path") or "").replace("'", "''")
+    rest = f"'{given}'" if given else "current_setting('search_path')"
+    return f"select set_config('search_path', '{name}, ' || {rest}, false)"
 
 
 def _check_version(connection: psycopg.Connection[Any]) -> None:
