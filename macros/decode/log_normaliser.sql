@@ -8,6 +8,10 @@
     single_token  see the macro of this name
 #}
 {% macro log_normaliser(logits, single_token=false) -%}
+    {{ return(adapter.dispatch('log_normaliser', 'relama')(logits, single_token)) }}
+{%- endmacro %}
+
+{% macro default__log_normaliser(logits, single_token) -%}
 select
     {{ relama._of_token('l', single_token) | indent(4) }},
     min(m.largest) as largest,
@@ -21,6 +25,40 @@ inner join (
     {{- relama._group_by_token('a', single_token) | indent(4) }}
 ) as m on {{ relama._same('l', 'm', ['sequence_id', 'position'], single_token) }}
 {{- relama._group_by_token('l', single_token) }}
+{%- endmacro %}
+
+{# Its `max` passes NaN over, which a sum does not. #}
+{% macro clickhouse__log_normaliser(logits, single_token) -%}
+with measured as (
+
+    select
+        sequence_id,
+        position,
+        max(logit) as maximum,
+        countIf(isNaN(logit)) as unknown
+    from {{ logits }}
+    group by sequence_id, position
+
+),
+
+checked as (
+
+    select
+        sequence_id,
+        position,
+        {{ relama._finite('if(unknown > 0, nan, maximum)', 'The logits') | indent(8) }} as largest
+    from measured
+
+)
+
+select
+    l.sequence_id as sequence_id,
+    l.position as position,
+    any(m.largest) as largest,
+    any(m.largest) + log(sum(exp(l.logit - m.largest))) as log_normaliser
+from {{ logits }} as l
+inner join checked as m on {{ relama._same('l', 'm', ['sequence_id', 'position']) }}
+group by l.sequence_id, l.position
 {%- endmacro %}
 
 {#
@@ -105,4 +143,8 @@ case
     when isfinite({{ x }}) then {{ x }}
     else error({{ relama._text_literal(sentence) }})
 end
+{%- endmacro %}
+
+{% macro clickhouse___finite(x, sentence) -%}
+toFloat32({{ x }} + throwIf(not isFinite({{ x }}), {{ relama._text_literal(sentence) }}))
 {%- endmacro %}

@@ -27,36 +27,25 @@ normalised as (
 {% endif -%}
 greedy as (
 
-    select
-        {{ relama._of_token('l', single_token) | indent(8) }},
-        min(l.token_id) as token_id,
-        min(l.logit) as logit
-    from {{ logits }} as l
-    inner join {{ normalised }} as n
-        on
-            l.logit = n.largest
-            and {{ relama._same('l', 'n', ['sequence_id', 'position'], single_token) }}
-    cross join {{ sampling }} as s
-    where s.temperature = 0
-    {{- relama._group_by_token('l', single_token) | indent(4) }}
+    {{ relama._greedy(logits, normalised, sampling, single_token) | indent(4) }}
 
 ),
 
 ranked as (
 
     select
-        l.sequence_id,
-        l.position,
-        l.token_id,
-        l.logit,
+        l.sequence_id as sequence_id,
+        l.position as position,
+        l.token_id as token_id,
+        l.logit as logit,
         {{ relama._exponential('(l.logit - n.largest) / s.temperature') }} as weight,
         row_number() over (
             partition by l.sequence_id, l.position
             order by l.logit desc, l.token_id asc
         ) as place,
-        s.top_k,
-        s.top_p,
-        s.seed
+        s.top_k as top_k,
+        s.top_p as top_p,
+        s.seed as seed
     from {{ logits }} as l
     inner join {{ normalised }} as n
         on l.sequence_id = n.sequence_id and l.position = n.position
@@ -114,10 +103,10 @@ chosen as (
     union all
 
     select
-        r.sequence_id,
-        r.position,
-        r.token_id,
-        r.logit
+        r.sequence_id as sequence_id,
+        r.position as position,
+        r.token_id as token_id,
+        r.logit as logit
     from ranked as r
     inner join drawn as d
         on
@@ -128,11 +117,45 @@ chosen as (
 )
 
 select
-    c.sequence_id,
+    c.sequence_id as sequence_id,
     c.position + 1 as position,
-    c.token_id,
+    c.token_id as token_id,
     cast(c.logit - n.log_normaliser as real) as logprob
 from chosen as c
 inner join {{ normalised }} as n
     on c.sequence_id = n.sequence_id and c.position = n.position
+{%- endmacro %}
+
+{#
+    The most likely token of each sequence, where the temperature is 0; of equal logits the
+    lowest. A select of (sequence_id, position, token_id, logit).
+#}
+{% macro _greedy(logits, normalised, sampling, single_token) -%}
+    {{ return(adapter.dispatch('_greedy', 'relama')(logits, normalised, sampling, single_token)) }}
+{%- endmacro %}
+
+{% macro default___greedy(logits, normalised, sampling, single_token) -%}
+select
+    {{ relama._of_token('l', single_token) | indent(4) }},
+    min(l.token_id) as token_id,
+    min(l.logit) as logit
+from {{ logits }} as l
+inner join {{ normalised }} as n
+    on
+        l.logit = n.largest
+        and {{ relama._same('l', 'n', ['sequence_id', 'position'], single_token) }}
+cross join {{ sampling }} as s
+where s.temperature = 0
+{{- relama._group_by_token('l', single_token) }}
+{%- endmacro %}
+
+{% macro clickhouse___greedy(logits, normalised, sampling, single_token) -%}
+select
+    sequence_id,
+    position,
+    argMax(token_id, (logit, -toInt64(token_id))) as token_id,
+    max(logit) as logit
+from {{ logits }}
+where (select temperature from {{ sampling }}) = 0
+group by sequence_id, position
 {%- endmacro %}

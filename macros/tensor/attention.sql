@@ -133,6 +133,190 @@ select
 from {{ rotated }} as q
 {%- endmacro %}
 
+{#
+    The largest score of each query and head comes first, so that the values are added up as they
+    are read: none is kept. A single token comes after everything cached: no score is masked, and
+    the scores of all query heads of a row stand in one vector.
+#}
+{% macro clickhouse__attention(
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
+    scaling, single_token
+) -%}
+    {%- set scale = scaling if scaling is not none else 1 / head_dim ** 0.5 -%}
+    {%- set group = num_heads // num_kv_heads -%}
+with {% if single_token -%}
+(
+    select (sequence_id, position, {{ relama._head_vectors('vector', num_heads, head_dim) }})
+    from {{ rotated }}
+) as q,
+
+{% else -%}
+query as (
+
+    select
+        sequence_id,
+        position,
+        head,
+        toInt32(intDiv(head, {{ group }})) as kv_head,
+        {{ relama._vector_slice('vector', 'head * ' ~ head_dim, head_dim) }} as vector
+    from {{ rotated }}
+    array join range({{ num_heads }}) as head
+
+),
+
+{% endif -%}
+cached as (
+
+    select
+        sequence_id,
+        position,
+        kv_head,
+        key,
+        value
+    from {{ cache }}
+
+    union all
+
+    select
+        sequence_id,
+        position,
+        kv_head,
+        key,
+        value
+    from {{ appended }}
+
+),
+
+{% if single_token -%}
+scored as (
+
+    select
+        kv_head,
+        value,
+        arrayMap(
+            head -> arrayDotProduct(key, (q.3)[kv_head * {{ group }} + head]) * {{ scale }},
+            range(1, {{ group + 1 }})
+        ) as scores
+    from cached
+
+),
+
+collected as (
+
+    select
+        kv_head,
+        groupArray(scores) as scores,
+        groupArray(value) as vals,
+        maxForEach(scores) as largest
+    from scored
+    group by kv_head
+
+),
+
+weighed as (
+
+    select
+        kv_head,
+        vals,
+        arrayMap(
+            head -> arrayMap(s -> exp(s[head] - largest[head]), scores), range(1, {{ group + 1 }})
+        ) as weights
+    from collected
+
+),
+
+summed as (
+
+    select
+        kv_head,
+        arrayFlatten(arrayMap(
+            w -> arrayMap(
+                y -> toFloat32(y / arraySum(w)),
+                arrayReduce('sumForEach', arrayMap((a, v) -> arrayMap(x -> a * x, v), w, vals))
+            ),
+            weights
+        )) as vector
+    from weighed
+
+)
+
+select
+    q.1 as sequence_id,
+    q.2 as position,
+    arrayFlatten(groupArrayInsertAt(vector, toUInt32(kv_head))) as vector
+from summed
+{%- else -%}
+pairs as (
+
+    select
+        q.sequence_id as sequence_id,
+        q.position as position,
+        q.head as head,
+        k.value as value,
+        arrayDotProduct(k.key, q.vector) * {{ scale }} as score
+    from cached as k
+    inner join query as q on k.sequence_id = q.sequence_id and k.kv_head = q.kv_head
+    where k.position <= q.position
+
+),
+
+measured as (
+
+    select
+        sequence_id,
+        position,
+        head,
+        max(score) as largest
+    from pairs
+    group by sequence_id, position, head
+
+),
+
+weighed as (
+
+    select
+        p.sequence_id as sequence_id,
+        p.position as position,
+        p.head as head,
+        p.value as value,
+        exp(p.score - m.largest) as weight
+    from pairs as p
+    inner join measured as m
+        on {{ relama._same('p', 'm', ['sequence_id', 'position', 'head']) }}
+
+),
+
+summed as (
+
+    select
+        sequence_id,
+        position,
+        head,
+        sum(weight) as total,
+        sumForEach(arrayMap(x -> x * weight, value)) as vector
+    from weighed
+    group by sequence_id, position, head
+
+)
+
+select
+    sequence_id,
+    position,
+    arrayFlatten(groupArrayInsertAt(
+        arrayMap(y -> toFloat32(y / total), vector), toUInt32(head)
+    )) as vector
+from summed
+group by sequence_id, position
+{%- endif -%}
+{%- endmacro %}
+
+{# The heads at the front of a vector, as a list of vectors. An expression. #}
+{% macro _head_vectors(vector, heads, head_dim) -%}
+arrayMap(
+    head -> {{ relama._vector_slice(vector, 'head * ' ~ head_dim, head_dim) }}, range({{ heads }})
+)
+{%- endmacro %}
+
 {# A key, a value or a query as the cache keeps it. An expression. #}
 {% macro _as_cached(vector) -%}
     {{- 'cast(' ~ vector ~ ' as vector)' if relama._pgvector() else vector -}}
