@@ -135,8 +135,7 @@ from {{ rotated }} as q
 
 {#
     The largest score of each query and head comes first, so that the values are added up as they
-    are read: none is kept. A single token comes after everything cached: no score is masked, and
-    the scores of all query heads of a row stand in one vector.
+    are read: none is kept.
 #}
 {% macro clickhouse__attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
@@ -144,14 +143,10 @@ from {{ rotated }} as q
 ) -%}
     {%- set scale = scaling if scaling is not none else 1 / head_dim ** 0.5 -%}
     {%- set group = num_heads // num_kv_heads -%}
-with {% if single_token -%}
-(
-    select (sequence_id, position, {{ relama._head_vectors('vector', num_heads, head_dim) }})
-    from {{ rotated }}
-) as q,
-
-{% else -%}
-query as (
+    {%- if single_token -%}
+{{ relama._single_attention(rotated, cache, appended, num_heads, group, head_dim, scale) }}
+    {%- else -%}
+with query as (
 
     select
         sequence_id,
@@ -164,7 +159,6 @@ query as (
 
 ),
 
-{% endif -%}
 cached as (
 
     select
@@ -187,65 +181,6 @@ cached as (
 
 ),
 
-{% if single_token -%}
-scored as (
-
-    select
-        kv_head,
-        value,
-        arrayMap(
-            head -> arrayDotProduct(key, (q.3)[kv_head * {{ group }} + head]) * {{ scale }},
-            range(1, {{ group + 1 }})
-        ) as scores
-    from cached
-
-),
-
-collected as (
-
-    select
-        kv_head,
-        groupArray(scores) as scores,
-        groupArray(value) as vals,
-        maxForEach(scores) as largest
-    from scored
-    group by kv_head
-
-),
-
-weighed as (
-
-    select
-        kv_head,
-        vals,
-        arrayMap(
-            head -> arrayMap(s -> exp(s[head] - largest[head]), scores), range(1, {{ group + 1 }})
-        ) as weights
-    from collected
-
-),
-
-summed as (
-
-    select
-        kv_head,
-        arrayFlatten(arrayMap(
-            w -> arrayMap(
-                y -> toFloat32(y / arraySum(w)),
-                arrayReduce('sumForEach', arrayMap((a, v) -> arrayMap(x -> a * x, v), w, vals))
-            ),
-            weights
-        )) as vector
-    from weighed
-
-)
-
-select
-    q.1 as sequence_id,
-    q.2 as position,
-    arrayFlatten(groupArrayInsertAt(vector, toUInt32(kv_head))) as vector
-from summed
-{%- else -%}
 pairs as (
 
     select
@@ -307,7 +242,43 @@ select
     )) as vector
 from summed
 group by sequence_id, position
-{%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    A single token comes after everything cached, so that no score is masked, and its values are
+    few enough to be collected: one query less.
+#}
+{% macro _single_attention(rotated, cache, appended, num_heads, group, head_dim, scale) -%}
+with (
+    select (sequence_id, position, {{ relama._head_vectors('vector', num_heads, head_dim) }})
+    from {{ rotated }}
+) as q
+
+select
+    q.1 as sequence_id,
+    q.2 as position,
+    arrayFlatten(groupArrayInsertAt(
+        cast(
+            arrayReduce('sumForEach', arrayMap((w, v) -> v * w, weights, vals)) / arraySum(weights)
+            as Array(Float32)
+        ),
+        toUInt32(head)
+    )) as vector
+from (
+    select
+        head,
+        groupArray(value) as vals,
+        groupArray(arrayDotProduct(key, (q.3)[head + 1]) * {{ scale }}) as scores,
+        arrayMap(s -> exp(s - arrayMax(scores)), scores) as weights
+    from (
+        select kv_head, key, value from {{ cache }}
+        union all
+        select kv_head, key, value from {{ appended }}
+    )
+    array join range(kv_head * {{ group }}, (kv_head + 1) * {{ group }}) as head
+    group by head
+)
 {%- endmacro %}
 
 {# The heads at the front of a vector, as a list of vectors. An expression. #}
