@@ -27,38 +27,22 @@ inner join (
 {{- relama._group_by_token('l', single_token) }}
 {%- endmacro %}
 
-{# Its `max` passes NaN over, which a sum does not. #}
+{# Its `max` passes NaN over. #}
 {% macro clickhouse__log_normaliser(logits, single_token) -%}
-with measured as (
-
+    {%- set largest = 'if(arrayExists(x -> isNaN(x), listed), nan, arrayMax(listed))' -%}
+select
+    sequence_id,
+    position,
+    {{ relama._finite(largest, 'The logits') | indent(4) }} as largest,
+    largest + log(arraySum(x -> exp(x - largest), listed)) as log_normaliser
+from (
     select
         sequence_id,
         position,
-        max(logit) as maximum,
-        countIf(isNaN(logit)) as unknown
+        groupArray(logit) as listed
     from {{ logits }}
     group by sequence_id, position
-
-),
-
-checked as (
-
-    select
-        sequence_id,
-        position,
-        {{ relama._finite('if(unknown > 0, nan, maximum)', 'The logits') | indent(8) }} as largest
-    from measured
-
-)
-
-select
-    l.sequence_id as sequence_id,
-    l.position as position,
-    any(m.largest) as largest,
-    any(m.largest) + log(sum(exp(l.logit - m.largest))) as log_normaliser
-from {{ logits }} as l
-inner join checked as m on {{ relama._same('l', 'm', ['sequence_id', 'position']) }}
-group by l.sequence_id, l.position
+) as measured
 {%- endmacro %}
 
 {#

@@ -246,18 +246,13 @@ group by sequence_id, position
 {%- endmacro %}
 
 {#
-    A single token comes after everything cached, so that no score is masked, and its values are
-    few enough to be collected: one query less.
+    A single token comes after everything cached, so that no score is masked, and the values are
+    few enough to be collected.
 #}
 {% macro _single_attention(rotated, cache, appended, num_heads, group, head_dim, scale) -%}
-with (
-    select (sequence_id, position, {{ relama._head_vectors('vector', num_heads, head_dim) }})
-    from {{ rotated }}
-) as q
-
 select
-    q.1 as sequence_id,
-    q.2 as position,
+    sequence_id,
+    position,
     arrayFlatten(groupArrayInsertAt(
         cast(
             arrayReduce('sumForEach', arrayMap((w, v) -> v * w, weights, vals)) / arraySum(weights)
@@ -268,24 +263,25 @@ select
 from (
     select
         head,
-        groupArray(value) as vals,
-        groupArray(arrayDotProduct(key, (q.3)[head + 1]) * {{ scale }}) as scores,
+        any(q.sequence_id) as sequence_id,
+        any(q.position) as position,
+        groupArray(k.value) as vals,
+        groupArray(
+            arrayDotProduct(
+                k.key, {{ relama._vector_slice('q.vector', 'head * ' ~ head_dim, head_dim) }}
+            ) * {{ scale }}
+        ) as scores,
         arrayMap(s -> exp(s - arrayMax(scores)), scores) as weights
     from (
         select kv_head, key, value from {{ cache }}
         union all
         select kv_head, key, value from {{ appended }}
-    )
-    array join range(kv_head * {{ group }}, (kv_head + 1) * {{ group }}) as head
+    ) as k
+    cross join {{ rotated }} as q
+    array join range(k.kv_head * {{ group }}, (k.kv_head + 1) * {{ group }}) as head
     group by head
-)
-{%- endmacro %}
-
-{# The heads at the front of a vector, as a list of vectors. An expression. #}
-{% macro _head_vectors(vector, heads, head_dim) -%}
-arrayMap(
-    head -> {{ relama._vector_slice(vector, 'head * ' ~ head_dim, head_dim) }}, range({{ heads }})
-)
+) as heads
+group by sequence_id, position
 {%- endmacro %}
 
 {# A key, a value or a query as the cache keeps it. An expression. #}

@@ -29,6 +29,7 @@ _LEAST = 26
 #: Tables of a session's own are temporary, and live as long as it does.
 _SAMPLING = "session_sampling"
 _STEP = "session_step"
+_CACHE = "session_cache"
 #: Those of a state to work on that is gone in the end.
 _SCRATCH = "scratch_"
 #: Seconds that a command waits for deletions that another has begun.
@@ -61,12 +62,14 @@ class Client:
         driver: the driver's own client.
         schema: the database of the models, as it stands in SQL.
         temporary: statements that create the session's temporary tables, by name.
+        sequence_id: the session's sequence.
     """
 
     def __init__(self, driver: Any, schema: str) -> None:
         self.driver = driver
         self.schema = schema
         self.temporary: dict[str, str] = {}
+        self.sequence_id = 0
 
     def execute(self, sql: str, /) -> _Rows:
         if re.match(r"\s*(select|with|describe|exists)\b", sql, re.IGNORECASE):
@@ -170,22 +173,34 @@ class ClickHouse(Target):
             "(temperature Float64, top_k Int32, top_p Float64, seed Int64) engine = Memory",
         )
         connection.create_temporary(_STEP, _like(connection, "step"))
+        connection.create_temporary(_CACHE, _like(connection, names.KV_CACHE))
+        connection.sequence_id = sequence_id
         return {
             "sampling": _SAMPLING,
             "tokens": f"(select * from {connection.schema}.tokens where sequence_id = {sequence_id})",
             "step": _STEP,
+            names.KV_CACHE: _CACHE,
         }
 
     def choose(self, connection: Client, sampling: Sampling) -> None:
+        """Reads what there is of the cache into memory, too: every layer reads it every step."""
         connection.restore_temporary()
+        connection.execute(f"truncate table {_CACHE}")
+        connection.execute(
+            f"insert into {_CACHE} select * from {connection.schema}.{names.KV_CACHE} "
+            f"where sequence_id = {connection.sequence_id}"
+        )
         connection.execute(f"truncate table {_SAMPLING}")
         connection.execute(f"insert into {_SAMPLING} values ({', '.join(map(repr, sampling))})")
 
     def prepare(
         self, connection: Client, name: str, table: str, statement: Statement
     ) -> Sequence[str]:
-        filled, last = _filled(connection, statement)
-        return [*filled, f"insert into {table} {last}"]
+        filled, last = _filled(connection, statement, inlines=name == "decode")
+        inserts = [f"insert into {table} {last}"]
+        if table == names.KV_CACHE and _CACHE in connection.temporary:
+            inserts.append(f"insert into {_CACHE} {last}")
+        return [*filled, *inserts]
 
     def rows(
         self, connection: Client, statement: Statement, columns: str, order: str
@@ -232,21 +247,58 @@ class ClickHouse(Target):
         return counts
 
 
-def _filled(connection: Client, statement: Statement) -> tuple[list[str], str]:
+def _filled(
+    connection: Client, statement: Statement, inlines: bool = False
+) -> tuple[list[str], str]:
     """Statements that fill a temporary table for each model, and the select that reads them.
 
-    A model that stands for a layer passes rows on, and stays within the select.
+    A model that stands for a layer only passes rows on: it stands within the select.
+
+    Args:
+        inlines: whether a model that is read once stands where it is read. That is for a single
+            token, of which every statement takes longer to begin with than to compute.
     """
-    passed_on = {n for n in statement.models if names.parsed(n) == (names.parsed(n).layer, "")}
-    filled = []
-    for name, model in statement.models.items():
-        if name in passed_on:
-            continue
+    texts = {name: _direct(model.sql) for name, model in statement.models.items()}
+    texts[""] = _uncommented(statement.last.sql)
+    for name in statement.models:
         table = f"{names.CTE_PREFIX}{name}"
-        if table not in connection.temporary:
-            connection.create_temporary(table, f"engine = Memory empty as {model.sql}")
-        filled += [f"truncate table {table}", f"insert into {table} {_direct(model.sql)}"]
-    return filled, statement.select(statement.last, passed_on)
+        if _passes_on(name) and not any(re.search(rf"\b{table}\b", t) for t in texts.values()):
+            del texts[name]
+            continue
+        if table not in connection.temporary and not inlines:
+            if not _passes_on(name):
+                connection.create_temporary(table, f"engine = Memory empty as {texts[name]}")
+        read = re.compile(rf"\b(from|join) {table}\b")
+        readers = [reader for reader, text in texts.items() if re.search(rf"\b{table}\b", text)]
+        if len(readers) != 1 or not (inlines or _passes_on(name)):
+            continue
+        text, text_read = texts[name], texts[readers[0]]
+        if len(re.findall(rf"\b{table}\b", text_read)) == len(read.findall(text_read)) == 1:
+            texts[readers[0]] = read.sub(lambda found, t=text: f"{found[1]} (\n{t}\n)", text_read)
+            del texts[name]
+    last = texts.pop("")
+    return [
+        sql
+        for name, text in texts.items()
+        for table in [f"{names.CTE_PREFIX}{name}"]
+        for sql in (f"truncate table {table}", _insert(table, text, inlines))
+    ], last
+
+
+def _uncommented(sql: str) -> str:
+    """The text without its lines of comment, whose names are not read; models without quotes."""
+    sql = re.sub(r"^\s*--.*\n", "", sql, flags=re.MULTILINE).strip()
+    return re.sub(rf"`({names.CTE_PREFIX}\w+)`", r"\1", sql)
+
+
+def _passes_on(name: str) -> bool:
+    """Whether a model stands for a layer."""
+    return names.parsed(name) == (names.parsed(name).layer, "")
+
+
+def _insert(table: str, select: str, is_small: bool) -> str:
+    """Little is computed faster by one thread: others would have to be called first."""
+    return f"insert into {table} {'settings max_threads = 1 ' if is_small else ''}{select}"
 
 
 #: What an operator's model imports, as a CTE of its own; and the one CTE that is left without them.
@@ -264,7 +316,7 @@ def _direct(sql: str) -> str:
 
     It analyses a statement each time that it runs one, and a step is some hundreds of small ones.
     """
-    sql = re.sub(r"\A(\s|--[^\n]*\n)*", "", sql)
+    sql = _uncommented(sql)
     if not sql.startswith("with"):
         return sql
     text = sql.removeprefix("with").lstrip()
