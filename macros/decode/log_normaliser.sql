@@ -27,13 +27,11 @@ inner join (
 {{- relama._group_by_token('l', single_token) }}
 {%- endmacro %}
 
-{# Its `max` passes NaN over. #}
 {% macro clickhouse__log_normaliser(logits, single_token) -%}
-    {%- set largest = 'if(arrayExists(x -> isNaN(x), listed), nan, arrayMax(listed))' -%}
 select
     sequence_id,
     position,
-    {{ relama._finite(largest, 'The logits') | indent(4) }} as largest,
+    {{ relama._largest_of('listed') }} as largest,
     largest + log(arraySum(x -> exp(x - largest), listed)) as log_normaliser
 from (
     select
@@ -43,6 +41,14 @@ from (
     from {{ logits }}
     group by sequence_id, position
 ) as measured
+{%- endmacro %}
+
+{# The largest of a list of logits on ClickHouse, whose `max` passes NaN over. #}
+{% macro _largest_of(listed) -%}
+    {{ relama._finite(
+        'if(arrayExists(x -> isNaN(x), ' ~ listed ~ '), nan, arrayMax(' ~ listed ~ '))',
+        'The logits'
+    ) }}
 {%- endmacro %}
 
 {#

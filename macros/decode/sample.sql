@@ -15,6 +15,10 @@
                   cannot be chosen
 #}
 {% macro sample(logits, sampling, single_token=false, normalised=none) -%}
+    {{ return(adapter.dispatch('sample', 'relama')(logits, sampling, single_token, normalised)) }}
+{%- endmacro %}
+
+{% macro default__sample(logits, sampling, single_token, normalised) -%}
     {%- set given = normalised -%}
     {%- set normalised = given or 'normalised' -%}
 with {% if not given -%}
@@ -27,25 +31,36 @@ normalised as (
 {% endif -%}
 greedy as (
 
-    {{ relama._greedy(logits, normalised, sampling, single_token) | indent(4) }}
+    select
+        {{ relama._of_token('l', single_token) | indent(8) }},
+        min(l.token_id) as token_id,
+        min(l.logit) as logit
+    from {{ logits }} as l
+    inner join {{ normalised }} as n
+        on
+            l.logit = n.largest
+            and {{ relama._same('l', 'n', ['sequence_id', 'position'], single_token) }}
+    cross join {{ sampling }} as s
+    where s.temperature = 0
+    {{- relama._group_by_token('l', single_token) | indent(4) }}
 
 ),
 
 ranked as (
 
     select
-        l.sequence_id as sequence_id,
-        l.position as position,
-        l.token_id as token_id,
-        l.logit as logit,
+        l.sequence_id,
+        l.position,
+        l.token_id,
+        l.logit,
         {{ relama._exponential('(l.logit - n.largest) / s.temperature') }} as weight,
         row_number() over (
             partition by l.sequence_id, l.position
             order by l.logit desc, l.token_id asc
         ) as place,
-        s.top_k as top_k,
-        s.top_p as top_p,
-        s.seed as seed
+        s.top_k,
+        s.top_p,
+        s.seed
     from {{ logits }} as l
     inner join {{ normalised }} as n
         on l.sequence_id = n.sequence_id and l.position = n.position
@@ -103,10 +118,10 @@ chosen as (
     union all
 
     select
-        r.sequence_id as sequence_id,
-        r.position as position,
-        r.token_id as token_id,
-        r.logit as logit
+        r.sequence_id,
+        r.position,
+        r.token_id,
+        r.logit
     from ranked as r
     inner join drawn as d
         on
@@ -117,45 +132,73 @@ chosen as (
 )
 
 select
-    c.sequence_id as sequence_id,
+    c.sequence_id,
     c.position + 1 as position,
-    c.token_id as token_id,
+    c.token_id,
     cast(c.logit - n.log_normaliser as real) as logprob
 from chosen as c
 inner join {{ normalised }} as n
     on c.sequence_id = n.sequence_id and c.position = n.position
 {%- endmacro %}
 
-{#
-    The most likely token of each sequence, where the temperature is 0; of equal logits the
-    lowest. A select of (sequence_id, position, token_id, logit).
-#}
-{% macro _greedy(logits, normalised, sampling, single_token) -%}
-    {{ return(adapter.dispatch('_greedy', 'relama')(logits, normalised, sampling, single_token)) }}
-{%- endmacro %}
+{# In lists: ClickHouse would compute a CTE anew for each of its readers. #}
+{% macro clickhouse__sample(logits, sampling, single_token, normalised) -%}
+with assumeNotNull((select (temperature, top_k, top_p, seed) from {{ sampling }})) as s,
 
-{% macro default___greedy(logits, normalised, sampling, single_token) -%}
-select
-    {{ relama._of_token('l', single_token) | indent(4) }},
-    min(l.token_id) as token_id,
-    min(l.logit) as logit
-from {{ logits }} as l
-inner join {{ normalised }} as n
-    on
-        l.logit = n.largest
-        and {{ relama._same('l', 'n', ['sequence_id', 'position'], single_token) }}
-cross join {{ sampling }} as s
-where s.temperature = 0
-{{- relama._group_by_token('l', single_token) }}
-{%- endmacro %}
+listed as (
 
-{% macro clickhouse___greedy(logits, normalised, sampling, single_token) -%}
+    select
+        sequence_id,
+        position,
+        groupArray(logit) as listed,
+        min((-logit, token_id)) as best,
+        groupArrayIf((-logit, token_id), s.1 > 0) as candidates
+    from {{ logits }}
+    group by sequence_id, position
+
+),
+
+normalised as (
+
+    select
+        *,
+        {{ relama._largest_of('listed') | indent(8) }} as largest,
+        largest + log(arraySum(x -> exp(x - largest), listed)) as log_normaliser
+    from listed
+
+),
+
+ranked as (
+
+    select
+        *,
+        arraySlice(
+            arraySort(candidates), 1, if(s.2 = 0, length(candidates), toUInt32(s.2))
+        ) as top_k,
+        arrayMap(t -> exp(toFloat32(-t.1 - largest) / s.1), top_k) as weights,
+        arrayCumSum(weights) as cumulative
+    from normalised
+
+),
+
+chosen as (
+
+    select
+        *,
+        arrayCount(
+            (c, w) -> c - w < s.3 * cumulative[-1], cumulative, weights
+        ) as top_p,
+        cumulative[greatest(top_p, 1)]
+        * {{ relama._uniform('s.4', 'sequence_id', 'position') | indent(8) }} as drawn,
+        if(s.1 = 0, best, top_k[arrayFirstIndex(c -> c > drawn, cumulative)]) as token
+    from ranked
+
+)
+
 select
     sequence_id,
-    position,
-    argMax(token_id, (logit, -toInt64(token_id))) as token_id,
-    max(logit) as logit
-from {{ logits }}
-where (select temperature from {{ sampling }}) = 0
-group by sequence_id, position
+    position + 1 as position,
+    token.2 as token_id,
+    toFloat32(-token.1 - log_normaliser) as logprob
+from chosen
 {%- endmacro %}
