@@ -21,6 +21,7 @@ from relama.project.manifest import Project, load_project
 from relama.project.writer import write_project
 from relama.reference import greedy
 from relama.runtime import dbt
+from relama.runtime.compare import compare
 from relama.runtime.load import load_weights
 from relama.runtime.session import open_engine
 from relama.targets import target_named
@@ -77,6 +78,8 @@ def assert_whole_tokens(project: Project) -> None:
 
 def test_fixture(tiny: Project) -> None:
     assert_equals_the_oracle(tiny, TENSORS)
+    differences = compare(tiny, open_checkpoint(TINY_LLAMA), PROMPT)
+    assert max(d.relative for d in differences) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,10 @@ def test_other_shapes(
     assert_equals_the_oracle(project, open_checkpoint(tmp_path / "checkpoint").tensors)
 
 
+def tensor(name: str, rows: np.ndarray[Any, Any]) -> Tensor:
+    return Tensor(name, rows.shape, "F32", lambda start, stop: rows[start:stop])
+
+
 def stored_tensors(project: Project) -> dict[str, Tensor]:
     """The checkpoint's tensors, with what the tables of weights hold in their place."""
     tensors = dict(TENSORS)
@@ -107,10 +114,7 @@ def stored_tensors(project: Project) -> dict[str, Tensor]:
             matrix = np.array([np.array(codes) * scale for codes, scale in held], np.float32)
             first = 0
             for part in weight.parts:
-                rows = matrix[first : first + part.rows]
-                tensors[part.tensor] = Tensor(
-                    part.tensor, rows.shape, "F32", lambda a, b, rows=rows: rows[a:b]
-                )
+                tensors[part.tensor] = tensor(part.tensor, matrix[first : first + part.rows])
                 first += part.rows
     return tensors
 
@@ -149,11 +153,13 @@ def test_engine_dbt(tiny: Project) -> None:
 def test_what_a_killed_step_has_left_is_removed(tiny: Project) -> None:
     """Keys and values of another sequence, and of positions that the tokens do not know."""
     before = continued(tiny, 3)
-    insert = "insert into kv_cache select layer, {}, position + {}, kv_head, key, value from kv_cache"
+    insert = (
+        "insert into kv_cache select layer, {}, position + {}, kv_head, key, value from kv_cache "
+        "where sequence_id = 0"
+    )
     for sequence_id, by in ((0, 1000), (9, 0)):
-        selected(tiny, "select 1")
         with tiny.target.connect(tiny) as connection:
-            connection.execute(insert.format(sequence_id, by) + " where sequence_id = 0")
+            connection.execute(insert.format(sequence_id, by))
     with open_engine(tiny, "session", sequence_id=0):
         pass
     assert_whole_tokens(tiny)
@@ -187,7 +193,8 @@ def test_a_killed_client_leaves_whole_tokens(tiny: Project) -> None:
         with open_engine(tiny, "session", sequence_id=0):
             pass
         assert_whole_tokens(tiny)
-        ids = [token_id for (token_id,) in selected(tiny, "select token_id from tokens order by position")]
+        held = selected(tiny, "select token_id from tokens order by position")
+        ids = [token_id for (token_id,) in held]
         assert ids == [*PROMPT, *expected][: len(ids)]
     with open_engine(tiny, "session", sequence_id=0) as engine:
         engine.start(ids, GREEDY)
@@ -201,10 +208,10 @@ def test_two_sequences_at_once(tiny: Project) -> None:
         for table in tiny.state_tables:
             connection.execute(f"truncate table {table}")
         for sequence_id, prompt in ((0, PROMPT), (5_000_000_000, other)):
-            rows = ", ".join(f"({sequence_id}, {i}, {t}, true, 0)" for i, t in enumerate(prompt))
+            values = ", ".join(f"({sequence_id}, {i}, {t}, true, 0)" for i, t in enumerate(prompt))
             connection.execute(
                 "insert into tokens (sequence_id, position, token_id, is_prompt, has_read) "
-                f"values {rows}"
+                f"values {values}"
             )
     for _ in range(2):
         dbt.invoke(tiny.directory, ["run", "--select", "tag:step"])
@@ -245,14 +252,14 @@ def test_loading_goes_on_where_it_was(clickhouse_directory: Path, tmp_path: Path
         continued(project, 1)
     first = load_weights(project, quiet)
     assert (first["kept"], first["loaded"]) == (0, len(list((tmp_path / "tiny/weights").iterdir())))
-    client = chdb_redirect_client()
+    client = any_client()
     client.command("drop table tiny_staged.norm")
     client.command("create table tiny_staged.norm__loading (a Int32) engine = Memory")
     client.command("alter table tiny_staged.lm_head modify comment 'relama:of another checkpoint'")
     client.close()
     second = load_weights(project, quiet)
     assert (second["loaded"], second["kept"]) == (2, first["loaded"] - 2)
-    client = chdb_redirect_client()
+    client = any_client()
     assert client.command("select count() from tiny_staged.lm_head") == project.config.vocab_size
     client.command("alter table tiny_staged.norm modify comment 'mine'")
     client.close()
@@ -260,7 +267,7 @@ def test_loading_goes_on_where_it_was(clickhouse_directory: Path, tmp_path: Path
         load_weights(project, quiet)
 
 
-def chdb_redirect_client() -> Any:
+def any_client() -> Any:
     import clickhouse_connect
 
     return clickhouse_connect.get_client()
@@ -279,3 +286,49 @@ def test_what_cannot_be_had_is_said_in_a_sentence(
     with pytest.raises(ProjectError) as raised, project.target.connect(project):
         pass
     assert str(raised.value) == "ClickHouse at localhost:1: it does not answer."
+
+
+@pytest.mark.usefixtures("as_programs")
+def test_a_directory_that_another_process_has(tiny: Project) -> None:
+    program = "import clickhouse_connect as c; c = c.get_client(); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with (
+            pytest.raises(ProjectError, match="which another process may have open"),
+            tiny.target.connect(tiny),
+        ):
+            pass
+        other.communicate("\n")
+    with tiny.target.connect(tiny):
+        pass
+
+
+def test_an_older_server_is_refused(tiny: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relama.targets.clickhouse._LEAST", 99)
+    with (
+        pytest.raises(ProjectError, match=r"^The server is ClickHouse 2\S+; relama needs 99"),
+        tiny.target.connect(tiny),
+    ):
+        pass
+
+
+def test_a_trace_is_tested(clickhouse_directory: Path, tmp_path: Path) -> None:
+    """Every activation is a table with data tests, which find what is wrong with one."""
+    project = make_project_on("clickhouse", tmp_path / "tiny", TINY_LLAMA, trace=True)
+    ((weights,),) = selected(project, "select count() from layer_01__attention_weights")
+    assert weights > 0
+    with project.target.connect(project) as connection:
+        connection.execute(
+            "alter table layer_01__attention_weights "
+            "update vector = arrayMap(x -> x * 2, vector) where position = 3"
+        )
+        connection.execute(
+            "alter table final_norm update vector = arrayMap(x -> nan, vector) where true"
+        )
+    with pytest.raises(ProjectError):
+        dbt.invoke(project.directory, ["test", "--select", "layer_01__attention_weights"])
+    with pytest.raises(ProjectError):
+        dbt.invoke(project.directory, ["test", "--select", "final_norm"])

@@ -14,7 +14,9 @@ from relama.targets.postgres import Postgres
 __all__ = ["DEFAULT", "TARGETS", "Connection", "Target", "target_named"]
 
 #: By name, which is that of dbt's adapter.
-TARGETS: dict[str, Target] = {target.name: target for target in (DuckDB(), Postgres(), ClickHouse())}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (DuckDB(), Postgres(), ClickHouse())
+}
 
 DEFAULT = TARGETS["duckdb"]
 

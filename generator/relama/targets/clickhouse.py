@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
 from relama import names
 from relama.errors import ProjectError
-from relama.targets.base import Places, Sampling, Target, does_not_fit
+from relama.targets.base import Connection, Places, Sampling, Target, does_not_fit
 
 if TYPE_CHECKING:
     from relama.project.manifest import Project
@@ -136,16 +136,16 @@ class ClickHouse(Target):
             yield client
 
     @contextmanager
-    def transaction(self, connection: Client, keep: bool = True) -> Iterator[None]:
+    def transaction(self, connection: Connection, keep: bool = True) -> Iterator[None]:
         """Runs its body; on an error, what a step has added by then is removed."""
         try:
             yield
         except BaseException:
             with suppress(_error()):
-                _discard(connection)
+                _discard(cast(Client, connection))
             raise
 
-    def relations(self, connection: Client) -> set[str]:
+    def relations(self, connection: Connection) -> set[str]:
         rows = connection.execute(
             "select name from system.tables where database = currentDatabase() and not is_temporary"
         ).fetchall()
@@ -176,11 +176,11 @@ class ClickHouse(Target):
         )
         connection.create_temporary(_STEP, _like(connection, "step"))
         connection.create_temporary(_CACHE, _like(connection, names.KV_CACHE))
-        connection.sequence_id = sequence_id
+        connection.sequence_id, schema = sequence_id, connection.schema
         return {
             **_held(connection, project),
             "sampling": _SAMPLING,
-            "tokens": f"(select * from {connection.schema}.tokens where sequence_id = {sequence_id})",
+            "tokens": f"(select * from {schema}.tokens where sequence_id = {sequence_id})",
             "step": _STEP,
             names.KV_CACHE: _CACHE,
         }
@@ -281,27 +281,35 @@ def _filled(
     texts[""] = _uncommented(statement.last.sql)
     for name in statement.models:
         table = f"{names.CTE_PREFIX}{name}"
-        if _passes_on(name) and not any(re.search(rf"\b{table}\b", t) for t in texts.values()):
-            del texts[name]
-            continue
-        if table not in connection.temporary and not inlines:
-            if not _passes_on(name):
-                connection.create_temporary(table, f"engine = Memory empty as {texts[name]}")
-        read = re.compile(rf"\b(from|join) {table}\b")
         readers = [reader for reader, text in texts.items() if re.search(rf"\b{table}\b", text)]
-        if len(readers) != 1 or not (inlines or _passes_on(name)):
-            continue
-        text, text_read = texts[name], texts[readers[0]]
-        if len(re.findall(rf"\b{table}\b", text_read)) == len(read.findall(text_read)) == 1:
-            texts[readers[0]] = read.sub(lambda found, t=text: f"{found[1]} (\n{t}\n)", text_read)
+        is_passed_on = inlines or names.parsed(name) == (names.parsed(name).layer, "")
+        if not readers:
             del texts[name]
+        elif is_passed_on and len(readers) == 1 and _reads_once(texts[readers[0]], table):
+            texts[readers[0]] = _read_at(texts[readers[0]], table, f"(\n{texts.pop(name)}\n)")
+        elif table not in connection.temporary:
+            connection.create_temporary(table, f"engine = Memory empty as {texts[name]}")
     last = texts.pop("")
-    return [
-        sql
-        for name, text in texts.items()
-        for table in [f"{names.CTE_PREFIX}{name}"]
-        for sql in (f"truncate table {table}", _insert(table, text, inlines))
-    ], last
+    filled = []
+    # Little is computed faster by one thread: others would have to be called first.
+    settings = "settings max_threads = 1 " if inlines else ""
+    for name, text in texts.items():
+        table = f"{names.CTE_PREFIX}{name}"
+        filled += [f"truncate table {table}", f"insert into {table} {settings}{text}"]
+    return filled, last
+
+
+def _reads_once(text: str, table: str) -> bool:
+    """Whether a table is named in one place, where it is read."""
+    places = re.findall(rf"\b{table}\b", text)
+    return len(places) == len(re.findall(rf"\b(?:from|join) {table}\b", text)) == 1
+
+
+def _read_at(text: str, table: str, place: str) -> str:
+    """The text, with a table read at another place."""
+    parts = re.split(rf"\b(from|join) {table}\b", text)
+    reads = [f"{word} {place}" for word in parts[1::2]]
+    return "".join(part for pair in zip(parts[::2], [*reads, ""], strict=True) for part in pair)
 
 
 def _uncommented(sql: str) -> str:
@@ -310,19 +318,10 @@ def _uncommented(sql: str) -> str:
     return re.sub(rf"`({names.CTE_PREFIX}\w+)`", r"\1", sql)
 
 
-def _passes_on(name: str) -> bool:
-    """Whether a model stands for a layer."""
-    return names.parsed(name) == (names.parsed(name).layer, "")
-
-
-def _insert(table: str, select: str, is_small: bool) -> str:
-    """Little is computed faster by one thread: others would have to be called first."""
-    return f"insert into {table} {'settings max_threads = 1 ' if is_small else ''}{select}"
-
-
 #: What an operator's model imports, as a CTE of its own; and the one CTE that is left without them.
 _IMPORT = re.compile(
-    r"(?P<name>\w+) as \(\s*(?P<select>select \* from (?P<relation>[\w`.]+)(?P<filter>\s+where layer = \d+)?)"
+    r"(?P<name>\w+) as \(\s*"
+    r"(?P<select>select \* from (?P<relation>[\w`.]+)(?P<filter>\s+where layer = \d+)?)"
     r"\s*\),\s*"
 )
 _WHOLE = re.compile(
@@ -347,7 +346,7 @@ def _direct(sql: str) -> str:
         if re.search(rf"\b{name}\.", text):
             return sql
         place = f"({found['select']})" if found["filter"] else found["relation"]
-        text = re.sub(rf"\b(from|join) {name}\b", rf"\1 {place}", text)
+        text = _read_at(text, name, place)
     whole = _WHOLE.fullmatch(text)
     return whole["body"].strip() if whole else f"with {text}"
 
@@ -450,7 +449,9 @@ def _sentence(error: Exception, output: Mapping[str, Any]) -> str:
         text = "it does not answer"
     text = text.rpartition("DB::Exception: ")[2]
     text = re.sub(r"\s*\(version [^)]*(\([^)]*\))?\)", "", text)
-    text = re.sub(r"\s*(In scope|: In scope|If you use ClickHouse Cloud|If you have installed) .*", "", text)
+    text = re.sub(
+        r"\s*(In scope|: In scope|If you use ClickHouse Cloud|If you have installed) .*", "", text
+    )
     if password := str(output.get("password") or ""):
         text = text.replace(password, "***")
     if len(text) > 300:
@@ -505,13 +506,14 @@ _TYPES = {
 _AT_ONCE = 16_000_000
 
 
-def _load_table(
-    client: Client, schema: str, file: Path, on_progress: Callable[..., None]
-) -> bool:
+def _load_table(client: Client, schema: str, file: Path, on_progress: Callable[..., None]) -> bool:
     """Loads a Parquet file into the table of its name; whether that was necessary."""
     import pyarrow.parquet as pq
 
-    table, loading = f"{schema}.{_quoted(file.stem)}", f"{schema}.{_quoted(file.stem + '__loading')}"
+    table, loading = (
+        f"{schema}.{_quoted(file.stem)}",
+        f"{schema}.{_quoted(file.stem + '__loading')}",
+    )
     with file.open("rb") as stream:
         mark = f"relama:{hashlib.file_digest(stream, 'sha256').hexdigest()[:32]}"
     found = client.execute(
