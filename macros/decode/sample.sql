@@ -141,7 +141,7 @@ inner join {{ normalised }} as n
     on c.sequence_id = n.sequence_id and c.position = n.position
 {%- endmacro %}
 
-{# In lists: ClickHouse would compute a CTE anew for each of its readers. #}
+{# In lists, by token: ClickHouse would compute a CTE anew for each of its readers. #}
 {% macro clickhouse__sample(logits, sampling, single_token, normalised) -%}
 with assumeNotNull((select (temperature, top_k, top_p, seed) from {{ sampling }})) as s,
 
@@ -150,9 +150,7 @@ listed as (
     select
         sequence_id,
         position,
-        groupArray(logit) as listed,
-        min((-logit, token_id)) as best,
-        groupArrayIf((-logit, token_id), s.1 > 0) as candidates
+        groupArrayInsertAt(logit, toUInt32(token_id)) as listed
     from {{ logits }}
     group by sequence_id, position
 
@@ -163,7 +161,8 @@ normalised as (
     select
         *,
         {{ relama._largest_of('listed') | indent(8) }} as largest,
-        largest + log(arraySum(x -> exp(x - largest), listed)) as log_normaliser
+        largest + log(arraySum(x -> exp(x - largest), listed)) as log_normaliser,
+        if(s.1 = 0, [], listed) as candidates
     from listed
 
 ),
@@ -172,10 +171,11 @@ ranked as (
 
     select
         *,
-        arraySlice(
-            arraySort(candidates), 1, if(s.2 = 0, length(candidates), toUInt32(s.2))
-        ) as top_k,
-        arrayMap(t -> exp(toFloat32(-t.1 - largest) / s.1), top_k) as weights,
+        arraySort(
+            arrayMap((x, i) -> (-x, i), candidates, range(length(candidates)))
+        ) as places,
+        arraySlice(places, 1, if(s.2 = 0, length(places), toUInt32(s.2))) as top_k,
+        arrayMap(place -> exp(toFloat32(-place.1 - largest) / s.1), top_k) as weights,
         arrayCumSum(weights) as cumulative
     from normalised
 
@@ -185,12 +185,14 @@ chosen as (
 
     select
         *,
-        arrayCount(
-            (c, w) -> c - w < s.3 * cumulative[-1], cumulative, weights
-        ) as top_p,
+        arrayCount((c, w) -> c - w < s.3 * cumulative[-1], cumulative, weights) as top_p,
         cumulative[greatest(top_p, 1)]
         * {{ relama._uniform('s.4', 'sequence_id', 'position') | indent(8) }} as drawn,
-        if(s.1 = 0, best, top_k[arrayFirstIndex(c -> c > drawn, cumulative)]) as token
+        toInt32(if(
+            s.1 = 0,
+            indexOf(listed, largest) - 1,
+            top_k[arrayFirstIndex(c -> c > drawn, cumulative)].2
+        )) as token_id
     from ranked
 
 )
@@ -198,7 +200,7 @@ chosen as (
 select
     sequence_id,
     position + 1 as position,
-    token.2 as token_id,
-    toFloat32(-token.1 - log_normaliser) as logprob
+    token_id,
+    toFloat32(listed[token_id + 1] - log_normaliser) as logprob
 from chosen
 {%- endmacro %}
