@@ -51,6 +51,10 @@
     pages that hold such rows.
 #}
 {% macro _discard_partial_step() -%}
+    {{ return(adapter.dispatch('_discard_partial_step', 'relama')()) }}
+{%- endmacro %}
+
+{% macro default___discard_partial_step() -%}
     {%- set has_read -%}
 coalesce((
         select s.has_read
@@ -66,4 +70,39 @@ coalesce((
     delete from {{ relama._state_relation(name) }} as k
     where k.first_position + len(k.keys) > {{ has_read }};
     {%- endfor %}
+{%- endmacro %}
+
+{#
+    A deletion that finds nothing would take longer than to see that there is nothing. One that
+    another command was killed at goes on in the server, and comes first.
+#}
+{% macro clickhouse___discard_partial_step() -%}
+    {%- set tokens = relama._state_relation('tokens') -%}
+    {%- set pending -%}
+        select count() from system.mutations
+        where database = '{{ tokens.schema }}' and table in ('tokens', 'kv_cache') and not is_done
+    {%- endset -%}
+    {%- for _ in range(100) if relama._value(pending) -%}
+        {%- do run_query('select sleep(0.1)') -%}
+    {%- endfor -%}
+    {%- for name in relama._kv_cache_names() -%}
+        {%- set cache = relama._state_relation(name) -%}
+        {%- set ahead -%}
+            select
+                k.sequence_id as sequence_id,
+                any(coalesce(s.has_read, 0)) as has_read
+            from {{ cache }} as k
+            left join ({{ relama.sequences(tokens) | indent(12) }}) as s
+                on k.sequence_id = s.sequence_id
+            where k.position >= coalesce(s.has_read, 0)
+            group by k.sequence_id
+            settings join_use_nulls = 1
+        {%- endset -%}
+        {%- for row in relama._rows(ahead) -%}
+            {%- do run_query(
+                'delete from ' ~ cache ~ ' where sequence_id = ' ~ row[0]
+                ~ ' and position >= ' ~ row[1]
+            ) -%}
+        {%- endfor -%}
+    {%- endfor -%}
 {%- endmacro %}

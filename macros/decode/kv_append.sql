@@ -13,6 +13,14 @@
 {% macro kv_append(
     rotated, projected, value_offset, num_heads, num_kv_heads, head_dim, single_token=false
 ) -%}
+    {{ return(adapter.dispatch('kv_append', 'relama')(
+        rotated, projected, value_offset, num_heads, num_kv_heads, head_dim, single_token
+    )) }}
+{%- endmacro %}
+
+{% macro default__kv_append(
+    rotated, projected, value_offset, num_heads, num_kv_heads, head_dim, single_token
+) -%}
     {%- set offset = 'h.kv_head * ' ~ head_dim -%}
     {%- set value_offset = value_offset ~ ' + ' ~ offset if value_offset else offset -%}
 select
@@ -27,4 +35,23 @@ from {{ rotated }} as r
 inner join {{ projected }} as v
     on {{ relama._same('r', 'v', ['sequence_id', 'position'], single_token) }}
 cross join {{ relama._series(num_kv_heads, 'h', 'kv_head') }}
+{%- endmacro %}
+
+{% macro clickhouse__kv_append(
+    rotated, projected, value_offset, num_heads, num_kv_heads, head_dim, single_token
+) -%}
+    {%- set offset = 'kv_head * ' ~ head_dim -%}
+select
+    r.sequence_id as sequence_id,
+    r.position as position,
+    toInt32(kv_head) as kv_head,
+    {{ relama._vector_slice('r.vector', num_heads * head_dim ~ ' + ' ~ offset, head_dim) }} as key,
+    {{ relama._vector_slice('v.vector', value_offset ~ ' + ' ~ offset, head_dim) }} as value
+from {{ rotated }} as r
+    {%- if single_token %}
+cross join {{ projected }} as v
+    {%- else %}
+inner join {{ projected }} as v on {{ relama._same('r', 'v', ['sequence_id', 'position']) }}
+    {%- endif %}
+array join range({{ num_kv_heads }}) as kv_head
 {%- endmacro %}

@@ -8,6 +8,10 @@
     single_token  see the macro of this name
 #}
 {% macro log_normaliser(logits, single_token=false) -%}
+    {{ return(adapter.dispatch('log_normaliser', 'relama')(logits, single_token)) }}
+{%- endmacro %}
+
+{% macro default__log_normaliser(logits, single_token) -%}
 select
     {{ relama._of_token('l', single_token) | indent(4) }},
     min(m.largest) as largest,
@@ -21,6 +25,30 @@ inner join (
     {{- relama._group_by_token('a', single_token) | indent(4) }}
 ) as m on {{ relama._same('l', 'm', ['sequence_id', 'position'], single_token) }}
 {{- relama._group_by_token('l', single_token) }}
+{%- endmacro %}
+
+{% macro clickhouse__log_normaliser(logits, single_token) -%}
+select
+    sequence_id,
+    position,
+    {{ relama._largest_of('listed') }} as largest,
+    largest + log(arraySum(x -> exp(x - largest), listed)) as log_normaliser
+from (
+    select
+        sequence_id,
+        position,
+        groupArray(logit) as listed
+    from {{ logits }}
+    group by sequence_id, position
+) as measured
+{%- endmacro %}
+
+{# The largest of a list of logits on ClickHouse, whose `max` passes NaN over. #}
+{% macro _largest_of(listed) -%}
+    {{ relama._finite(
+        'if(arrayExists(x -> isNaN(x), ' ~ listed ~ '), nan, arrayMax(' ~ listed ~ '))',
+        'The logits'
+    ) }}
 {%- endmacro %}
 
 {#
@@ -105,4 +133,8 @@ case
     when isfinite({{ x }}) then {{ x }}
     else error({{ relama._text_literal(sentence) }})
 end
+{%- endmacro %}
+
+{% macro clickhouse___finite(x, sentence) -%}
+toFloat32({{ x }} + throwIf(not isFinite({{ x }}), {{ relama._text_literal(sentence) }}))
 {%- endmacro %}

@@ -15,6 +15,10 @@
                   cannot be chosen
 #}
 {% macro sample(logits, sampling, single_token=false, normalised=none) -%}
+    {{ return(adapter.dispatch('sample', 'relama')(logits, sampling, single_token, normalised)) }}
+{%- endmacro %}
+
+{% macro default__sample(logits, sampling, single_token, normalised) -%}
     {%- set given = normalised -%}
     {%- set normalised = given or 'normalised' -%}
 with {% if not given -%}
@@ -135,4 +139,68 @@ select
 from chosen as c
 inner join {{ normalised }} as n
     on c.sequence_id = n.sequence_id and c.position = n.position
+{%- endmacro %}
+
+{# In lists, by token: ClickHouse would compute a CTE anew for each of its readers. #}
+{% macro clickhouse__sample(logits, sampling, single_token, normalised) -%}
+with assumeNotNull((select (temperature, top_k, top_p, seed) from {{ sampling }})) as s,
+
+listed as (
+
+    select
+        sequence_id,
+        position,
+        groupArrayInsertAt(logit, toUInt32(token_id)) as listed
+    from {{ logits }}
+    group by sequence_id, position
+
+),
+
+normalised as (
+
+    select
+        *,
+        {{ relama._largest_of('listed') | indent(8) }} as largest,
+        largest + log(arraySum(x -> exp(x - largest), listed)) as log_normaliser,
+        if(s.1 = 0, [], listed) as candidates
+    from listed
+
+),
+
+ranked as (
+
+    select
+        *,
+        arraySort(
+            arrayMap((x, i) -> (-x, i), candidates, range(length(candidates)))
+        ) as places,
+        arraySlice(places, 1, if(s.2 = 0, length(places), toUInt32(s.2))) as top_k,
+        arrayMap(place -> exp(toFloat32(-place.1 - largest) / s.1), top_k) as weights,
+        arrayCumSum(weights) as cumulative
+    from normalised
+
+),
+
+chosen as (
+
+    select
+        *,
+        arrayCount((c, w) -> c - w < s.3 * cumulative[-1], cumulative, weights) as top_p,
+        cumulative[greatest(top_p, 1)]
+        * {{ relama._uniform('s.4', 'sequence_id', 'position') | indent(8) }} as drawn,
+        toInt32(if(
+            s.1 = 0,
+            indexOf(listed, largest) - 1,
+            top_k[arrayFirstIndex(c -> c > drawn, cumulative)].2
+        )) as token_id
+    from ranked
+
+)
+
+select
+    sequence_id,
+    position + 1 as position,
+    token_id,
+    toFloat32(listed[token_id + 1] - log_normaliser) as logprob
+from chosen
 {%- endmacro %}

@@ -14,9 +14,9 @@ with normalised as (
 )
 
 select
-    t.sequence_id,
-    t.position,
-    t.token_id,
+    t.sequence_id as sequence_id,
+    t.position as position,
+    t.token_id as token_id,
     cast(l.logit - n.log_normaliser as real) as logprob
 from {{ logits }} as l
 inner join {{ tokens }} as t

@@ -13,6 +13,10 @@
         ) -%}
     {%- endif -%}
     {%- do relama._check_prompt(token_ids) -%}
+    {{ return(adapter.dispatch('_replace_state', 'relama')(token_ids)) }}
+{%- endmacro %}
+
+{% macro default___replace_state(token_ids) -%}
     {%- set statements -%}
     begin;
     {%- for name in relama._state_tables() %}
@@ -25,4 +29,13 @@
     {#- Looking for the tables has begun a transaction. -#}
     {%- do adapter.commit() -%}
     {%- do run_query(statements) -%}
+{%- endmacro %}
+
+{# What the tokens do not say has been read is not there: they go first. #}
+{% macro clickhouse___replace_state(token_ids) -%}
+    {%- do relama._create_state() -%}
+    {%- for name in relama._state_tables() -%}
+        {%- do run_query('truncate table ' ~ relama._state_relation(name)) -%}
+    {%- endfor -%}
+    {%- do run_query(relama._insert_prompt(token_ids)) -%}
 {%- endmacro %}

@@ -2,15 +2,20 @@
 
 {% macro _state_relation(name) -%}
     {{ return(api.Relation.create(
-        database=target.database, schema=target.schema, identifier=name, type='table'
+        database=target.database or none, schema=target.schema, identifier=name, type='table'
     )) }}
 {%- endmacro %}
 
 {#
     Creates the state tables where they do not exist, with the prompt of the variable
-    `relama_prompt_token_ids`.
+    `relama_prompt_token_ids`: statements, or nothing where the database takes one at a time,
+    and they have been run.
 #}
 {% macro _create_state() -%}
+    {{ return(adapter.dispatch('_create_state', 'relama')()) }}
+{%- endmacro %}
+
+{% macro default___create_state() -%}
     {%- set tokens = relama._state_relation('tokens') -%}
     {%- set is_new = execute and not load_relation(tokens) -%}
     create schema if not exists {{ relama._schema_of(tokens) }};
@@ -22,8 +27,30 @@
     {%- if is_new %}
     {{ relama._insert_prompt(var('relama_prompt_token_ids')) }}
     {%- endif %}
+    {%- do relama._add_state_to_cache() -%}
+{%- endmacro %}
+
+{% macro clickhouse___create_state() -%}
     {%- if execute -%}
-        {#- dbt listed the relations before this hook: tell it of the new ones. -#}
+        {%- set tokens = relama._state_relation('tokens') -%}
+        {%- set is_new = not load_relation(tokens) -%}
+        {%- do run_query('create database if not exists ' ~ relama._schema_of(tokens)) -%}
+        {%- for name, columns in relama._state_tables().items() -%}
+            {%- do run_query(
+                'create table if not exists ' ~ relama._state_relation(name) ~ ' (' ~ columns
+                ~ ') engine = MergeTree'
+            ) -%}
+        {%- endfor -%}
+        {%- if is_new and var('relama_prompt_token_ids') -%}
+            {%- do run_query(relama._insert_prompt(var('relama_prompt_token_ids'))) -%}
+        {%- endif -%}
+        {%- do relama._add_state_to_cache() -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{# dbt listed the relations before the hook that creates the state: tells it of the new ones. #}
+{% macro _add_state_to_cache() -%}
+    {%- if execute -%}
         {%- for name in relama._state_tables() -%}
             {%- if not load_relation(relama._state_relation(name)) -%}
                 {%- do adapter.cache_added(relama._state_relation(name)) -%}
@@ -39,6 +66,10 @@
 
 {% macro default___schema_of(relation) -%}
     {{ relation.without_identifier().include(database=false) }}
+{%- endmacro %}
+
+{% macro clickhouse___schema_of(relation) -%}
+    {{ relation.without_identifier() }}
 {%- endmacro %}
 
 {% macro duckdb___schema_of(relation) -%}

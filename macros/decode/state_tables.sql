@@ -34,6 +34,11 @@
     has_read integer, logprob real
 {%- endmacro %}
 
+{% macro clickhouse___tokens_columns() -%}
+    sequence_id Int64, position Int32, token_id Int32, is_prompt Bool, has_read Int32,
+    logprob Nullable(Float32), primary key (sequence_id, position)
+{%- endmacro %}
+
 {% macro _kv_cache_columns() -%}
     {{ return(adapter.dispatch('_kv_cache_columns', 'relama')()) }}
 {%- endmacro %}
@@ -47,6 +52,13 @@
 
 {% macro duckdb___kv_cache_columns() -%}
     sequence_id bigint, position integer, kv_head integer, key real[], value real[]
+{%- endmacro %}
+
+{# Floating-point numbers compress little, and are read every step. #}
+{% macro clickhouse___kv_cache_columns() -%}
+    layer Int32, sequence_id Int64, position Int32, kv_head Int32,
+    key Array(Float32) codec(NONE), value Array(Float32) codec(NONE),
+    primary key (layer, sequence_id, kv_head, position)
 {%- endmacro %}
 
 {# A page without a sequence_id is one of every sequence. #}

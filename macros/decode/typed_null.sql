@@ -10,3 +10,12 @@
 {% macro default__typed_null(kind) -%}
     {{- 'null' if kind == 'key' else 'cast(null as ' ~ kind ~ ')' -}}
 {%- endmacro %}
+
+{# Its arrays are never NULL. #}
+{% macro clickhouse__typed_null(kind) -%}
+    {%- if kind == 'key' -%}
+cast([] as Array(Float32))
+    {%- else -%}
+cast(null as Nullable({{ {'integer': 'Int32', 'real': 'Float32'}[kind] }}))
+    {%- endif -%}
+{%- endmacro %}

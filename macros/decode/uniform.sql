@@ -20,3 +20,9 @@ cast(
     as bigint
 ) / 281474976710656.0
 {%- endmacro %}
+
+{% macro clickhouse___uniform(seed, sequence_id, position) -%}
+reinterpretAsUInt64(reverse(substring(
+    MD5(concat({{ seed }}, ':', {{ sequence_id }}, ':', {{ position }})), 1, 6
+))) / 281474976710656.0
+{%- endmacro %}

@@ -101,6 +101,26 @@
     {{ sql }}
 {%- endmacro %}
 
+{#
+    In the order of the rows, which a granule holds few of: a step looks up single rows, and
+    threads share the others. Floating-point numbers compress little and would be read at half the
+    speed.
+#}
+{% macro clickhouse___create_weight(relation, sql) -%}
+    {%- set columns = [] -%}
+    {%- for row in relama._rows('describe (select * from (' ~ sql ~ '))') -%}
+        {%- do columns.append(
+            row[0] ~ ' ' ~ ('UInt32' if row[0] == 'row_id' else row[1])
+            ~ (' codec(NONE)' if row[0] == 'vector')
+        ) -%}
+    {%- endfor -%}
+    create table {{ relation }} ({{ columns | join(', ') }})
+    engine = MergeTree
+    order by {{ columns[0].split(' ')[0] }}
+    settings index_granularity = 256
+    as {{ sql }}
+{%- endmacro %}
+
 {# A statement that says something of a table. #}
 {% macro _comment_on(relation, text) -%}
     {{ return(adapter.dispatch('_comment_on', 'relama')(relation, text)) }}
@@ -108,6 +128,10 @@
 
 {% macro default___comment_on(relation, text) -%}
     comment on table {{ relation }} is '{{ text }}'
+{%- endmacro %}
+
+{% macro clickhouse___comment_on(relation, text) -%}
+    alter table {{ relation }} modify comment '{{ text }}'
 {%- endmacro %}
 
 {#
@@ -153,7 +177,17 @@ where d.description like 'relama:%'
 select database_name, schema_name, table_name, comment from duckdb_tables() where comment like 'relama:%'
 {%- endmacro %}
 
+{% macro clickhouse___commented_tables() -%}
+select
+    '' as database_name,
+    database,
+    name,
+    comment
+from system.tables
+where comment like 'relama:%'
+{%- endmacro %}
+
 {# Database, schema and name of a relation, all in lower case: DuckDB does not tell cases apart. #}
 {% macro _place(relation) -%}
-    {{ return((relation.database | lower, relation.schema | lower, relation.identifier | lower)) }}
+    {{ return(((relation.database or '') | lower, relation.schema | lower, relation.identifier | lower)) }}
 {%- endmacro %}

@@ -9,7 +9,7 @@
         'dequantized': adapter.dispatch('_int8_dequantized', 'relama'),
         'error_bound': adapter.dispatch('_int8_error_bound', 'relama'),
         'prepared_rows': relama._int8_prepared_rows,
-        'row_product': relama._int8_row_product,
+        'row_product': adapter.dispatch('_int8_row_product', 'relama'),
         'row_scale': 'w.scale',
         'block_row': '{vector: vector, scale: scale}',
         'block_columns': {
@@ -65,8 +65,34 @@ from (
 ) as scaled
 {%- endmacro %}
 
+{% macro clickhouse___rounded_rows(relation, largest_code, bias) -%}
+select
+    row_id,
+    arrayMap(x -> toInt8(round(x * inverse)), vector) as vector,
+    scale
+    {%- if bias %},
+    bias
+    {%- endif %}
+from (
+    select
+        *,
+        toFloat32(largest / {{ largest_code }}) as scale,
+        if(largest > 0, {{ largest_code }} / largest, 0) as inverse
+    from (
+        select
+            *,
+            toFloat64(arrayMax(x -> abs(x), vector)) as largest
+        from {{ relation }}
+    ) as measured
+) as scaled
+{%- endmacro %}
+
 {% macro duckdb___int8_dequantized(row, columns) -%}
     list_transform({{ row }}.vector, lambda code: code * {{ row }}.scale)
+{%- endmacro %}
+
+{% macro clickhouse___int8_dequantized(row, columns) -%}
+    arrayMap(code -> toFloat32(code * {{ row }}.scale), {{ row }}.vector)
 {%- endmacro %}
 
 {# Half a step of 1/127. #}
@@ -85,13 +111,18 @@ from (
 )
 {%- endmacro %}
 
-{% macro _int8_row_product(w, x, prepared=false, native=false) -%}
+{% macro default___int8_row_product(w, x, prepared=false, native=false) -%}
     {%- set vector = w ~ '.vector' -%}
     {%- if native -%}
     relama_inner_product({{ vector }}, {{ x }}.vector) * {{ w }}.scale
     {%- else -%}
     {{ relama._inner_product(vector if prepared else 'cast(' ~ vector ~ ' as real[])', x ~ '.vector') }} * {{ w }}.scale
     {%- endif -%}
+{%- endmacro %}
+
+{# A product of codes and real is double precision. #}
+{% macro clickhouse___int8_row_product(w, x, prepared=false, native=false) -%}
+    arrayDotProduct({{ w }}.vector, {{ x }}.vector) * {{ w }}.scale
 {%- endmacro %}
 
 {% macro _int8_block_products(block, x) -%}

@@ -133,6 +133,157 @@ select
 from {{ rotated }} as q
 {%- endmacro %}
 
+{#
+    The largest score of each query and head comes first, so that the values are added up as they
+    are read: none is kept.
+#}
+{% macro clickhouse__attention(
+    rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
+    scaling, single_token
+) -%}
+    {%- set scale = scaling if scaling is not none else 1 / head_dim ** 0.5 -%}
+    {%- set group = num_heads // num_kv_heads -%}
+    {%- if single_token -%}
+{{ relama._single_attention(rotated, cache, appended, num_heads, group, head_dim, scale) }}
+    {%- else -%}
+with query as (
+
+    select
+        sequence_id,
+        position,
+        head,
+        toInt32(intDiv(head, {{ group }})) as kv_head,
+        {{ relama._vector_slice('vector', 'head * ' ~ head_dim, head_dim) }} as vector
+    from {{ rotated }}
+    array join range({{ num_heads }}) as head
+
+),
+
+cached as (
+
+    select
+        sequence_id,
+        position,
+        kv_head,
+        key,
+        value
+    from {{ cache }}
+
+    union all
+
+    select
+        sequence_id,
+        position,
+        kv_head,
+        key,
+        value
+    from {{ appended }}
+
+),
+
+pairs as (
+
+    select
+        q.sequence_id as sequence_id,
+        q.position as position,
+        q.head as head,
+        k.value as value,
+        arrayDotProduct(k.key, q.vector) * {{ scale }} as score
+    from cached as k
+    inner join query as q on k.sequence_id = q.sequence_id and k.kv_head = q.kv_head
+    where k.position <= q.position
+
+),
+
+measured as (
+
+    select
+        sequence_id,
+        position,
+        head,
+        max(score) as largest
+    from pairs
+    group by sequence_id, position, head
+
+),
+
+weighed as (
+
+    select
+        p.sequence_id as sequence_id,
+        p.position as position,
+        p.head as head,
+        p.value as value,
+        exp(p.score - m.largest) as weight
+    from pairs as p
+    inner join measured as m
+        on {{ relama._same('p', 'm', ['sequence_id', 'position', 'head']) }}
+
+),
+
+summed as (
+
+    select
+        sequence_id,
+        position,
+        head,
+        sum(weight) as total,
+        sumForEach(arrayMap(x -> x * weight, value)) as vector
+    from weighed
+    group by sequence_id, position, head
+
+)
+
+select
+    sequence_id,
+    position,
+    arrayFlatten(groupArrayInsertAt(
+        arrayMap(y -> toFloat32(y / total), vector), toUInt32(head)
+    )) as vector
+from summed
+group by sequence_id, position
+    {%- endif -%}
+{%- endmacro %}
+
+{#
+    A single token comes after everything cached, so that no score is masked, and the values are
+    few enough to be collected.
+#}
+{% macro _single_attention(rotated, cache, appended, num_heads, group, head_dim, scale) -%}
+select
+    sequence_id,
+    position,
+    arrayFlatten(groupArrayInsertAt(
+        cast(
+            arrayReduce('sumForEach', arrayMap((w, v) -> v * w, weights, vals)) / arraySum(weights)
+            as Array(Float32)
+        ),
+        toUInt32(head)
+    )) as vector
+from (
+    select
+        head,
+        any(q.sequence_id) as sequence_id,
+        any(q.position) as position,
+        groupArray(k.value) as vals,
+        groupArray(
+            arrayDotProduct(
+                k.key, {{ relama._vector_slice('q.vector', 'head * ' ~ head_dim, head_dim) }}
+            ) * {{ scale }}
+        ) as scores,
+        arrayMap(s -> exp(s - arrayMax(scores)), scores) as weights
+    from (
+        select kv_head, key, value from {{ cache }}
+        union all
+        select kv_head, key, value from {{ appended }}
+    ) as k
+    cross join {{ rotated }} as q
+    array join range(k.kv_head * {{ group }}, (k.kv_head + 1) * {{ group }}) as head
+    group by head
+) as heads
+group by sequence_id, position
+{%- endmacro %}
+
 {# A key, a value or a query as the cache keeps it. An expression. #}
 {% macro _as_cached(vector) -%}
     {{- 'cast(' ~ vector ~ ' as vector)' if relama._pgvector() else vector -}}

@@ -24,9 +24,9 @@
     {%- set scores -%}
 (
     select
-        q.sequence_id,
-        q.position,
-        q.head,
+        q.sequence_id as sequence_id,
+        q.position as position,
+        q.head as head,
         k.position as key_position,
         case
             when k.position <= q.position

@@ -41,3 +41,11 @@ from (
     group by {{ keys | join(', ') }}
 ) as collected
 {%- endmacro %}
+
+{% macro clickhouse___collect_vector(relation, keys, value, index) -%}
+select
+    {{ keys | join(',\n    ') }},
+    arrayMap(e -> e.2, arraySort(groupArray(({{ index }}, {{ value }})))) as vector
+from {{ relation }} as unpacked
+group by {{ keys | join(', ') }}
+{%- endmacro %}

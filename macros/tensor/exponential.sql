@@ -14,3 +14,7 @@
 {% macro duckdb___exponential(x) -%}
     exp({{ x }})
 {%- endmacro %}
+
+{% macro clickhouse___exponential(x) -%}
+    exp({{ x }})
+{%- endmacro %}

@@ -17,3 +17,8 @@
 {% macro duckdb___inner_product(a, b) -%}
     list_inner_product({{ a }}, {{ b }})
 {%- endmacro %}
+
+{# https://clickhouse.com/docs/sql-reference/functions/array-functions#arrayDotProduct #}
+{% macro clickhouse___inner_product(a, b) -%}
+    arrayDotProduct({{ a }}, {{ b }})
+{%- endmacro %}

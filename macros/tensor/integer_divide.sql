@@ -10,3 +10,8 @@
 {% macro duckdb___integer_divide(a, b) -%}
     ({{ a }}) // ({{ b }})
 {%- endmacro %}
+
+{# `/` would give a fraction. #}
+{% macro clickhouse___integer_divide(a, b) -%}
+    intDiv({{ a }}, {{ b }})
+{%- endmacro %}

@@ -11,8 +11,11 @@
     storage  one that has rows: float32, int8 or int567
     many     whether there are many hidden states: rows are then prepared once for all
     native   whether native functions multiply; none asks `_native`
+    single_token  see the macro of this name
 #}
-{% macro logits(hidden, weight, storage='float32', many=false, native=none) -%}
+{% macro logits(
+    hidden, weight, storage='float32', many=false, native=none, single_token=false
+) -%}
     {%- set native = relama._native() if native is none else native -%}
     {%- if many and native -%}
 select
@@ -26,11 +29,11 @@ from (
 
 )
     {%- else -%}
-{{ adapter.dispatch('_logits', 'relama')(hidden, weight, storage, many, native) }}
+{{ adapter.dispatch('_logits', 'relama')(hidden, weight, storage, many, native, single_token) }}
     {%- endif -%}
 {%- endmacro %}
 
-{% macro default___logits(hidden, weight, storage, many, native) -%}
+{% macro default___logits(hidden, weight, storage, many, native, single_token) -%}
 with x as materialized (
 
     select
@@ -50,7 +53,7 @@ from {{ weight }} as w
 cross join x
 {%- endmacro %}
 
-{% macro duckdb___logits(hidden, weight, storage, many, native) -%}
+{% macro duckdb___logits(hidden, weight, storage, many, native, single_token) -%}
 select
     x.sequence_id,
     x.position,
@@ -58,6 +61,29 @@ select
     {{ relama._storage(storage, 'row_product')('w', 'x', prepared=many, native=native) }} as logit
 from {{ relama._storage(storage, 'prepared_rows')(weight) if many else weight }} as w
 cross join {{ hidden }} as x
+{%- endmacro %}
+
+{# A single hidden state is a constant, which stands beside every row without being copied. #}
+{% macro clickhouse___logits(hidden, weight, storage, many, native, single_token) -%}
+    {%- set product = relama._storage(storage, 'row_product')('w', 'x') -%}
+    {%- if single_token -%}
+with (select (sequence_id, position, vector) from {{ hidden }}) as x
+
+select
+    x.1 as sequence_id,
+    x.2 as position,
+    w.row_id as token_id,
+    toFloat32({{ product | replace('x.vector', 'x.3') }}) as logit
+from {{ weight }} as w
+    {%- else -%}
+select
+    x.sequence_id as sequence_id,
+    x.position as position,
+    w.row_id as token_id,
+    toFloat32({{ product }}) as logit
+from {{ weight }} as w
+cross join {{ hidden }} as x
+    {%- endif -%}
 {%- endmacro %}
 
 {#

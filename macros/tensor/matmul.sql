@@ -69,6 +69,58 @@ with x as (
 {%- endmacro %}
 
 {#
+    A row goes where its number says, whichever thread multiplies it. A single hidden state is a
+    constant, which stands beside every row without being copied.
+#}
+{% macro clickhouse__matmul(hidden, weight, storage, bias, residual, single_token) -%}
+    {%- set product = relama._storage(storage, 'row_product')('w', 'x') ~ (' + w.bias' if bias else '') -%}
+    {%- if single_token -%}
+with (select (sequence_id, position, vector) from {{ hidden }}) as x
+
+select
+    x.1 as sequence_id,
+    x.2 as position,
+        {%- set product = product | replace('x.vector', 'x.3') %}
+        {%- if residual is none %}
+    groupArrayInsertAt(toFloat32({{ product }}), w.row_id) as vector
+        {%- else %}
+    arrayMap(
+        (y, r) -> toFloat32(y + r),
+        groupArrayInsertAt(toFloat32({{ product }}), w.row_id),
+        (select vector from {{ residual }})
+    ) as vector
+        {%- endif %}
+from {{ weight }} as w
+    {%- else -%}
+with products as (
+
+    select
+        x.sequence_id as sequence_id,
+        x.position as position,
+        groupArrayInsertAt(toFloat32({{ product }}), w.row_id) as vector
+    from {{ weight }} as w
+    cross join {{ hidden }} as x
+    group by x.sequence_id, x.position
+
+)
+
+        {%- if residual is none %}
+
+select * from products
+        {%- else %}
+
+select
+    p.sequence_id as sequence_id,
+    p.position as position,
+    arrayMap((y, r) -> toFloat32(y + r), p.vector, r.vector) as vector
+from products as p
+inner join {{ residual }} as r
+    on {{ relama._same('p', 'r', ['sequence_id', 'position']) }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{#
     The hidden state, as the rows of a storage are multiplied with it, and the residual beside it
     where there is one.
 #}

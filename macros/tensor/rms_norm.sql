@@ -113,3 +113,39 @@ cast(
     ) as real
 )
 {%- endmacro %}
+
+{# Products of real are double precision: every element is narrowed again. #}
+{% macro clickhouse__rms_norm(hidden, weight, eps, head_dim=none) -%}
+    {%- if head_dim is none -%}
+select
+    sequence_id,
+    position,
+    arrayMap(
+        (value, weight) -> toFloat32(value * inverse_rms * weight),
+        vector,
+        (select vector from {{ weight }})
+    ) as vector
+from (
+    select
+        *,
+        {{ relama._inverse_rms('vector', 'length(vector)', eps) | indent(8) }} as inverse_rms
+    from {{ hidden }}
+) as x
+    {%- else -%}
+    {%- set head = relama._vector_slice('vector', 'head * ' ~ head_dim, head_dim) -%}
+select
+    sequence_id,
+    position,
+    arrayFlatten(arrayMap(
+        x -> arrayMap(
+            (value, weight) -> toFloat32(
+                value * {{ relama._inverse_rms('x', head_dim, eps) | indent(16) }} * weight
+            ),
+            x,
+            (select vector from {{ weight }})
+        ),
+        arrayMap(head -> {{ head }}, range(intDiv(length(vector), {{ head_dim }})))
+    )) as vector
+from {{ hidden }}
+    {%- endif -%}
+{%- endmacro %}

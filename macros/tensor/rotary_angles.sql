@@ -43,3 +43,12 @@ select
 from (select distinct position from {{ step_input }}) as p
 cross join {{ inverse_frequencies }} as w
 {%- endmacro %}
+
+{% macro clickhouse__rotary_angles(step_input, inverse_frequencies) -%}
+select
+    p.position as position,
+    arrayMap(f -> toFloat32(cos(toFloat32(f * toFloat32(p.position)))), w.vector) as cosine,
+    arrayMap(f -> toFloat32(sin(toFloat32(f * toFloat32(p.position)))), w.vector) as sine
+from (select distinct position from {{ step_input }}) as p
+cross join {{ inverse_frequencies }} as w
+{%- endmacro %}

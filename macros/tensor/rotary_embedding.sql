@@ -17,11 +17,11 @@
 {% macro rotary_embedding(inputs, angles, head_dim, single_token=false) -%}
     {%- set heads = relama._heads_side_by_side(inputs, head_dim, single_token) -%}
     {{ return(adapter.dispatch('rotary_embedding', 'relama')(
-        heads, angles, head_dim, single_token
+        heads, angles, head_dim, single_token, inputs
     )) }}
 {%- endmacro %}
 
-{% macro default__rotary_embedding(heads, angles, head_dim, single_token) -%}
+{% macro default__rotary_embedding(heads, angles, head_dim, single_token, inputs) -%}
     {%- set half = head_dim // 2 -%}
 with x as materialized (
 
@@ -46,7 +46,7 @@ from x
 inner join {{ angles }} as a on x.position = a.position
 {%- endmacro %}
 
-{% macro duckdb__rotary_embedding(heads, angles, head_dim, single_token) -%}
+{% macro duckdb__rotary_embedding(heads, angles, head_dim, single_token, inputs) -%}
     {%- set half = head_dim // 2 -%}
 select
     x.sequence_id,
@@ -69,6 +69,47 @@ from (
 inner join {{ angles }} as a on {{ relama._same('x', 'a', ['position'], single_token) }}
 {%- endmacro %}
 
+{# The first halves of all heads are turned, and then the second. #}
+{% macro clickhouse__rotary_embedding(heads, angles, head_dim, single_token, inputs) -%}
+    {%- set half = head_dim // 2 -%}
+    {%- set first = relama._vector_slice('x.vector', 'head * ' ~ head_dim, half) -%}
+    {%- set second = relama._vector_slice('x.vector', 'head * ' ~ head_dim ~ ' + ' ~ half, half) -%}
+select
+    x.sequence_id as sequence_id,
+    x.position as position,
+    arrayFlatten(arrayMap(
+        head -> arrayConcat(
+            arrayMap(
+                (a, b, c, s) -> toFloat32(a * c - b * s),
+                {{ first }},
+                {{ second }},
+                a.cosine,
+                a.sine
+            ),
+            arrayMap(
+                (a, b, c, s) -> toFloat32(b * c + a * s),
+                {{ first }},
+                {{ second }},
+                a.cosine,
+                a.sine
+            )
+        ),
+        range({{ inputs | sum(attribute=1) }})
+    )) as vector
+    {%- if inputs | length == 1 %}
+from {{ inputs[0][0] }} as x
+    {%- else %}
+from (
+    {{ heads | indent(4) }}
+) as x
+    {%- endif %}
+    {%- if single_token %}
+cross join {{ angles }} as a
+    {%- else %}
+inner join {{ angles }} as a on x.position = a.position
+    {%- endif -%}
+{%- endmacro %}
+
 {# The heads at the front of several vectors, in one vector. A select. #}
 {% macro _heads_side_by_side(inputs, head_dim, single_token) -%}
     {%- set slices = [] -%}
@@ -78,8 +119,8 @@ inner join {{ angles }} as a on {{ relama._same('x', 'a', ['position'], single_t
         ) -%}
     {%- endfor -%}
 select
-    x0.sequence_id,
-    x0.position,
+    x0.sequence_id as sequence_id,
+    x0.position as position,
     {{ slices | join('\n    || ') }} as vector
 from {{ inputs[0][0] }} as x0
     {%- for relation, _ in inputs[1:] %}

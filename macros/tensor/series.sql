@@ -14,3 +14,7 @@
 {% macro duckdb___series(n, alias, column) -%}
     range({{ n }}) as {{ alias }} ({{ column }})
 {%- endmacro %}
+
+{% macro clickhouse___series(n, alias, column) -%}
+    (select toInt32(number) as {{ column }} from numbers({{ n }})) as {{ alias }}
+{%- endmacro %}

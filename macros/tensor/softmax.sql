@@ -50,3 +50,20 @@ from (
     ) as exponentiated
 ) as summed
 {%- endmacro %}
+
+{% macro clickhouse___softmax(relation, keys) -%}
+select
+    {{ keys | join(',\n    ') }},
+    arrayMap(e -> toFloat32(e / arraySum(exponentials)), exponentials) as vector
+from (
+    select
+        *,
+        arrayMap(x -> exp(x - largest), vector) as exponentials
+    from (
+        select
+            *,
+            arrayMax(vector) as largest
+        from {{ relation | indent(8) }} as s
+    ) as maxima
+) as exponentiated
+{%- endmacro %}

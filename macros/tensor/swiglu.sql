@@ -56,6 +56,18 @@ select
 from {{ relation }} as x
 {%- endmacro %}
 
+{% macro clickhouse__swiglu(relation, size) -%}
+select
+    sequence_id,
+    position,
+    arrayMap(
+        (gate, up) -> toFloat32(gate / (1 + exp(-gate)) * up),
+        {{ relama._vector_slice('vector', 0, size) }},
+        {{ relama._vector_slice('vector', size, size) }}
+    ) as vector
+from {{ relation }} as x
+{%- endmacro %}
+
 {# 1 / (1 + exp(-x)) in a form that takes exponentials of negative numbers only. #}
 {% macro _sigmoid(x) -%}
     case

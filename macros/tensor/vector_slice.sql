@@ -9,3 +9,7 @@
 {% macro default___vector_slice(vector, offset, length) -%}
     ({{ vector }})[({{ offset }}) + 1:({{ offset }}) + {{ length }}]
 {%- endmacro %}
+
+{% macro clickhouse___vector_slice(vector, offset, length) -%}
+    arraySlice({{ vector }}, {{ offset }} + 1, {{ length }})
+{%- endmacro %}

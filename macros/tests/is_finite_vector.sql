@@ -21,3 +21,7 @@ coalesce(
     false
 )
 {%- endmacro %}
+
+{% macro clickhouse___is_finite_vector(vector, length) -%}
+length({{ vector }}) = {{ length }} and arrayAll(x -> isFinite(x), {{ vector }})
+{%- endmacro %}

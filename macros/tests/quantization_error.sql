@@ -77,3 +77,15 @@ where
 {% macro duckdb___largest_difference(a, b) -%}
     list_max(list_transform({{ a }}, lambda x{% if b != 'null' %}, i{% endif %}: abs(x{% if b != 'null' %} - {{ b }}[i]{% endif %})))
 {%- endmacro %}
+
+{% macro clickhouse___largest_difference(a, b) -%}
+    {%- if b == 'null' -%}
+    arrayMax(x -> abs(x), {{ a }})
+    {%- else -%}
+    if(
+        length({{ a }}) = length({{ b }}),
+        toNullable(arrayMax(arrayMap((x, y) -> abs(toFloat64(x) - y), {{ a }}, {{ b }}))),
+        null
+    )
+    {%- endif -%}
+{%- endmacro %}

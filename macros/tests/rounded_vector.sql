@@ -14,3 +14,7 @@
 {% macro duckdb___rounded_vector(vector, digits) -%}
     list_transform({{ vector }}, lambda x: round(cast(x as double), {{ digits }}) + 0)
 {%- endmacro %}
+
+{% macro clickhouse___rounded_vector(vector, digits) -%}
+    arrayMap(x -> round(toFloat64(x), {{ digits }}) + 0, {{ vector }})
+{%- endmacro %}

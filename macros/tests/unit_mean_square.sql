@@ -42,3 +42,11 @@ list_avg(list_transform(
     lambda x, i: (x / nullif({{ b }}[(i - 1) % len({{ b }}) + 1], 0)) ** 2
 ))
 {%- endmacro %}
+
+{% macro clickhouse___mean_square_quotient(a, b) -%}
+arrayAvg(
+    (x, i) -> pow(x / {{ b }}[(i - 1) % length({{ b }}) + 1], 2),
+    arrayFilter((x, i) -> {{ b }}[(i - 1) % length({{ b }}) + 1] != 0, {{ a }}, arrayEnumerate({{ a }})),
+    arrayFilter(i -> {{ b }}[(i - 1) % length({{ b }}) + 1] != 0, arrayEnumerate({{ a }}))
+)
+{%- endmacro %}

@@ -10,3 +10,7 @@
 {% macro duckdb___vector_sum(vector) -%}
     list_sum({{ vector }})
 {%- endmacro %}
+
+{% macro clickhouse___vector_sum(vector) -%}
+    arraySum({{ vector }})
+{%- endmacro %}

@@ -17,7 +17,12 @@ last_position as (
 
 logits as (
 
-    {{ relama.logits('last_position', ref('lm_head_weight').render(), storage='float32') | indent(4) }}
+    {{ relama.logits(
+        'last_position',
+        ref('lm_head_weight').render(),
+        storage='float32',
+        single_token=relama.single_token()
+    ) | indent(4) }}
 
 )
 

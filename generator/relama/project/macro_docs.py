@@ -46,12 +46,14 @@ class Macro:
         name: as it is called.
         comment: the text of the comment above it, without its indentation.
         arguments: names and defaults, which are None where there is none.
+        adapter: of a materialization, that which it is for.
     """
 
     kind: str
     name: str
     comment: str
     arguments: dict[str, Any]
+    adapter: str = "default"
 
     @property
     def is_public(self) -> bool:
@@ -63,7 +65,7 @@ class Macro:
         return {
             "macro": self.name,
             "test": f"test_{self.name}",
-            "materialization": f"materialization_{self.name}_default",
+            "materialization": f"materialization_{self.name}_{self.adapter}",
         }[self.kind]
 
 
@@ -80,9 +82,16 @@ def macros_of(path: Path) -> list[Macro]:
             match["name"],
             inspect.cleandoc(match["comment"] or ""),
             _arguments(match["rest"]) if match["kind"] != "materialization" else {},
+            _adapter(match["rest"]),
         )
         for match in _BLOCK.finditer(path.read_text(encoding="utf-8"))
     ]
+
+
+def _adapter(rest: str) -> str:
+    """The adapter that a materialization names."""
+    found = re.search(r"adapter='(\w+)'", rest)
+    return found[1] if found else "default"
 
 
 def macro_docs(directory: Path) -> str:

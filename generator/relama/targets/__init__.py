@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from relama.errors import InputError
 from relama.targets.base import Connection, Target
+from relama.targets.clickhouse import ClickHouse
 from relama.targets.duckdb import DuckDB
 from relama.targets.postgres import Postgres
 
 __all__ = ["DEFAULT", "TARGETS", "Connection", "Target", "target_named"]
 
 #: By name, which is that of dbt's adapter.
-TARGETS: dict[str, Target] = {target.name: target for target in (DuckDB(), Postgres())}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (DuckDB(), Postgres(), ClickHouse())
+}
 
 DEFAULT = TARGETS["duckdb"]
 

@@ -6,6 +6,11 @@ last_position as (
 
 << name >> as (
 
-    {{ relama.logits('last_position', ref('<< weight >>').render(), storage='<< storage >>') | indent(4) }}
+    {{ relama.logits(
+        'last_position',
+        ref('<< weight >>').render(),
+        storage='<< storage >>',
+        single_token=relama.single_token()
+    ) | indent(4) }}
 
 )

@@ -60,6 +60,8 @@ class Session:
         self._target = project.target
         with self._target.preparing(project):
             own = self._target.open_session(project, connection, sequence_id)
+            # The output of a step is the session's own, where that is another place.
+            self.state.places = {name: own[name] for name in ("step",) if name in own}
             self._step = self._prepared("step", sql["step"].reading(own))
             self._decode = self._prepared("decode", decode["step"].reading(own))
             self._appends = [

@@ -1,0 +1,78 @@
+"""What the tests of every target ask: its numbers beside the oracle's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from relama.checkpoint import open_checkpoint
+from relama.checkpoint.base import Tensor
+from relama.project.manifest import Project
+from relama.project.writer import write_project
+from relama.reference import forward, greedy, log_softmax
+from relama.runtime.build import build_project
+from relama.runtime.load import load_weights
+from relama.runtime.session import negative_log_likelihood, open_engine, top_logits
+from relama.targets import target_named
+
+PROMPT = [1, 91, 89, 75, 88, 5, 46, 79, 2, 5, 1, 71, 89, 89]
+GREEDY = (0.0, 0, 1.0, 0)
+SAMPLED = (0.8, 20, 0.9, 7)
+
+
+def _quiet(advance: float = 0, total: float | None = None, label: str | None = None) -> None:
+    """A progress that nobody sees."""
+
+
+def make_project_on(
+    target: str,
+    directory: Path,
+    checkpoint: Path,
+    prepare: Callable[[Project], None] = lambda project: None,
+    **options: Any,
+) -> Project:
+    """Writes a project for a target, loads and builds it.
+
+    Args:
+        prepare: changes what is written before it is loaded, such as the profile.
+    """
+    tensors = open_checkpoint(checkpoint)
+    project = write_project(directory, tensors, target=target_named(target), **options)
+    prepare(project)
+    load_weights(project, _quiet)
+    build_project(project, again=False, on_progress=_quiet)
+    return project
+
+
+def all_logits(project: Project, token_ids: Sequence[int]) -> np.ndarray[Any, Any]:
+    """The logits of the whole vocabulary, by token id."""
+    candidates = top_logits(project, token_ids, project.config.vocab_size)
+    return np.array([c.logit for c in sorted(candidates, key=lambda c: c.id)])
+
+
+def continued(
+    project: Project, count: int, sampling: tuple[float, int, float, int] = GREEDY
+) -> list[int]:
+    """What a session continues `PROMPT` with."""
+    with open_engine(project, "session", sequence_id=0) as engine:
+        engine.start(PROMPT, sampling)
+        return [engine.step() for _ in range(count)]
+
+
+def assert_equals_the_oracle(
+    project: Project, tensors: Mapping[str, Tensor], tolerance: float = 1e-4
+) -> None:
+    """Logits of several positions and of one, greedy tokens, and a text that is scored."""
+    config = project.config
+    for token_ids in (PROMPT, PROMPT[:1]):
+        expected = forward(config, tensors, token_ids).logits[-1]
+        assert np.abs(all_logits(project, token_ids) - expected).max() < tolerance
+    assert continued(project, 6) == greedy(config, tensors, PROMPT, 6)
+    token_ids = [(11 * i + i * i) % config.vocab_size for i in range(65)]
+    logprobs = log_softmax(forward(config, tensors, token_ids, "all").logits)
+    expected = -sum(float(logprobs[i, token_ids[i + 1]]) for i in range(64))
+    assert negative_log_likelihood(project, token_ids) == pytest.approx(expected, rel=1e-5)
