@@ -150,7 +150,7 @@ listed as (
     select
         sequence_id,
         position,
-        groupArrayInsertAt(logit, toUInt32(token_id)) as listed
+        groupArrayInsertAt(-inf)(logit, toUInt32(token_id)) as listed
     from {{ logits }}
     group by sequence_id, position
 

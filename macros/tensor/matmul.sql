@@ -82,11 +82,11 @@ select
     x.2 as position,
         {%- set product = product | replace('x.vector', 'x.3') %}
         {%- if residual is none %}
-    groupArrayInsertAt(toFloat32({{ product }}), w.row_id) as vector
+    groupArrayInsertAt(toFloat32({{ product }}), toUInt32(w.row_id)) as vector
         {%- else %}
     arrayMap(
         (y, r) -> toFloat32(y + r),
-        groupArrayInsertAt(toFloat32({{ product }}), w.row_id),
+        groupArrayInsertAt(toFloat32({{ product }}), toUInt32(w.row_id)),
         (select vector from {{ residual }})
     ) as vector
         {%- endif %}
@@ -97,7 +97,7 @@ with products as (
     select
         x.sequence_id as sequence_id,
         x.position as position,
-        groupArrayInsertAt(toFloat32({{ product }}), w.row_id) as vector
+        groupArrayInsertAt(toFloat32({{ product }}), toUInt32(w.row_id)) as vector
     from {{ weight }} as w
     cross join {{ hidden }} as x
     group by x.sequence_id, x.position

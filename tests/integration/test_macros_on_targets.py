@@ -14,17 +14,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.engines import PostgresServer, postgres_profile
+from tests.engines import PostgresServer, clickhouse_profile, postgres_profile
 
 #: Examples of macros that `macros/unsupported.sql` names, and of pages.
 UNSUPPORTED = {
+    "clickhouse": {
+        *("block_matmul", "block_matmul_int8", "matrix_rows", "kv_page", "paged"),
+        *("quantize_int4", "quantize_int567", "tokenize", "detokenize"),
+    },
     "postgres": {
         *("block_matmul", "block_matmul_int8", "matrix_rows", "kv_page", "paged"),
         *("quantize_int4", "quantize_int567", "quantize_int8", "tokenize", "detokenize"),
-    }
+    },
 }
 #: Unit tests of what DuckDB does otherwise: pages, and a cache for each layer.
 OTHERWISE = {
@@ -33,7 +38,20 @@ OTHERWISE = {
     "state_tables_have_layers_of_two_digits",
 }
 #: The types of the seeds and of the answers, where a database calls them otherwise.
-TYPES = {"postgres": {"double": "double precision", "varchar": "text"}}
+TYPES = {
+    "clickhouse": {
+        "double": "Float64",
+        "varchar": "String",
+        "real": "Float32",
+        "real[]": "Array(Float32)",
+        "real[][]": "Array(Array(Float32))",
+        "integer[]": "Array(Int32)",
+        "integer": "Int32",
+        "bigint": "Int64",
+        "boolean": "Bool",
+    },
+    "postgres": {"double": "double precision", "varchar": "text"},
+}
 
 
 def write_examples(directory: Path, output: dict[str, Any]) -> None:
@@ -119,6 +137,15 @@ def test_postgres(plain_postgres: PostgresServer, tmp_path: Path) -> None:
     directory = tmp_path / "examples"
     write_examples(directory, postgres_profile(plain_postgres, database, "public"))
     shutil.copy(ROOT / "tests" / "fixtures" / "postgres_columns.sql", directory / "macros")
+    printed = build_examples(directory)
+    assert len(re.findall(r"PASS \w+_example::", printed)) > 30
+
+
+@pytest.mark.usefixtures("clickhouse_directory")
+def test_clickhouse(tmp_path: Path) -> None:
+    directory = tmp_path / "examples"
+    settings = {"join_use_nulls": 1, "prefer_column_name_to_alias": 1}
+    write_examples(directory, clickhouse_profile("examples") | {"custom_settings": settings})
     printed = build_examples(directory)
     assert len(re.findall(r"PASS \w+_example::", printed)) > 30
 
