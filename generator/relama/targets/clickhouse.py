@@ -282,7 +282,10 @@ def _filled(
     for name in statement.models:
         table = f"{names.CTE_PREFIX}{name}"
         readers = [reader for reader, text in texts.items() if re.search(rf"\b{table}\b", text)]
-        is_passed_on = inlines or names.parsed(name) == (names.parsed(name).layer, "")
+        # The select at last is a union of all layers, and long enough.
+        is_passed_on = (inlines and readers != [""]) or (
+            names.parsed(name) == (names.parsed(name).layer, "")
+        )
         if not readers:
             del texts[name]
         elif is_passed_on and len(readers) == 1 and _reads_once(texts[readers[0]], table):
