@@ -451,10 +451,8 @@ def _sentence(error: Exception, output: Mapping[str, Any]) -> str:
     if "Connection refused" in text or "Max retries exceeded" in text:
         text = "it does not answer"
     text = text.rpartition("DB::Exception: ")[2]
-    text = re.sub(r"\s*\(version [^)]*(\([^)]*\))?\)", "", text)
-    text = re.sub(
-        r"\s*(In scope|: In scope|If you use ClickHouse Cloud|If you have installed) .*", "", text
-    )
+    text = re.sub(r"\s*\(version [^()]*(\([^()]*\))?\)", "", text)
+    text = re.sub(r":? (In scope|If you use ClickHouse|If you have installed)\b.*", "", text)
     if password := str(output.get("password") or ""):
         text = text.replace(password, "***")
     if len(text) > 300:
