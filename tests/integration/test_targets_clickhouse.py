@@ -25,6 +25,7 @@ from relama.runtime.compare import compare
 from relama.runtime.load import load_weights
 from relama.runtime.session import open_engine
 from relama.targets import target_named
+from relama.targets.clickhouse import _sentence
 from tests.chdb_site import chdb_redirect
 from tests.conftest import TINY_LLAMA, quiet
 from tests.engines import CHDB_SITE
@@ -286,6 +287,21 @@ def test_what_cannot_be_had_is_said_in_a_sentence(
     with pytest.raises(ProjectError) as raised, project.target.connect(project):
         pass
     assert str(raised.value) == "ClickHouse at localhost:1: it does not answer."
+
+
+def test_what_a_server_says_is_one_sentence_without_the_password() -> None:
+    """As ClickHouse 26 says it over HTTP."""
+    output = {"host": "db", "port": 8123, "password": "hunter2"}
+    said = RuntimeError(
+        "HTTPDriver for http://db:8123 received ClickHouse error code 516\n Code: 516. "
+        "DB::Exception: me: Authentication failed: hunter2 is incorrect, or there is no user "
+        "with such name.\n\nIf you use ClickHouse Cloud, the password can be reset. "
+        "(AUTHENTICATION_FAILED) (version 26.9.2.1 (official build))"
+    )
+    assert _sentence(said, output) == (
+        "ClickHouse at db:8123: me: Authentication failed: *** is incorrect, or there is no user "
+        "with such name."
+    )
 
 
 @pytest.mark.usefixtures("as_programs")

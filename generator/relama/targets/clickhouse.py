@@ -282,7 +282,10 @@ def _filled(
     for name in statement.models:
         table = f"{names.CTE_PREFIX}{name}"
         readers = [reader for reader, text in texts.items() if re.search(rf"\b{table}\b", text)]
-        is_passed_on = inlines or names.parsed(name) == (names.parsed(name).layer, "")
+        # The select at last is a union of all layers, and long enough.
+        is_passed_on = (inlines and readers != [""]) or (
+            names.parsed(name) == (names.parsed(name).layer, "")
+        )
         if not readers:
             del texts[name]
         elif is_passed_on and len(readers) == 1 and _reads_once(texts[readers[0]], table):
@@ -448,10 +451,8 @@ def _sentence(error: Exception, output: Mapping[str, Any]) -> str:
     if "Connection refused" in text or "Max retries exceeded" in text:
         text = "it does not answer"
     text = text.rpartition("DB::Exception: ")[2]
-    text = re.sub(r"\s*\(version [^)]*(\([^)]*\))?\)", "", text)
-    text = re.sub(
-        r"\s*(In scope|: In scope|If you use ClickHouse Cloud|If you have installed) .*", "", text
-    )
+    text = re.sub(r"\s*\(version [^()]*(\([^()]*\))?\)", "", text)
+    text = re.sub(r":? (In scope|If you use ClickHouse|If you have installed)\b.*", "", text)
     if password := str(output.get("password") or ""):
         text = text.replace(password, "***")
     if len(text) > 300:
