@@ -1,12 +1,18 @@
-"""The suite `targets`: SmolLM2-135M in float32 on every database that relama writes for."""
+"""The suite `targets`: SmolLM2-135M on every database that relama writes for.
+
+PostgreSQL is a server on this machine, and ClickHouse is in this process, by the wheel `chdb`.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -51,6 +57,8 @@ class System:
 SYSTEMS = (
     System("DuckDB, native kernels", "duckdb", "float32", "native"),
     System("DuckDB, SQL", "duckdb", "float32", "sql"),
+    System("ClickHouse", "clickhouse", "float32"),
+    System("ClickHouse, int8", "clickhouse", "int8"),
     System("PostgreSQL, pgvector", "postgres", "vector", "pgvector"),
     System("PostgreSQL, halfvec", "postgres", "halfvec", "pgvector"),
     System(
@@ -96,6 +104,8 @@ def _measure(
         if source is None:
             raise BenchmarkError(f"'{system.name}' needs '{system.cached_by}' beside it.")
         _copy_state(source, project, prompt)
+    if project.target.name == "clickhouse":
+        _direct_to(system)
     began = time.perf_counter()
     with open_engine(project, "session", sequence_id=0) as engine:
         assert isinstance(engine, Session)
@@ -118,6 +128,18 @@ def _measure(
             seconds.append(time.perf_counter() - began)
         result.setdefault("decode_s", []).append(statistics.median(seconds))
     say(f"{system.name}: {result['decode_s'][-1]:.3f} s per token")
+
+
+def _direct_to(system: System) -> None:
+    """One ClickHouse can be open in a process at a time."""
+    from tests.chdb_site import chdb_redirect
+
+    os.environ[chdb_redirect.VARIABLE] = str(_directory(system))
+
+
+def _directory(system: System) -> Path:
+    """That of ClickHouse."""
+    return BUILD / f"targets-clickhouse-{system.storage}.chdb"
 
 
 def _forget(engine: Session) -> None:
@@ -178,7 +200,17 @@ def _project(system: System, stack: ExitStack, say: Say) -> tuple[Project, dict[
 def _database(system: System) -> Iterator[dict[str, Any]]:
     """A server, or ClickHouse in this process; yields the output of a profile."""
     from tests import engines
+    from tests.chdb_site import chdb_redirect
 
+    if system.target == "clickhouse":
+        directory = _directory(system)
+        shutil.rmtree(directory, ignore_errors=True)
+        os.environ[chdb_redirect.VARIABLE] = str(directory)
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            [str(engines.CHDB_SITE), os.environ.get("PYTHONPATH", "")]
+        )
+        settings = {"join_use_nulls": 1, "prefer_column_name_to_alias": 1, "max_threads": 2}
+        yield engines.clickhouse_profile("smollm2") | {"custom_settings": settings}
     if system.target == "postgres":
         binaries = {"pgvector": engines.PGVECTOR, "debian": engines.DEBIAN}[system.engine]
         with engines.temporary_postgres(binaries) as server:
