@@ -22,8 +22,8 @@ from relama.runtime.database import kernels_of, open_database
 from relama.runtime.session import negative_log_likelihood, open_engine, top_logits
 from relama.runtime.statements import compiled
 from tests.conftest import TINY_LLAMA, make_project
-from tests.integration.test_numbers import GREEDY, PROMPT, all_logits
 from tests.stored import stored_tensors
+from tests.targets import GREEDY, PROMPT, all_logits
 
 LONG = [(11 * i + i * i) % 101 for i in range(150)]
 

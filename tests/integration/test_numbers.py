@@ -15,15 +15,7 @@ from relama.reference import forward, greedy, log_softmax
 from relama.runtime.session import negative_log_likelihood, open_engine, top_logits
 from tests.conftest import TINY_LLAMA, make_project
 from tests.fixtures.make_tiny_llama import write_tiny_llama
-
-PROMPT = [1, 91, 89, 75, 88, 5, 46, 79, 2, 5, 1, 71, 89, 89]
-GREEDY = (0.0, 0, 1.0, 0)
-
-
-def all_logits(project: Project, token_ids: list[int]) -> np.ndarray[Any, Any]:
-    """The logits of the whole vocabulary, by token id."""
-    candidates = top_logits(project, token_ids, project.config.vocab_size)
-    return np.array([c.logit for c in sorted(candidates, key=lambda c: c.id)])
+from tests.targets import GREEDY, PROMPT, all_logits
 
 
 def assert_equals_the_oracle(project: Project, checkpoint: Path) -> None:

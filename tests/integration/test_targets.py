@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
@@ -24,18 +23,25 @@ from relama.checkpoint import open_checkpoint
 from relama.errors import ProjectError
 from relama.project.manifest import Project
 from relama.project.writer import write_project
-from relama.reference import forward, greedy, log_softmax
+from relama.reference import greedy
 from relama.runtime.build import build_project
 from relama.runtime.load import load_weights
-from relama.runtime.session import State, negative_log_likelihood, open_engine
-from relama.runtime.statements import compiled
+from relama.runtime.session import State, open_engine
 from relama.targets import TARGETS
-from tests.conftest import ROOT, TINY_LLAMA, quiet
+from tests.conftest import TINY_LLAMA, quiet
 from tests.engines import PostgresServer, postgres_profile
 from tests.fixtures.make_tiny_llama import write_tiny_llama
-from tests.integration.test_numbers import GREEDY, PROMPT, all_logits
+from tests.targets import (
+    GREEDY,
+    KILLS,
+    PROMPT,
+    SAMPLED,
+    assert_equals_the_oracle,
+    assert_in_review,
+    continued,
+)
 
-SAMPLED = (0.8, 20, 0.9, 7)
+TENSORS = open_checkpoint(TINY_LLAMA).tensors
 
 
 @dataclass(frozen=True)
@@ -118,22 +124,8 @@ def project(request: pytest.FixtureRequest, built: Callable[[str], Project]) -> 
     return built(request.param)
 
 
-def continued(project: Project, count: int, engine: str = "session", sampling: Any = GREEDY) -> Any:
-    with open_engine(project, engine, sequence_id=0) as opened:
-        opened.start(PROMPT, sampling)
-        return [opened.step() for _ in range(count)]
-
-
-def assert_equals_the_oracle(project: Project, checkpoint: Path, tolerance: float) -> None:
-    tensors = open_checkpoint(checkpoint).tensors
-    for token_ids in (PROMPT, PROMPT[:1]):
-        expected = forward(project.config, tensors, token_ids).logits[-1]
-        assert np.abs(all_logits(project, token_ids) - expected).max() < tolerance
-    assert continued(project, 6) == greedy(project.config, tensors, PROMPT, 6)
-
-
 def test_fixture(built: Callable[[str], Project], kind: str) -> None:
-    assert_equals_the_oracle(built(kind), TINY_LLAMA, KINDS[kind].tolerance)
+    assert_equals_the_oracle(built(kind), TENSORS, KINDS[kind].tolerance)
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "halfvec"], indirect=True)
@@ -155,24 +147,13 @@ def test_fixture(built: Callable[[str], Project], kind: str) -> None:
 def test_other_shapes(make: Make, kind: str, overrides: dict[str, Any], tmp_path: Path) -> None:
     write_tiny_llama(tmp_path / "checkpoint", **overrides)
     project = make(KINDS[kind], tmp_path / "checkpoint")
-    assert_equals_the_oracle(project, tmp_path / "checkpoint", KINDS[kind].tolerance)
-
-
-def test_negative_log_likelihood(built: Callable[[str], Project], kind: str) -> None:
-    """65 tokens: the cache is handed from a chunk of 64 positions to the next."""
-    project = built(kind)
-    token_ids = [(11 * i + i * i) % project.config.vocab_size for i in range(66)]
-    logits = forward(project.config, open_checkpoint(TINY_LLAMA).tensors, token_ids, "all").logits
-    logprobs = log_softmax(logits)
-    expected = -sum(float(logprobs[i, token_ids[i + 1]]) for i in range(65))
-    relative = 1e-5 if KINDS[kind].tolerance == 1e-4 else 1e-3
-    assert negative_log_likelihood(project, token_ids) == pytest.approx(expected, rel=relative)
+    assert_equals_the_oracle(project, open_checkpoint(tmp_path / "checkpoint").tensors)
 
 
 def test_both_engines_sample_as_duckdb_does(project: Project, tiny_project: Project) -> None:
-    expected = continued(tiny_project, 4, sampling=SAMPLED)
-    assert continued(project, 4, sampling=SAMPLED) == expected
-    assert continued(project, 2, "dbt", SAMPLED) == expected[:2]
+    expected = continued(tiny_project, 4, SAMPLED)
+    assert continued(project, 4, SAMPLED) == expected
+    assert continued(project, 2, SAMPLED, "dbt") == expected[:2]
 
 
 def run(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
@@ -207,7 +188,7 @@ def test_plain_dbt_takes_steps_without_relama(project: Project) -> None:
     for _ in range(2):
         done = dbt(project, "run", "--select", "tag:step")
         assert done.returncode == 0, done.stdout
-    expected = greedy(project.config, open_checkpoint(TINY_LLAMA).tensors, PROMPT, 3)
+    expected = greedy(project.config, TENSORS, PROMPT, 3)
     assert token_ids(project) == [*PROMPT, *expected]
     done = dbt(project, "test")
     assert done.returncode == 0, done.stdout
@@ -266,7 +247,7 @@ def test_a_killed_session_leaves_whole_tokens(project: Project) -> None:
         "        print(engine.step(), flush=True)\n"
     )
     counts = set()
-    for place in range(20):
+    for place in range(KILLS):
         command = [sys.executable, "-c", program, str(project.directory)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
@@ -282,28 +263,14 @@ def test_a_killed_session_leaves_whole_tokens(project: Project) -> None:
         assert len(PROMPT) < len(ids) < len(PROMPT) + 100
         assert [*ids, *more] == whole[: len(ids) + 2]
         assert_whole_tokens(project)
-    assert len(counts) > 10
+    assert len(counts) > KILLS // 2
 
 
-#: Of each target, the kind whose SQL is kept.
-REVIEWED = {"duckdb": None, "postgres": "pgvector"}
-
-
-@pytest.mark.parametrize("target", REVIEWED)
 def test_the_compiled_step_is_the_one_in_review(
-    built: Callable[[str], Project], built_tiny_project: Project, target: str
+    built: Callable[[str], Project], built_tiny_project: Project
 ) -> None:
-    """A change of generated SQL shows in a file. RELAMA_SNAPSHOT=1 writes it."""
-    kind = REVIEWED[target]
-    project = built(kind) if kind else built_tiny_project
-    statement = compiled(project, ["step"])["step"]
-    places = {name: f'"{name}"' for name in statement.tables()}
-    text = statement.reading(places).sql + "\n"
-    file = ROOT / "tests" / "fixtures" / "compiled" / f"{target}.sql"
-    if os.environ.get("RELAMA_SNAPSHOT"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text)
-    assert file.read_text() == text
+    assert_in_review(built_tiny_project, "duckdb")
+    assert_in_review(built("pgvector"), "postgres")
 
 
 class TestPostgres:

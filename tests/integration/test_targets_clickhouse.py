@@ -32,9 +32,11 @@ from tests.engines import CHDB_SITE
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.targets import (
     GREEDY,
+    KILLS,
     PROMPT,
     SAMPLED,
     assert_equals_the_oracle,
+    assert_in_review,
     continued,
     make_project_on,
 )
@@ -120,6 +122,10 @@ def stored_tensors(project: Project) -> dict[str, Tensor]:
     return tensors
 
 
+def test_the_compiled_step_is_the_one_in_review(tiny: Project) -> None:
+    assert_in_review(tiny, "clickhouse")
+
+
 def test_int8_computes_with_what_is_stored(clickhouse_directory: Path, tmp_path: Path) -> None:
     project = make_project_on("clickhouse", tmp_path / "tiny", TINY_LLAMA, storage="int8")
     tensors = stored_tensors(project)
@@ -183,13 +189,13 @@ def test_a_killed_client_leaves_whole_tokens(tiny: Project) -> None:
         "        print(engine.step(), flush=True)\n"
     )
     expected = greedy(tiny.config, TENSORS, PROMPT, 40)
-    for seconds in (0.0, 0.05, 0.13, 0.31):
+    for place in range(KILLS):
         with subprocess.Popen(
             [sys.executable, "-c", program, str(tiny.directory)], stdout=subprocess.PIPE, text=True
         ) as client:
             assert client.stdout is not None
             client.stdout.readline()
-            time.sleep(seconds)
+            time.sleep(0.023 * place)
             client.send_signal(signal.SIGKILL)
         with open_engine(tiny, "session", sequence_id=0):
             pass
