@@ -65,7 +65,11 @@ def test_every_greedy_id_equals_the_reference(project: Project, name: str) -> No
     assert generation.finish_reason == ("stop" if stopped else "length")
 
 
-@pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.parametrize(
+    ("project", "name"),
+    [*(("native", name) for name in REFERENCE), ("sql", "france")],
+    indirect=["project"],
+)
 def test_top_ten_logits_equal_the_reference(project: Project, name: str) -> None:
     expected = REFERENCE[name]
     candidates = top_logits(project, expected["ids"], 10)

@@ -21,7 +21,7 @@ from relama import kernels
 from relama.kernels import build
 
 HERE = Path(__file__).parent
-ROUNDS = 300
+ROUNDS = 150
 SECONDS = 4
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
