@@ -15,6 +15,7 @@ from relama.checkpoint.base import Tensor
 from relama.project.manifest import Project
 from relama.project.writer import write_project
 from relama.reference import forward, greedy, log_softmax
+from relama.runtime import dbt
 from relama.runtime.build import build_project
 from relama.runtime.load import load_weights
 from relama.runtime.session import negative_log_likelihood, open_engine, top_logits
@@ -34,18 +35,23 @@ def make_project_on(
     directory: Path,
     checkpoint: Path,
     prepare: Callable[[Project], None] = lambda project: None,
+    tested: bool = True,
     **options: Any,
 ) -> Project:
     """Writes a project for a target, loads and builds it.
 
     Args:
         prepare: changes what is written before it is loaded, such as the profile.
+        tested: whether the data tests run, as they do in a build.
     """
     tensors = open_checkpoint(checkpoint)
     project = write_project(directory, tensors, target=target_named(target), **options)
     prepare(project)
     load_weights(project, quiet)
-    build_project(project, again=False, on_progress=quiet)
+    if tested:
+        build_project(project, again=False, on_progress=quiet)
+    else:
+        dbt.invoke(project.directory, ["build", "--exclude-resource-type", "test"])
     return project
 
 

@@ -39,6 +39,7 @@ from tests.targets import (
     assert_equals_the_oracle,
     assert_in_review,
     continued,
+    make_project_on,
 )
 
 TENSORS = open_checkpoint(TINY_LLAMA).tensors
@@ -72,23 +73,29 @@ def make(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Writes, loads and builds a project of a kind, in a database of its own."""
     count = 0
 
-    def made(kind: Kind, checkpoint: Path = TINY_LLAMA, build: bool = True) -> Project:
+    def made(
+        kind: Kind, checkpoint: Path = TINY_LLAMA, build: bool = True, tested: bool = True
+    ) -> Project:
         nonlocal count
         count += 1
         directory = tmp_path_factory.mktemp("targets") / f"model_{count}"
-        target = TARGETS[kind.target]
-        project = write_project(
-            directory, open_checkpoint(checkpoint), storage=kind.storage, target=target
-        )
         server = request.getfixturevalue(kind.server)
         database = server.database(f"model_{count}")
         if kind.storage != "float32":
             with server.connect(database) as connection:
                 connection.execute("create extension vector")
-        set_profile(project, postgres_profile(server, database, "model"))
+
+        def prepare(project: Project) -> None:
+            set_profile(project, postgres_profile(server, database, "model"))
+
+        options: dict[str, Any] = {"storage": kind.storage}
         if build:
-            load_weights(project, quiet)
-            build_project(project, again=False, on_progress=quiet)
+            return make_project_on(
+                kind.target, directory, checkpoint, prepare, tested=tested, **options
+            )
+        target = TARGETS[kind.target]
+        project = write_project(directory, open_checkpoint(checkpoint), target=target, **options)
+        prepare(project)
         return project
 
     return made
@@ -146,7 +153,7 @@ def test_fixture(built: Callable[[str], Project], kind: str) -> None:
 )
 def test_other_shapes(make: Make, kind: str, overrides: dict[str, Any], tmp_path: Path) -> None:
     write_tiny_llama(tmp_path / "checkpoint", **overrides)
-    project = make(KINDS[kind], tmp_path / "checkpoint")
+    project = make(KINDS[kind], tmp_path / "checkpoint", tested=False)
     assert_equals_the_oracle(project, open_checkpoint(tmp_path / "checkpoint").tensors)
 
 
@@ -264,6 +271,45 @@ def test_a_killed_session_leaves_whole_tokens(project: Project) -> None:
         assert [*ids, *more] == whole[: len(ids) + 2]
         assert_whole_tokens(project)
     assert len(counts) > KILLS // 2
+
+
+def test_two_sequences_at_once(project: Project) -> None:
+    """One step reads prompts of different lengths, and the next one token of each."""
+    prompts = {0: PROMPT, 5_000_000_000: PROMPT[3:7]}
+    try:
+        with project.target.connect(project) as connection:
+            State(project, connection, 0).clear()
+            for sequence_id, prompt in prompts.items():
+                state = State(project, connection, sequence_id)
+                state.append_tokens(prompt, first_position=0, has_read=0)
+        for _ in range(2):
+            done = dbt(project, "run", "--select", "tag:step")
+            assert done.returncode == 0, done.stdout
+        with project.target.connect(project) as connection:
+            for sequence_id, prompt in prompts.items():
+                ids = State(project, connection, sequence_id).token_ids()
+                assert ids == [*prompt, *greedy(project.config, TENSORS, prompt, 2)]
+    finally:
+        with project.target.connect(project) as connection:
+            State(project, connection, 0).clear()
+
+
+def test_logits_that_are_no_numbers_are_refused(project: Project) -> None:
+    """An inner product of `vector` that is too large is infinite, and no error."""
+    row = "lm_head_weight set vector = {} where row_id = 7"
+    with project.target.connect(project) as connection:
+        select = "select cast(vector as text) from lm_head_weight where row_id = 7"
+        ((before,),) = connection.execute(select).fetchall()
+        connection.execute(
+            "update " + row.format("cast(array_fill(3e38::real, array[48]) as vector)")
+        )
+    try:
+        with pytest.raises(ProjectError, match="The logits are NaN or infinite"):
+            continued(project, 1)
+        assert_whole_tokens(project)
+    finally:
+        with project.target.connect(project) as connection:
+            connection.execute("update " + row.format(f"cast('{before}' as vector)"))
 
 
 def test_the_compiled_step_is_the_one_in_review(
