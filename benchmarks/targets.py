@@ -90,7 +90,12 @@ def run(*, repeat: int, only: Sequence[str], say: Say) -> dict[str, Any]:
             for name in ("open_s", "prefill_s", "decode_s"):
                 if name in result:
                     result[name] = round(statistics.median(result[name]), 4)
-    return {"suite": "targets", "machine": describe(smollm2()), "systems": results}
+    return {
+        "suite": "targets",
+        "settings": {"threads": 2, "repeat": repeat},
+        "machine": describe(smollm2()),
+        "systems": results,
+    }
 
 
 def _measure(
