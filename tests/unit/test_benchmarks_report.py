@@ -17,7 +17,7 @@ from benchmarks.memory import measured
 from benchmarks.places import BenchmarkError
 from benchmarks.plots import OTHER as OTHER_COLOUR
 from benchmarks.plots import SQL, _colour
-from benchmarks.report import failures, load, markdown
+from benchmarks.report import failures, load, markdown, targets_table
 
 MACHINE = {
     "date": "2025-01-02T03:04:05+00:00",
@@ -141,6 +141,22 @@ def test_old_results_of_rows_are_those_of_sql(tmp_path: Path) -> None:
     table = markdown(load(tmp_path)).splitlines()
     assert table[0] == "| seconds per row | rows | relama int8, SQL |"
     assert table[2] == "| batches of 16 | 64 | 2.01 s |"
+
+
+def test_the_table_of_targets() -> None:
+    systems = [
+        {
+            "name": "A",
+            "load_s": 12.3,
+            "build_s": 99.0,
+            "prefill_s": 7.3,
+            "decode_s": 2.55,
+            "bytes": 2e6,
+        },
+        {"name": "B", "build_s": 211.04, "decode_s": 23.4, "bytes": 466e6},
+    ]
+    rows = targets_table({"systems": systems}).splitlines()
+    assert rows[2:] == ["| A | 12.3 | 99 | 7.3 | 2.55 | 2 |", "| B |  | 211 |  | 23.4 | 466 |"]
 
 
 def test_a_bar_has_the_colour_of_its_system() -> None:
