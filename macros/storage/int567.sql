@@ -10,7 +10,7 @@
         'dequantized': adapter.dispatch('_int8_dequantized', 'relama'),
         'error_bound': adapter.dispatch('_int567_error_bound', 'relama'),
         'prepared_rows': relama._int8_prepared_rows,
-        'row_product': relama._int8_row_product,
+        'row_product': adapter.dispatch('_int8_row_product', 'relama'),
         'row_scale': 'w.scale',
     }) }}
 {%- endmacro %}
