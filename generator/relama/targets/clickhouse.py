@@ -14,13 +14,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import numpy as np
-
 from relama import names
 from relama.errors import ProjectError
 from relama.targets.base import Connection, Places, Sampling, Target, does_not_fit
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from relama.project.manifest import Project
     from relama.runtime.statements import Statement
 
@@ -509,6 +509,7 @@ _AT_ONCE = 16_000_000
 
 def _load_table(client: Client, schema: str, file: Path, on_progress: Callable[..., None]) -> bool:
     """Loads a Parquet file into the table of its name; whether that was necessary."""
+    import numpy as np
     import pyarrow.parquet as pq
 
     table, loading = (
@@ -585,6 +586,8 @@ def _number_of(name: str, kind: str) -> str:
 
 def _digests(batch: Any) -> np.ndarray[Any, Any]:
     """The sums, modulo 2 ** 64, of a batch's columns after the first, which numbers the rows."""
+    import numpy as np
+
     keys = batch.column(0).to_numpy().astype(np.uint64) + np.uint64(1)
     numbers = [_numbers(column) for column in batch.columns[1:]]
     return np.array([(keys * column).sum(dtype=np.uint64) for column in numbers], np.uint64)
@@ -592,6 +595,8 @@ def _digests(batch: Any) -> np.ndarray[Any, Any]:
 
 def _numbers(column: Any) -> np.ndarray[Any, Any]:
     """What `_number_of` is, of each value."""
+    import numpy as np
+
     kind = str(column.type)
     if kind.startswith("list"):
         values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)

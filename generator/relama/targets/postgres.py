@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from relama.errors import ProjectError
 from relama.targets.base import Places, Sampling, Target, does_not_fit
 
@@ -365,6 +363,8 @@ def _encoded_column(column: Any) -> list[bytes]:
 
 def _real_array(values: Any) -> bytes:
     """`array_send` of a `real[]`: dimensions, flags, the type, length, first index, elements."""
+    import numpy as np
+
     elements = np.empty(len(values), dtype=[("length", ">i4"), ("value", ">f4")])
     elements["length"] = 4
     elements["value"] = values.to_numpy(zero_copy_only=False)
