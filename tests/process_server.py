@@ -55,7 +55,6 @@ unit_tests: [{name: unit, model: above, given: [{input: ref('below'), rows: [{a:
 #: What both import sooner or later; what another version has moved is imported later.
 PRELOADED = (
     *("dbt.adapters.duckdb.impl", "dbt.adapters.factory", "dbt.include.duckdb"),
-    *("dbt.adapters.postgres", "dbt.adapters.clickhouse", "psycopg"),
     *("agate", "numpy", "pyarrow.parquet", "relama.cli"),
 )
 

@@ -90,7 +90,9 @@ class DuckDB(Target):
 
     def choose(self, connection: duckdb.DuckDBPyConnection, sampling: Sampling) -> None:
         connection.execute(f"delete from {_SAMPLING}")
-        connection.execute(f"insert into {_SAMPLING} values (?, ?, ?, ?)", [*sampling])
+        # Without parameters: for each of them DuckDB imports numpy and pandas where they are.
+        values = ", ".join(map(repr, sampling))
+        connection.execute(f"insert into {_SAMPLING} values ({values})")
 
     def stored(self, project: Project, connection: Any) -> dict[str, int]:
         from relama.runtime.profile import database_of

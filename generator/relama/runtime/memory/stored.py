@@ -92,10 +92,11 @@ def _stored(
     native: bool,
     looked_up: bool,
 ) -> Stored:
+    # Without parameters: for each of them DuckDB imports numpy and pandas where they are.
     segments = connection.execute(
         "select row_group_id, column_id, segment_type, count, compression, block_id, "
-        "additional_block_ids from pragma_storage_info(?) where segment_type <> 'VALIDITY'",
-        [weight.name],
+        f"additional_block_ids from pragma_storage_info('{weight.name}') "
+        "where segment_type <> 'VALIDITY'"
     ).fetchall()
     columns: dict[tuple[int, int], dict[int, None]] = {}
     pieces: dict[tuple[int, int], int] = {}
