@@ -21,6 +21,7 @@ from relama.project.manifest import Project, load_project
 from relama.project.writer import write_project
 from relama.reference import greedy
 from relama.runtime import dbt
+from relama.runtime.build import build_project
 from relama.runtime.compare import compare
 from relama.runtime.load import load_weights
 from relama.runtime.session import open_engine
@@ -239,6 +240,11 @@ def test_a_step_without_tokens_adds_nothing(tiny: Project) -> None:
             connection.execute(f"truncate table {table}")
     dbt.invoke(tiny.directory, ["run", "--select", "tag:step"])
     assert selected(tiny, "select count() from tokens") == [(0,)]
+
+
+def test_a_second_build_finds_what_is_there(tiny: Project) -> None:
+    assert build_project(tiny, again=True, on_progress=quiet)["nodes"] > 10
+    assert build_project(tiny, again=False, on_progress=quiet)["already_built"]
 
 
 def test_logits_that_are_no_numbers_are_refused(tiny: Project) -> None:

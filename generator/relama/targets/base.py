@@ -5,9 +5,11 @@ The SQL of a database is in macros, by dbt's `adapter.dispatch`; here is what Py
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -20,14 +22,11 @@ if TYPE_CHECKING:
 #: Temperature, top_k, top_p and seed.
 Sampling = tuple[float, int, float, int]
 
+#: What the comment of a table that relama has loaded begins with; the file's digest follows.
+MARK = "relama:"
+
 #: Where tables are, by name, as they stand in SQL.
 Places = Mapping[str, str]
-
-
-class Rows(Protocol):
-    """What a statement has returned."""
-
-    def fetchall(self) -> list[tuple[Any, ...]]: ...
 
 
 class Connection(Protocol):
@@ -42,7 +41,6 @@ class Target(ABC):
     Attributes:
         name: of dbt's adapter, of the macros, and of `relama new --target`.
         title: how the database calls itself.
-        extra: what `pip install relama[...]` needs for it, if anything.
         storages: how weights can be stored, the usual way first.
         cache_by_layer: whether every layer has a cache of its own, with pages; otherwise one
             table has the keys and values of all layers.
@@ -59,7 +57,6 @@ class Target(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    extra: ClassVar[str | None] = None
     storages: ClassVar[tuple[str, ...]]
     cache_by_layer: ClassVar[bool] = False
     has_blocks: ClassVar[bool] = False
@@ -130,7 +127,8 @@ class Target(ABC):
 
     def staged(self, project: Project, connection: Any) -> set[str]:
         """The names of the tables that `load` has filled."""
-        return set()
+        marks = self.marks(project, connection)
+        return {name for name, mark in marks.items() if mark.startswith(MARK)}
 
     @contextmanager
     def transaction(self, connection: Connection, keep: bool = True) -> Iterator[None]:
@@ -151,12 +149,16 @@ class Target(ABC):
         ).fetchall()
         return {str(name) for (name,) in rows}
 
-    @abstractmethod
-    def scratch(self, project: Project, connection: Any) -> AbstractContextManager[Places]:
+    @contextmanager
+    def scratch(self, project: Project, connection: Any) -> Iterator[Places]:
         """Within it, the tables of the state are empty; afterwards they are as they were.
 
         Yields where they are, by name, where that is another place.
         """
+        with self.transaction(connection, keep=False):
+            for table in project.state_tables:
+                connection.execute(self.emptied(table))
+            yield {}
 
     @contextmanager
     def preparing(self, project: Project) -> Iterator[None]:
@@ -225,10 +227,51 @@ class Target(ABC):
             InputError: dbt reads the files where they are.
             ProjectError: the database refuses, or holds something else under the name.
         """
-        raise InputError(
-            f"{self.title} reads the staged weights where they are: there is nothing to load. "
-            f"Next: relama build {project.directory}"
-        )
+        if not self.is_loaded:
+            raise InputError(
+                f"{self.title} reads the staged weights where they are: there is nothing to load. "
+                f"Next: relama build {project.directory}"
+            )
+        on_progress(total=sum(file.stat().st_size for file in files))
+        counts = {"loaded": 0, "kept": 0, "bytes": 0}
+        with self.loading(project) as connection:
+            marks = self.marks(project, connection)
+            for file in files:
+                size, found = file.stat().st_size, marks.get(file.stem)
+                with file.open("rb") as stream:
+                    mark = MARK + hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+                if found == mark:
+                    on_progress(size)
+                    counts["kept"] += 1
+                    continue
+                if found is not None and not found.startswith(MARK):
+                    raise ProjectError(
+                        f"The table {file.stem} of the staged weights is there and was not loaded "
+                        "by relama; drop it, or choose another schema in profiles.yml."
+                    )
+                self.load_table(project, connection, file, mark, on_progress)
+                counts["loaded"] += 1
+                counts["bytes"] += size
+        return counts
+
+    def marks(self, project: Project, connection: Any) -> dict[str, str]:
+        """What the comments of the tables of staged weights say, by name; none is empty."""
+        raise NotImplementedError
+
+    def loading(self, project: Project) -> AbstractContextManager[Any]:
+        """A connection to load through; the schema of the staged weights is there."""
+        raise NotImplementedError
+
+    def load_table(
+        self,
+        project: Project,
+        connection: Any,
+        file: Path,
+        mark: str,
+        on_progress: Callable[..., None],
+    ) -> None:
+        """Loads a Parquet file, in place of what an older load has left, and marks the table."""
+        raise NotImplementedError
 
 
 def does_not_fit(project: Project, error: Exception) -> ProjectError:
@@ -237,3 +280,14 @@ def does_not_fit(project: Project, error: Exception) -> ProjectError:
         f"The compiled step of {project.directory} does not fit its tables "
         f"({str(error).splitlines()[0]}); run: relama build {project.directory}"
     )
+
+
+def driver(target: str, module: str) -> Any:
+    """A target's driver, which an extra of this package installs."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise ProjectError(
+            f"The target {target} needs a driver that is not installed; "
+            f"install it with: pip install 'relama[{target}]'"
+        ) from None

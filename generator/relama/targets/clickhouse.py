@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from relama import names
 from relama.errors import ProjectError
-from relama.targets.base import Connection, Places, Sampling, Target, does_not_fit
+from relama.targets.base import Connection, Places, Sampling, Target, does_not_fit, driver
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +101,6 @@ class ClickHouse(Target):
 
     name = "clickhouse"
     title = "ClickHouse"
-    extra = "clickhouse"
     storages = ("float32", "int8")
     step = "relama_step"
     types: ClassVar[Mapping[str, str]] = {
@@ -229,25 +228,29 @@ class ClickHouse(Target):
         ).fetchall()
         return {"rows": int(rows or 0), "bytes": int(size or 0)}
 
-    def load(
+    def marks(self, project: Project, connection: Client) -> dict[str, str]:
+        schema = _staged_schema(_output(project)).replace("\\", "\\\\").replace("'", "\\'")
+        rows = connection.execute(
+            f"select name, comment from system.tables where database = '{schema}'"
+        ).fetchall()
+        return {str(name): str(comment) for name, comment in rows}
+
+    @contextmanager
+    def loading(self, project: Project) -> Iterator[Client]:
+        output = _output(project)
+        with _connected(output) as client:
+            client.execute(f"create database if not exists {_quoted(_staged_schema(output))}")
+            yield client
+
+    def load_table(
         self,
         project: Project,
-        files: Sequence[Path],
+        connection: Client,
+        file: Path,
+        mark: str,
         on_progress: Callable[..., None],
-    ) -> dict[str, int]:
-        output = _output(project)
-        schema = _quoted(f"{output['schema']}_staged")
-        on_progress(total=sum(file.stat().st_size for file in files))
-        counts = {"loaded": 0, "kept": 0, "bytes": 0}
-        with _connected(output) as client:
-            client.execute(f"create database if not exists {schema}")
-            for file in files:
-                if _load_table(client, schema, file, on_progress):
-                    counts["loaded"] += 1
-                    counts["bytes"] += file.stat().st_size
-                else:
-                    counts["kept"] += 1
-        return counts
+    ) -> None:
+        _load_table(connection, _staged_schema(_output(project)), file, mark, on_progress)
 
 
 def _held(connection: Client, project: Project) -> dict[str, str]:
@@ -359,17 +362,6 @@ def _like(connection: Client, table: str) -> str:
     return f"engine = Memory empty as select * from {connection.schema}.{table}"
 
 
-def _driver() -> Any:
-    try:
-        import clickhouse_connect
-    except ImportError:
-        raise ProjectError(
-            "The target clickhouse needs a driver that is not installed; "
-            "install it with: pip install 'relama[clickhouse]'"
-        ) from None
-    return clickhouse_connect
-
-
 def _error() -> type[Exception]:
     """What all errors of the driver are."""
     from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -396,7 +388,7 @@ def _output(project: Project) -> dict[str, Any]:
 @contextmanager
 def _connected(output: Mapping[str, Any]) -> Iterator[Client]:
     """A client that is in no database yet. Raises `ProjectError`, in one sentence."""
-    driver = _driver()
+    clickhouse_connect = driver(ClickHouse.name, "clickhouse_connect")
     optional = {
         name: output[name]
         for name in ("connect_timeout", "send_receive_timeout", "verify", "client_cert")
@@ -404,7 +396,7 @@ def _connected(output: Mapping[str, Any]) -> Iterator[Client]:
     }
     client = None
     try:
-        client = driver.get_client(
+        client = clickhouse_connect.get_client(
             host=output["host"],
             port=int(output["port"]),
             username=output["user"],
@@ -434,6 +426,10 @@ def _has_database(client: Client, name: str) -> bool:
 
 def _quoted(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def _staged_schema(output: Mapping[str, Any]) -> str:
+    return f"{output['schema']}_staged"
 
 
 def _where(output: Mapping[str, Any]) -> str:
@@ -507,29 +503,15 @@ _TYPES = {
 _AT_ONCE = 16_000_000
 
 
-def _load_table(client: Client, schema: str, file: Path, on_progress: Callable[..., None]) -> bool:
-    """Loads a Parquet file into the table of its name; whether that was necessary."""
+def _load_table(
+    client: Client, schema: str, file: Path, mark: str, on_progress: Callable[..., None]
+) -> None:
+    """Loads a Parquet file into a table beside the one of its name, which it then becomes."""
     import numpy as np
     import pyarrow.parquet as pq
 
-    table, loading = (
-        f"{schema}.{_quoted(file.stem)}",
-        f"{schema}.{_quoted(file.stem + '__loading')}",
-    )
-    with file.open("rb") as stream:
-        mark = f"relama:{hashlib.file_digest(stream, 'sha256').hexdigest()[:32]}"
-    found = client.execute(
-        "select comment from system.tables "
-        f"where concat('`', database, '`') = '{schema}' and name = '{file.stem}'"
-    ).fetchall()
-    if found and found[0][0] == mark:
-        on_progress(file.stat().st_size)
-        return False
-    if found and not str(found[0][0]).startswith("relama:"):
-        raise ProjectError(
-            f"The table {table} is there and was not loaded by relama; drop it, or choose another "
-            "schema in profiles.yml."
-        )
+    table = f"{_quoted(schema)}.{_quoted(file.stem)}"
+    loading = f"{_quoted(schema)}.{_quoted(file.stem + '__loading')}"
     parquet = pq.ParquetFile(file)
     columns = [(field.name, _TYPES[str(field.type)]) for field in parquet.schema_arrow]
     key = columns[0][0]
@@ -539,9 +521,7 @@ def _load_table(client: Client, schema: str, file: Path, on_progress: Callable[.
     rows, digest = 0, np.zeros(len(columns) - 1, np.uint64)
     step = file.stat().st_size / max(1, parquet.metadata.num_rows)
     for batch in parquet.iter_batches(max(1, int(_AT_ONCE / max(1.0, step)))):
-        client.driver.insert_arrow(
-            file.stem + "__loading", _as_table(batch), database=schema.strip("`")
-        )
+        client.driver.insert_arrow(file.stem + "__loading", _as_table(batch), database=schema)
         digest += _digests(batch)
         rows += len(batch)
         on_progress(round(step * len(batch)))
@@ -555,12 +535,11 @@ def _load_table(client: Client, schema: str, file: Path, on_progress: Callable[.
             f"sums {held}, expected {digest.tolist()}."
         )
     client.execute(f"alter table {loading} modify comment '{mark}'")
-    if found:
+    if client.value(f"exists table {table}"):
         client.execute(f"exchange tables {loading} and {table}")
         client.execute(f"drop table {loading}")
     else:
         client.execute(f"rename table {loading} to {table}")
-    return True
 
 
 def _as_table(batch: Any) -> Any:

@@ -58,13 +58,6 @@ class DuckDB(Target):
         return open_database(project)
 
     @contextmanager
-    def scratch(self, project: Project, connection: duckdb.DuckDBPyConnection) -> Iterator[Places]:
-        with self.transaction(connection, keep=False):
-            for table in project.state_tables:
-                connection.execute(f"delete from {table}")
-            yield {}
-
-    @contextmanager
     def preparing(self, project: Project) -> Iterator[None]:
         import duckdb
 

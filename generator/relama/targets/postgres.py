@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relama.errors import ProjectError
-from relama.targets.base import Places, Sampling, Target, does_not_fit
+from relama.targets.base import Places, Sampling, Target, does_not_fit, driver
 
 if TYPE_CHECKING:
     import psycopg
@@ -41,7 +41,6 @@ class Postgres(Target):
 
     name = "postgres"
     title = "PostgreSQL"
-    extra = "postgres"
     storages = ("vector", "halfvec", "float32")
 
     def settings(self, storage: str) -> dict[str, Any]:
@@ -65,22 +64,20 @@ class Postgres(Target):
         except psycopg.Error as error:
             raise ProjectError(_sentence(error, output)) from None
 
-    def staged(self, project: Project, connection: psycopg.Connection[Any]) -> set[str]:
+    def marks(self, project: Project, connection: psycopg.Connection[Any]) -> dict[str, str]:
         rows = connection.execute(
-            "select c.relname from pg_class as c "
+            "select c.relname, coalesce(obj_description(c.oid, 'pg_class'), '') from pg_class as c "
             "inner join pg_namespace as n on c.relnamespace = n.oid "
-            "where n.nspname = %s and obj_description(c.oid, 'pg_class') like 'relama:%%'",
-            [f"{_output(project)['schema']}_staged"],
+            "where n.nspname = %s and c.relkind in ('r', 'p', 'v', 'm', 'f')",
+            [_staged_schema(_output(project))],
         ).fetchall()
-        return {str(name) for (name,) in rows}
+        return {str(name): str(comment) for name, comment in rows}
 
     @contextmanager
     def scratch(self, project: Project, connection: psycopg.Connection[Any]) -> Iterator[Places]:
         _lock(project, connection)
-        with self.transaction(connection, keep=False):
-            for table in project.state_tables:
-                connection.execute(f"delete from {table}")
-            yield {}
+        with super().scratch(project, connection) as places:
+            yield places
 
     @contextmanager
     def preparing(self, project: Project) -> Iterator[None]:
@@ -116,38 +113,30 @@ class Postgres(Target):
         ).fetchall()
         return {"rows": int(rows), "bytes": int(size)}
 
-    def load(
-        self,
-        project: Project,
-        files: Sequence[Path],
-        on_progress: Callable[..., None],
-    ) -> dict[str, int]:
+    @contextmanager
+    def loading(self, project: Project) -> Iterator[psycopg.Connection[Any]]:
         output = _output(project)
-        schema = _quoted(f"{output['schema']}_staged")
-        on_progress(total=sum(file.stat().st_size for file in files))
-        counts = {"loaded": 0, "kept": 0, "bytes": 0}
         with self.connect(project) as connection:
             if project.storage != "float32":
                 _check_pgvector(connection, output)
-            connection.execute(f"create schema if not exists {schema}")
+            connection.execute(f"create schema if not exists {_quoted(_staged_schema(output))}")
             _lock(project, connection)
-            for file in files:
-                if _load_table(connection, schema, file, on_progress):
-                    counts["loaded"] += 1
-                    counts["bytes"] += file.stat().st_size
-                else:
-                    counts["kept"] += 1
-        return counts
+            yield connection
+
+    def load_table(
+        self,
+        project: Project,
+        connection: psycopg.Connection[Any],
+        file: Path,
+        mark: str,
+        on_progress: Callable[..., None],
+    ) -> None:
+        schema = _staged_schema(_output(project))
+        _load_table(connection, f"{_quoted(schema)}.{_quoted(file.stem)}", file, mark, on_progress)
 
 
 def _driver() -> Any:
-    try:
-        import psycopg
-    except ImportError:
-        raise ProjectError(
-            "The target postgres needs a driver that is not installed; "
-            "install it with: pip install 'relama[postgres]'"
-        ) from None
+    psycopg = driver(Postgres.name, "psycopg")
     # It logs what it raises as well, and Python prints a log that nobody handles.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
     return psycopg
@@ -165,6 +154,10 @@ def _output(project: Project) -> dict[str, Any]:
     if missing:
         raise ProjectError(f"The profile of {project.directory} has no '{missing[0]}'.")
     return output
+
+
+def _staged_schema(output: Mapping[str, Any]) -> str:
+    return f"{output['schema']}_staged"
 
 
 @contextmanager
@@ -281,29 +274,14 @@ _ROWS = 2048
 
 def _load_table(
     connection: psycopg.Connection[Any],
-    schema: str,
+    table: str,
     file: Path,
+    mark: str,
     on_progress: Callable[..., None],
-) -> bool:
-    """Loads a Parquet file into the table of its name; whether that was necessary."""
+) -> None:
+    """Loads a Parquet file into a table, in one transaction that ends with a check."""
     import pyarrow.parquet as pq
 
-    table = f"{schema}.{_quoted(file.stem)}"
-    with file.open("rb") as stream:
-        mark = f"relama:{hashlib.file_digest(stream, 'sha256').hexdigest()[:32]}"
-    found = connection.execute(
-        "select obj_description(to_regclass(%s), 'pg_class'), to_regclass(%s) is not null",
-        [table, table],
-    ).fetchall()
-    ((comment, exists),) = found
-    if comment == mark:
-        on_progress(file.stat().st_size)
-        return False
-    if exists and not str(comment).startswith("relama:"):
-        raise ProjectError(
-            f"The table {table} is there and was not loaded by relama; drop it, or choose another "
-            "schema in profiles.yml."
-        )
     parquet = pq.ParquetFile(file)
     columns = [(field.name, *_TYPES[str(field.type)]) for field in parquet.schema_arrow]
     declared = ", ".join(f"{_quoted(name)} {kind} not null" for name, kind, _ in columns)
@@ -334,7 +312,6 @@ def _load_table(
                 f"digest {digest}, expected {digests.hexdigest()}."
             )
         connection.execute(f"comment on table {table} is '{mark}'")
-    return True
 
 
 def _encoded_rows(batch: Any) -> Iterator[list[bytes]]:
