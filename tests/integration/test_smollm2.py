@@ -51,7 +51,7 @@ def project(
 
 @pytest.mark.parametrize(
     ("project", "name"),
-    [*(("native", name) for name in REFERENCE), ("sql", "raw_once")],
+    [*(("native", name) for name in REFERENCE), ("sql", "france")],
     indirect=["project"],
 )
 def test_every_greedy_id_equals_the_reference(project: Project, name: str) -> None:

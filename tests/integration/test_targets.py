@@ -40,6 +40,7 @@ from tests.targets import (
     assert_in_review,
     continued,
     make_project_on,
+    set_profile,
 )
 
 TENSORS = open_checkpoint(TINY_LLAMA).tensors
@@ -99,12 +100,6 @@ def make(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return project
 
     return made
-
-
-def set_profile(project: Project, output: dict[str, Any]) -> None:
-    """Points the project's profile at a database."""
-    profile = {project.name: {"target": "dev", "outputs": {"dev": output}}}
-    (project.directory / "profiles.yml").write_text(yaml.safe_dump(profile))
 
 
 @pytest.fixture(scope="module")
