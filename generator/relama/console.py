@@ -81,7 +81,11 @@ def bar(label: str, unit: str = "", hidden: bool = False) -> Iterator[Callable[.
                 progress.update(task, total=total)
             progress.update(task, advance=advance, description=label)
 
-        yield move
+        try:
+            yield move
+        except BaseException:
+            progress.live.transient = True  # What is said of the error stands alone.
+            raise
 
 
 @contextmanager

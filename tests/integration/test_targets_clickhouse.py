@@ -318,6 +318,16 @@ def test_what_a_server_says_is_one_sentence_without_the_password() -> None:
     )
 
 
+def test_what_an_older_server_says_is_one_sentence() -> None:
+    """As ClickHouse 18 says it over HTTP."""
+    output = {"host": "db", "port": 8123, "password": ""}
+    said = RuntimeError(
+        "Code: 47, e.displayText() = DB::Exception: Unknown identifier: readonly, "
+        "e.what() = DB::Exception (for url http://db:8123)"
+    )
+    assert _sentence(said, output) == "ClickHouse at db:8123: Unknown identifier: readonly."
+
+
 @pytest.mark.usefixtures("as_programs")
 def test_a_directory_that_another_process_has(tiny: Project) -> None:
     program = "import clickhouse_connect as c; c = c.get_client(); print(flush=True); input()"

@@ -7,6 +7,7 @@ comes last; what lies ahead of the tokens is removed before anything reads it.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -389,6 +390,8 @@ def _output(project: Project) -> dict[str, Any]:
 def _connected(output: Mapping[str, Any]) -> Iterator[Client]:
     """A client that is in no database yet. Raises `ProjectError`, in one sentence."""
     clickhouse_connect = driver(ClickHouse.name, "clickhouse_connect")
+    # It logs what it raises as well, and Python prints a log that nobody handles.
+    logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
     optional = {
         name: output[name]
         for name in ("connect_timeout", "send_receive_timeout", "verify", "client_cert")
@@ -448,6 +451,7 @@ def _sentence(error: Exception, output: Mapping[str, Any]) -> str:
         text = "it does not answer"
     text = text.rpartition("DB::Exception: ")[2]
     text = re.sub(r"\s*\(version [^()]*(\([^()]*\))?\)", "", text)
+    text = text.partition(", e.what() = ")[0]
     text = re.sub(r":? (In scope|If you use ClickHouse|If you have installed)\b.*", "", text)
     if password := str(output.get("password") or ""):
         text = text.replace(password, "***")
