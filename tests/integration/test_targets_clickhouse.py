@@ -211,6 +211,23 @@ def test_a_killed_client_leaves_whole_tokens(tiny: Project) -> None:
         assert engine.step() == greedy(tiny.config, TENSORS, ids, 1)[0]
 
 
+def test_two_sessions_at_once_are_noticed(tiny: Project) -> None:
+    """ClickHouse has no locks: the token of another session is seen after a step."""
+    before = continued(tiny, 3)
+    with open_engine(tiny, "session", sequence_id=0) as engine:
+        engine.start(PROMPT, GREEDY)
+        engine.step()
+        with tiny.target.connect(tiny) as other:
+            other.execute(
+                "insert into tokens (sequence_id, position, token_id, is_prompt, has_read) "
+                f"values (0, {len(PROMPT) + 1}, 7, false, {len(PROMPT) + 1})"
+            )
+        with pytest.raises(ProjectError, match="has been changed by another meanwhile"):
+            engine.step()
+    assert continued(tiny, 3) == before
+    assert_whole_tokens(tiny)
+
+
 def test_two_sequences_at_once(tiny: Project) -> None:
     """One step reads prompts of different lengths, and the next one token of each."""
     other = PROMPT[3:7]

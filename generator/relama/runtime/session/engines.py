@@ -100,7 +100,7 @@ class Session:
             self._waiting, self._later = len(chunk), later
         self._read(self._appends)
         self._waiting = 1
-        return self.state.last_token_id()
+        return self.state.last_token_id(self._cached)
 
     def _read(self, appends: Sequence[str], then: Callable[[], None] = lambda: None) -> None:
         """Reads the tokens that are waiting; `then` is part of the transaction."""

@@ -79,23 +79,45 @@ class State:
         return [float(logprob) for (logprob,) in rows]
 
     def token_ids(self) -> list[int]:
-        """All tokens of the sequence, prompt and generated, in order."""
-        rows = self._select(
-            f"select token_id from {self.place('tokens')} where {self._own} order by position"
-        )
-        return [int(token_id) for (token_id,) in rows]
+        """The tokens of the sequence, prompt and generated, in order.
 
-    def last_token_id(self) -> int:
+        Those after a position that two have written, or none, are not of it.
+        """
+        rows = self._select(
+            f"select position, token_id from {self.place('tokens')} where {self._own} "
+            "order by position"
+        )
+        positions = [int(position) for position, _ in rows]
+        whole = len(rows)
+        for i, position in enumerate(positions):
+            if position != i:
+                whole = min(i, position)
+                break
+        return [int(token_id) for _, token_id in rows[:whole]]
+
+    def last_token_id(self, position: int | None = None) -> int:
         """The token that the last step has appended.
 
         Without parameters: for each of them DuckDB tries to import numpy and others, and a
         Ctrl-C that arrives while it looks for them is lost.
+
+        Args:
+            position: where it must be, if that is known.
+
+        Raises:
+            ProjectError: there is another token, which not every database can prevent.
         """
+        later = "" if position is None else f"and position >= {position} "
         rows = self._select(
-            f"select token_id from {self.place('tokens')} where {self._own} "
-            "order by position desc limit 1"
+            f"select position, token_id from {self.place('tokens')} where {self._own} {later}"
+            "order by position desc limit 2"
         )
-        return int(rows[0][0])
+        if position is not None and [row[0] for row in rows] != [position]:
+            raise ProjectError(
+                f"The state of {self.project.directory} has been changed by another meanwhile; "
+                "end the other relama and try again."
+            )
+        return int(rows[0][1])
 
     def set_tokens(self, token_ids: Sequence[int]) -> int:
         """Makes `token_ids` the sequence, keeping the cache of what it begins with.
@@ -115,8 +137,7 @@ class State:
         while shared < min(len(held), len(token_ids) - 1) and held[shared] == token_ids[shared]:
             shared += 1
         read = min(self.has_read(), shared)
-        if shared < len(held):
-            self._forget("tokens", f"position >= {shared}")
+        self._forget("tokens", f"position >= {shared}")
         for cache in self.project.kv_caches:
             self._forget(cache, f"position >= {read}")
         for pages in self.project.kv_pages:
