@@ -30,6 +30,13 @@
     } -%}
     {%- for node in graph.nodes.values() -%}
         {%- set right = folders.get(node.fqn[1]) -%}
+        {%- if project_name != project and right == 'relama_weight' -%}
+            {%- if node.config.get('meta', {}).get('part_of') -%}
+                {%- set right = 'ephemeral' -%}
+            {%- elif node.name == 'weights' -%}
+                {%- set right = 'relama_weights' -%}
+            {%- endif -%}
+        {%- endif -%}
         {%- if
             node.package_name == project
             and node.resource_type == 'model'

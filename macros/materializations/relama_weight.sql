@@ -7,51 +7,141 @@
 #}
 {% materialization relama_weight, default %}
     {%- set target_relation = this.incorporate(type='table') -%}
-    {#- A project that has been moved holds the same weights. -#}
-    {%- set text = sql | replace(relama._staged_directory(), '') -%}
-    {%- set meta = config.get('meta', {}) -%}
-    {%- set digest = var('relama_checkpoint', '') ~ meta.get('digest', '') -%}
-    {%- set fingerprint = 'relama:' ~ local_md5(digest ~ text) -%}
-    {%- set comment = fingerprint ~ ':' ~ meta.get('written', '') -%}
     {%- set commented = relama._relation_comment(target_relation) or '' -%}
     {{ run_hooks(pre_hooks) }}
-    {%- if commented.split(':')[:2] == fingerprint.split(':') and not should_full_refresh() -%}
+    {%- set statement_count = relama._build_weight(
+        target_relation, sql, config.get('meta', {}), commented
+    ) -%}
+    {%- if statement_count < 2 -%}
         {#- The defaults of `code` and `rows_affected` are types, which dbt cannot write. -#}
         {%- do store_raw_result('main', 'UNCHANGED', none, none) -%}
-        {%- if commented != comment -%}
-            {%- call statement('comment') -%}
-                {{ relama._comment_on(target_relation, comment) }}
-            {%- endcall -%}
-        {%- endif -%}
-    {%- else -%}
-        {%- set existing = load_cached_relation(this) -%}
-        {%- set intermediate = make_intermediate_relation(target_relation) -%}
-        {%- do drop_relation_if_exists(load_cached_relation(intermediate)) -%}
-        {%- call statement('main') -%}
-            {{ relama._create_weight(intermediate, sql) }}
-        {%- endcall -%}
-        {%- if existing is not none -%}
-            {%- do adapter.drop_relation(existing) -%}
-        {%- endif -%}
-        {%- do adapter.rename_relation(intermediate, target_relation) -%}
-        {%- call statement('comment') -%}
-            {{ relama._comment_on(target_relation, comment) }}
-        {%- endcall -%}
     {%- endif -%}
     {{ run_hooks(post_hooks) }}
     {#- Without a statement there is no transaction, and to end one that is not there is an error. -#}
-    {%- if commented != comment or should_full_refresh() or pre_hooks or post_hooks -%}
+    {%- if statement_count or pre_hooks or post_hooks -%}
         {%- do adapter.commit() -%}
     {%- endif -%}
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
 
-{# The statements that create a table of weights and fill it. #}
-{% macro _create_weight(relation, sql) -%}
-    {{ return(adapter.dispatch('_create_weight', 'relama')(relation, sql)) }}
+{#
+    All weights of a language model that is a package of another project: the models in its folder
+    `weights` that have no table of their own making. A line of dbt's log for each of some hundreds
+    would take longer than to see that none has changed. The model's own table lists them.
+#}
+{% materialization relama_weights, default %}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {%- set package = model.package_name -%}
+    {{ run_hooks(pre_hooks) }}
+    {%- set comments = relama._table_comments() -%}
+    {%- set stale = [] -%}
+    {%- set names = [] -%}
+    {%- for node in relama._package_weights(package) -%}
+        {%- set relation = relama._sibling(target_relation, node.alias) -%}
+        {%- set commented = comments.get(relama._place(relation), '') -%}
+        {%- do names.append("(" ~ relama._text_literal(node.alias) ~ ")") -%}
+        {%- if
+            should_full_refresh() or commented.split(':')[-1] != node.config.meta['written']
+        -%}
+            {%- do stale.append((node, relation, commented)) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set progress = relama._progress('weights', stale | length) -%}
+    {%- set built = [] -%}
+    {%- for node, relation, commented in stale -%}
+        {%- set statement_count = relama._build_weight(
+            relation, render(node.raw_code), node.config.meta, commented
+        ) -%}
+        {%- if statement_count -%}
+            {%- do adapter.commit() -%}
+        {%- endif -%}
+        {%- if statement_count > 1 -%}
+            {%- do built.append(node.name) -%}
+        {%- endif -%}
+        {%- do relama._show_progress(progress, loop.index) -%}
+    {%- endfor -%}
+    {%- if stale or load_cached_relation(this) is none -%}
+        {%- call statement('list') -%}
+            create or replace table {{ target_relation.render() }} as
+            select * from (values {{ names | join(', ') }}) as weights (name)
+        {%- endcall -%}
+    {%- endif -%}
+    {%- do store_raw_result(
+        'main', 'BUILT ' ~ built | length if built else 'UNCHANGED', none, none
+    ) -%}
+    {{ run_hooks(post_hooks) }}
+    {%- if stale or load_cached_relation(this) is none or pre_hooks or post_hooks -%}
+        {%- do adapter.commit() -%}
+    {%- endif -%}
+    {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
+
+{# The models of a package that are part of its model `weights`: what each table is made of. #}
+{% macro _package_weights(package) -%}
+    {%- set found = [] -%}
+    {%- for node in graph.nodes.values() -%}
+        {%- if
+            node.package_name == package
+            and node.resource_type == 'model'
+            and node.config.get('meta', {}).get('part_of') == 'weights'
+        -%}
+            {%- do found.append(node) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(found) }}
 {%- endmacro %}
 
-{% macro default___create_weight(relation, sql) -%}
+{# A table beside another one. #}
+{% macro _sibling(relation, identifier) -%}
+    {{ return(api.Relation.create(
+        database=relation.database, schema=relation.schema, identifier=identifier, type='table'
+    )) }}
+{%- endmacro %}
+
+{#
+    Makes a table of weights what a select says, unless it is. Returns how many statements that
+    took: none, one where only its comment was another, or more.
+
+    meta       that of the model
+    commented  the comment that the table has
+#}
+{% macro _build_weight(relation, sql, meta, commented) -%}
+    {#- A project that has been moved holds the same weights. -#}
+    {%- set text = sql | replace(relama._staged_directory(), '') -%}
+    {%- set digest = var('relama_checkpoint', '') ~ meta.get('digest', '') -%}
+    {%- set fingerprint = 'relama:' ~ local_md5(digest ~ text) -%}
+    {%- set comment = fingerprint ~ ':' ~ meta.get('written', '') -%}
+    {%- set is_same = commented.split(':')[:2] == fingerprint.split(':') -%}
+    {%- if is_same and not should_full_refresh() -%}
+        {%- if commented != comment -%}
+            {%- call statement('comment') -%}
+                {{ relama._comment_on(relation, comment) }}
+            {%- endcall -%}
+        {%- endif -%}
+        {{ return(0 if commented == comment else 1) }}
+    {%- endif -%}
+    {%- set existing = load_cached_relation(relation) -%}
+    {%- set intermediate = make_intermediate_relation(relation) -%}
+    {%- do drop_relation_if_exists(load_cached_relation(intermediate)) -%}
+    {%- call statement('main') -%}
+        {{ relama._create_weight(intermediate, sql, meta) }}
+    {%- endcall -%}
+    {%- if existing is not none -%}
+        {%- do adapter.drop_relation(existing) -%}
+    {%- endif -%}
+    {%- do adapter.rename_relation(intermediate, relation) -%}
+    {%- call statement('comment') -%}
+        {{ relama._comment_on(relation, comment) }}
+    {%- endcall -%}
+    {{ return(3) }}
+{%- endmacro %}
+
+{# The statements that create a table of weights and fill it. #}
+{% macro _create_weight(relation, sql, meta) -%}
+    {{ return(adapter.dispatch('_create_weight', 'relama')(relation, sql, meta)) }}
+{%- endmacro %}
+
+{% macro default___create_weight(relation, sql, meta) -%}
     {{ create_table_as(false, relation, sql) }}
 {%- endmacro %}
 
@@ -60,7 +150,7 @@
     fits into a page stays in the row (`storage plain`): TOAST would be three times as slow.
     https://www.postgresql.org/docs/current/storage-toast.html
 #}
-{% macro postgres___create_weight(relation, sql) -%}
+{% macro postgres___create_weight(relation, sql, meta) -%}
     {%- set columns = run_query('select * from (' ~ sql ~ ') as weight limit 0').column_names %}
     create table {{ relation }} as
     select * from ({{ sql }}) as weight limit 0;
@@ -87,8 +177,8 @@
     The compression is the table's own, from the model's `meta`: codes of 4 bits are packed
     into 4 bits. Floating-point numbers compress little and would be read at half the speed.
 #}
-{% macro duckdb___create_weight(relation, sql) -%}
-    {%- set compression = config.get('meta', {}).get('compression', 'uncompressed') -%}
+{% macro duckdb___create_weight(relation, sql, meta) -%}
+    {%- set compression = meta.get('compression', 'uncompressed') -%}
     {%- set columns = run_query('describe ' ~ sql) -%}
     create table {{ relation }} (
         {%- for column in columns %}
@@ -106,7 +196,7 @@
     threads share the others. Floating-point numbers compress little and would be read at half the
     speed.
 #}
-{% macro clickhouse___create_weight(relation, sql) -%}
+{% macro clickhouse___create_weight(relation, sql, meta) -%}
     {%- set columns = [] -%}
     {%- for row in relama._rows('describe (select * from (' ~ sql ~ '))') -%}
         {%- do columns.append(

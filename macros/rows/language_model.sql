@@ -36,7 +36,7 @@
         'chat': chat,
         'identity': identity,
         'function': relama._node_relation(node),
-        'head': relama._package_relation(node.package_name, settings['head']),
+        'head': relama._weight_relation(node.package_name, settings['head']),
     }) -%}
     {{ return(settings) }}
 {%- endmacro %}
@@ -47,16 +47,13 @@
 {%- endmacro %}
 
 {% macro _package_node(package, name) -%}
-    {%- for node in graph.get('nodes', {}).values() -%}
-        {%- if
-            node.name == name and node.package_name == package and node.resource_type == 'model'
-        -%}
-            {{ return(node) }}
-        {%- endif -%}
-    {%- endfor -%}
-    {%- do exceptions.raise_compiler_error(
-        "relama: the package '" ~ package ~ "' has no model '" ~ name ~ "'."
-    ) -%}
+    {%- set node = graph.get('nodes', {}).get('model.' ~ package ~ '.' ~ name) -%}
+    {%- if node is none -%}
+        {%- do exceptions.raise_compiler_error(
+            "relama: the package '" ~ package ~ "' has no model '" ~ name ~ "'."
+        ) -%}
+    {%- endif -%}
+    {{ return(node) }}
 {%- endmacro %}
 
 {# The relation of a node: with dbt's option --defer it may be that of another environment. #}

@@ -139,12 +139,20 @@ group by relama_hash
 #}
 {% macro _check_built(language_model) -%}
     {%- set comments = relama._table_comments() -%}
+    {%- set package = language_model['package'] -%}
+    {%- set weights = relama._package_relation(package, 'weights') -%}
     {%- for node in graph.nodes.values() -%}
         {%- if
-            node.package_name == language_model['package']
-            and node.config.get('materialized') == 'relama_weight'
+            node.package_name == package
+            and (
+                node.config.get('materialized') == 'relama_weight'
+                or node.config.get('meta', {}).get('part_of') == 'weights'
+            )
         -%}
-            {%- set place = relama._place(relama._node_relation(node)) -%}
+            {%- set is_part = node.config.materialized == 'ephemeral' -%}
+            {%- set place = relama._place(
+                relama._sibling(weights, node.alias) if is_part else relama._node_relation(node)
+            ) -%}
             {%- if comments.get(place, '').split(':')[-1] != language_model['written'] -%}
                 {%- do exceptions.raise_compiler_error(
                     model.name ~ ': the language model ' ~ language_model['package']

@@ -7,7 +7,7 @@
 -- materializations relama_complete, relama_classify, relama_score and relama_embed
 -- call: keys and values of every layer, and the hidden states after the final norm
 -- (their rows have no layer). They also read:
--- depends_on: {{ ref('lm_head_weight') }}
+-- depends_on: {{ ref('weights') }}
 -- depends_on: {{ ref('vocabulary') }}
 -- depends_on: {{ ref('merges') }}
 -- depends_on: {{ ref('alphabet') }}

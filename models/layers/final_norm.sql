@@ -11,7 +11,7 @@ with hidden as (
 
 final_norm as (
 
-    {{ relama.rms_norm('hidden', ref('final_norm_weight').render(), eps=1e-05) | indent(4) }}
+    {{ relama.rms_norm('hidden', relama.weight('final_norm_weight'), eps=1e-05) | indent(4) }}
 
 )
 

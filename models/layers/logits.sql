@@ -19,7 +19,7 @@ logits as (
 
     {{ relama.logits(
         'last_position',
-        ref('lm_head_weight').render(),
+        relama.weight('lm_head_weight'),
         storage='float32',
         single_token=relama.single_token()
     ) | indent(4) }}

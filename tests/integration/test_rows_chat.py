@@ -215,7 +215,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> UserProject:
     config = f"{kind}, model='llama3', template_date='2026-03-01'"
     desk.model("llama3_pinned", config, f"{query} where id = 0")
     desk.model("chatml_text", f"{kind}, model='chatml'", query)
-    assert desk.dbt("run", "--select", "config.materialized:relama_weight"), desk.output
+    assert desk.dbt("run", "--select", "tag:weights"), desk.output
     assert desk.dbt("run", "--select", "package:desk"), desk.output
     assert "the chat template holds today's date" in desk.output
     assert "llama3_pinned: the chat template" not in desk.output

@@ -21,7 +21,7 @@ from relama.project.describe import (
     shared_kv_cache_properties,
 )
 from relama.project.manifest import LIBRARY, PAGE_SIZE
-from relama.project.placing import place
+from relama.project.placing import as_a_part, place
 from relama.project.render import render, write, write_yaml
 from relama.project.staging import staged_tensors
 from relama.project.weights import weight_properties, weight_sql
@@ -89,6 +89,8 @@ def write_models(
         subfolder = _layer_folder(index) or ""
         label = f"_{subfolder or 'models'}.yml"
         weights = [weight_properties(w) for w in graph.weights.values() if w.layer == index]
+        if target.has_batches:
+            weights = [as_a_part(weight, "weights", project) for weight in weights]
         operators = [operator_properties(graph, operator) for operator in graph.layer(index)]
         if index is not None:
             # As a package, the operators are within the model of their layer.
@@ -101,6 +103,9 @@ def write_models(
             operators = _fixed_properties("layers.yml", config, target=target) + operators
             operators = [place(model, project) for model in operators]
         weights = [place(model, project) for model in weights]
+        if index is None and target.has_batches:
+            (whole_model,) = _fixed_properties("weights_together.yml", config)
+            weights.append(place(whole_model, project, as_root=False))
         for kind, placed in (("weights", weights), ("layers", operators)):
             write_yaml(models / kind / subfolder / label, {"models": placed})
     state = _fixed_properties("state.yml", config)
@@ -120,6 +125,7 @@ def write_models(
     if target.has_batches:
         sql = render("forward_pass.sql", layers=whole, head=head)
         write(models / "batch" / "forward_pass.sql", sql)
+        write(models / "weights" / "weights.sql", render("weights.sql", weights=graph.weights))
         language_model = {**language_model, "written": written}
         batch = _fixed_properties("batch.yml", config, language_model=language_model)
         write_yaml(

@@ -46,6 +46,21 @@ def place(
     return model
 
 
+def as_a_part(model: Properties, whole: str, project: str) -> Properties:
+    """The YAML entry of a table that, as a package, another model makes with others.
+
+    Args:
+        model: the entry.
+        whole: the name of the model that makes them all.
+        project: dbt's name of the project that the model is in.
+    """
+    config = {**model.get("config", {}), "meta": {"part_of": whole}}
+    if project != LIBRARY:
+        own = f"project_name == '{project}'"
+        config["materialized"] = f"{{{{ 'relama_weight' if {own} else 'ephemeral' }}}}"
+    return {**model, "config": config}
+
+
 def _own_test(test: str | Properties, own: str) -> Properties:
     """A test that runs where its project is the one that is run."""
     ((name, settings),) = test.items() if isinstance(test, dict) else [(test, {})]

@@ -58,7 +58,7 @@ kv_pages as (
 
 attention_norm as (
 
-    {{ relama.rms_norm('hidden', ref('layer_00__attention_norm_weight').render(), eps=1e-05) | indent(4) }}
+    {{ relama.rms_norm('hidden', relama.weight('layer_00__attention_norm_weight'), eps=1e-05) | indent(4) }}
 
 ),
 
@@ -66,7 +66,7 @@ qkv_proj as (
 
     {{ relama.block_matmul(
         'attention_norm',
-        ref('layer_00__qkv_proj_weight').render(),
+        relama.weight('layer_00__qkv_proj_weight'),
         blocks=1,
         storage='float32',
         bias=true,
@@ -123,7 +123,7 @@ o_proj as (
 
     {{ relama.block_matmul(
         'attention',
-        ref('layer_00__o_proj_weight').render(),
+        relama.weight('layer_00__o_proj_weight'),
         blocks=1,
         storage='float32',
         bias=true,
@@ -135,7 +135,7 @@ o_proj as (
 
 mlp_norm as (
 
-    {{ relama.rms_norm('o_proj', ref('layer_00__mlp_norm_weight').render(), eps=1e-05) | indent(4) }}
+    {{ relama.rms_norm('o_proj', relama.weight('layer_00__mlp_norm_weight'), eps=1e-05) | indent(4) }}
 
 ),
 
@@ -143,7 +143,7 @@ gate_up_proj as (
 
     {{ relama.block_matmul(
         'mlp_norm',
-        ref('layer_00__gate_up_proj_weight').render(),
+        relama.weight('layer_00__gate_up_proj_weight'),
         blocks=1,
         storage='float32',
         bias=true,
@@ -162,7 +162,7 @@ down_proj as (
 
     {{ relama.block_matmul(
         'swiglu',
-        ref('layer_00__down_proj_weight').render(),
+        relama.weight('layer_00__down_proj_weight'),
         blocks=1,
         storage='float32',
         bias=true,

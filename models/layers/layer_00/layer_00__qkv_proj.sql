@@ -13,7 +13,7 @@ qkv_proj as (
 
     {{ relama.block_matmul(
         'attention_norm',
-        ref('layer_00__qkv_proj_weight').render(),
+        relama.weight('layer_00__qkv_proj_weight'),
         blocks=1,
         storage='float32',
         bias=true,

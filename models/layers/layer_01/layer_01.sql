@@ -54,7 +54,7 @@ kv_pages as (
 
 attention_norm as (
 
-    {{ relama.rms_norm('hidden', ref('layer_01__attention_norm_weight').render(), eps=1e-05) | indent(4) }}
+    {{ relama.rms_norm('hidden', relama.weight('layer_01__attention_norm_weight'), eps=1e-05) | indent(4) }}
 
 ),
 
@@ -62,7 +62,7 @@ qkv_proj as (
 
     {{ relama.block_matmul(
         'attention_norm',
-        ref('layer_01__qkv_proj_weight').render(),
+        relama.weight('layer_01__qkv_proj_weight'),
         blocks=1,
         storage='float32',
         bias=true,
@@ -119,7 +119,7 @@ o_proj as (
 
     {{ relama.block_matmul(
         'attention',
-        ref('layer_01__o_proj_weight').render(),
+        relama.weight('layer_01__o_proj_weight'),
         blocks=1,
         storage='float32',
         bias=true,
@@ -131,7 +131,7 @@ o_proj as (
 
 mlp_norm as (
 
-    {{ relama.rms_norm('o_proj', ref('layer_01__mlp_norm_weight').render(), eps=1e-05) | indent(4) }}
+    {{ relama.rms_norm('o_proj', relama.weight('layer_01__mlp_norm_weight'), eps=1e-05) | indent(4) }}
 
 ),
 
@@ -139,7 +139,7 @@ gate_up_proj as (
 
     {{ relama.block_matmul(
         'mlp_norm',
-        ref('layer_01__gate_up_proj_weight').render(),
+        relama.weight('layer_01__gate_up_proj_weight'),
         blocks=1,
         storage='float32',
         bias=true,
@@ -158,7 +158,7 @@ down_proj as (
 
     {{ relama.block_matmul(
         'swiglu',
-        ref('layer_01__down_proj_weight').render(),
+        relama.weight('layer_01__down_proj_weight'),
         blocks=1,
         storage='float32',
         bias=true,

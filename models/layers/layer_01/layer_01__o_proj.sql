@@ -19,7 +19,7 @@ o_proj as (
 
     {{ relama.block_matmul(
         'attention',
-        ref('layer_01__o_proj_weight').render(),
+        relama.weight('layer_01__o_proj_weight'),
         blocks=1,
         storage='float32',
         bias=true,
