@@ -1,7 +1,8 @@
 {#
     What `dbt run` and `dbt build` begin with in the language model's own project: the
     state is there, and no step is left half done where this run takes one. Commands that
-    only read change nothing. Another project, which has this one as a package, has no state.
+    only read change nothing. Another project, which has this one as a package, has no state, but a
+    log of what it asks.
 
     project   name of the language model's project
 #}
@@ -14,6 +15,8 @@
                 {%- set statements = statements ~ relama._discard_partial_step() -%}
             {%- endif -%}
             {{ statements }}
+        {%- elif target.type == 'duckdb' -%}
+            {{ relama._create_usage() }}
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}

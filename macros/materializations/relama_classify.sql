@@ -28,7 +28,6 @@
         {%- endcall -%}
     {%- endif -%}
     {%- do relama._open_rows(job, settings) -%}
-    {%- set failure = none -%}
     {%- if job['waiting'] -%}
         {%- do relama._tokenize_labels(labels) -%}
         {%- set longest = relama._value('select max(len(token_ids)) from label') -%}
@@ -39,9 +38,9 @@
 {{ relama._shorten_chat(job, settings) }}
             {%- endcall -%}
         {%- endif -%}
-        {%- set failure = relama._overflowing(job, settings, room) -%}
-        {%- do relama._open_batch(job, relama._batch_settings()) -%}
+        {%- do relama._fit_prompts(job, settings, room) -%}
+        {%- do relama._open_batch(job) -%}
         {%- do relama._classify_rows(job) -%}
     {%- endif -%}
-    {{ return(relama._close_rows(job, failure)) }}
+    {{ return(relama._close_rows(job)) }}
 {% endmaterialization %}

@@ -21,7 +21,6 @@
         {%- endcall -%}
     {%- endif -%}
     {%- do relama._open_rows(job, settings) -%}
-    {%- set failure = none -%}
     {%- if job['waiting'] -%}
         {%- do relama._tokenize_prompts(job, settings) -%}
         {%- set room = job['language_model']['max_position_embeddings'] -%}
@@ -30,9 +29,9 @@
 {{ relama._shorten_chat(job, settings) }}
             {%- endcall -%}
         {%- endif -%}
-        {%- set failure = relama._overflowing(job, settings, room) -%}
-        {%- do relama._open_batch(job, relama._batch_settings()) -%}
+        {%- do relama._fit_prompts(job, settings, room) -%}
+        {%- do relama._open_batch(job) -%}
         {%- do relama._embed_rows(job) -%}
     {%- endif -%}
-    {{ return(relama._close_rows(job, failure)) }}
+    {{ return(relama._close_rows(job)) }}
 {% endmaterialization %}

@@ -25,7 +25,6 @@
         {%- endcall -%}
     {%- endif -%}
     {%- do relama._open_rows(job, settings) -%}
-    {%- set failure = none -%}
     {%- if job['waiting'] -%}
         {%- do relama._tokenize_prompts(job, settings, has_target=true) -%}
         {%- set room = job['language_model']['max_position_embeddings'] -%}
@@ -34,9 +33,9 @@
 {{ relama._shorten_chat(job, settings) }}
             {%- endcall -%}
         {%- endif -%}
-        {%- set failure = relama._overflowing(job, settings, room) -%}
-        {%- do relama._open_batch(job, relama._batch_settings()) -%}
+        {%- do relama._fit_prompts(job, settings, room) -%}
+        {%- do relama._open_batch(job) -%}
         {%- do relama._score_rows(job) -%}
     {%- endif -%}
-    {{ return(relama._close_rows(job, failure)) }}
+    {{ return(relama._close_rows(job)) }}
 {% endmaterialization %}

@@ -12,7 +12,8 @@
             {%- do stored.update({row[0] | lower: row[1]}) -%}
         {%- endfor -%}
     {%- endif -%}
-    {%- set missing = (job['answers'] + ['relama_hash']) | reject('in', stored) | list -%}
+    {%- set needed = job['answers'] + ['relama_hash'] -%}
+    {%- set missing = needed | reject('in', stored) | reject('eq', 'error') | list -%}
     {%- if missing -%}
         {%- if existing is not none -%}
             {%- do adapter.drop_relation(existing) -%}
@@ -25,6 +26,14 @@ create table {{ relation }} as
     {%- else -%}
         {%- do adapter.commit() -%}
         {%- do relama._alter_columns(job, stored) -%}
+        {%- if 'error' in needed and 'error' not in stored -%}
+            {%- call relama._run() -%} alter table {{ relation }} add column error varchar {%- endcall -%}
+        {%- endif -%}
+        {%- if job['on_error'] == 'fail' -%}
+            {%- call relama._run() -%}
+delete from {{ relation }} where starts_with(relama_hash, 'failed:')
+            {%- endcall -%}
+        {%- endif -%}
     {%- endif -%}
     {%- call relama._run() -%}
 create temporary table answer as
@@ -40,6 +49,22 @@ limit 0;
 {{ relama._write_answers(
     job, 'i.relama_hash is null or i.relama_hash in (select relama_hash from answer)'
 ) }}
+    {%- endcall -%}
+    {%- if 'error' in job['answers'] or 'error' in stored -%}
+        {%- set unasked = relama._text_literal(
+            'Nothing is asked: the ' ~ job['asks'] | join(' or the ') ~ ' is NULL or empty.'
+        ) if job['on_error'] == 'capture' else 'null' -%}
+        {%- call relama._run() -%}
+update {{ relation }}
+set error = {{ unasked }}
+where relama_hash is null and error is distinct from {{ unasked }}
+        {%- endcall -%}
+    {%- endif -%}
+    {%- call relama._run() -%}
+{{ relama._used(job, {
+    'rows_asked': 'count(i.relama_hash)',
+    'rows_from_cache': 'count(a.relama_hash)',
+}, 'input_row as i left join answer as a on i.relama_hash = a.relama_hash') }}
     {%- endcall -%}
 {%- endmacro %}
 
@@ -159,8 +184,10 @@ where try_cast(try_cast({{ column }} as {{ other }}) as {{ type }}) is distinct 
     place of those of the table that are known by the same, unless these are the same rows.
 
     which  the condition of the rows in `input_row` to write
+    usage  a statement that logs what they cost, in the same transaction; a transaction of DuckDB
+           writes to one database only
 #}
-{% macro _write_answers(job, which) -%}
+{% macro _write_answers(job, which, usage='') -%}
     {%- set relation = job['relation'] -%}
     {%- set columns = job['columns'] | map(attribute='quoted') | list -%}
     {%- set written = (columns + ['relama_hash']) | join(', ') -%}
@@ -203,7 +230,7 @@ select
     w.relama_hash
 from written_row as w
 left join answer as a on w.relama_hash = a.relama_hash;
-commit;
+{{ usage ~ ' commit;' if relation.database | lower == target.database | lower else 'commit; ' ~ usage }}
 {%- endmacro %}
 
 {# Whether two rows have the same values, NULL too, in columns. A condition. #}
@@ -216,25 +243,40 @@ commit;
 {%- endmacro %}
 
 {#
-    Ends the model: warns of rows without an answer, and fails with `failure` where there is
-    one. All other rows have their answers by then.
+    Ends the model: warns of rows without an answer, or fails because of them, see `_on_error`. All
+    other rows have their answers by then.
 #}
-{% macro _close_rows(job, failure=none) -%}
+{% macro _close_rows(job) -%}
     {%- set counting -%}
 select
     count(*) filter (where i.relama_hash is not null and a.relama_hash is null),
     count(*) filter (where i.relama_hash is null),
-    count(*) filter (where a.relama_hash is not null and a.{{ job['answers'][0] }} is null),
+    count(*) filter (
+        where a.{{ job['answers'][0] }} is null and not starts_with(a.relama_hash, 'failed:')
+    ),
     count(*)
 from input_row as i
 left join answer as a on i.relama_hash = a.relama_hash
     {%- endset -%}
     {%- set unanswered, unasked, wordless, row_count = relama._rows(counting)[0].values() -%}
-    {%- if failure or unanswered -%}
+    {%- call relama._run() -%} {{ relama._used(job, {}) }} {%- endcall -%}
+    {%- set failure = relama._failure(job, row_count) -%}
+    {%- set left = unanswered - (job['failed'] if job['on_error'] == 'fail' else 0) -%}
+    {%- if left and not relama._budget(job) -%}
         {%- do exceptions.raise_compiler_error(
-            failure or model.name ~ ': ' ~ unanswered ~ ' of ' ~ row_count
+            model.name ~ ': ' ~ left ~ ' of ' ~ row_count
             ~ ' rows were asked and have no answer. This is a fault of relama.'
         ) -%}
+    {%- elif left -%}
+        {%- do exceptions.warn(
+            model.name ~ ': ' ~ left ~ ' of ' ~ row_count ~ ' rows are left for the next run: '
+            ~ relama._budget(job) ~ '.'
+        ) -%}
+    {%- endif -%}
+    {%- if failure and job['on_error'] == 'fail' -%}
+        {%- do exceptions.raise_compiler_error(failure) -%}
+    {%- elif failure -%}
+        {%- do exceptions.warn(failure) -%}
     {%- endif -%}
     {%- if unasked -%}
         {%- do exceptions.warn(
@@ -250,7 +292,7 @@ left join answer as a on i.relama_hash = a.relama_hash
             ~ 'their answer is NULL.'
         ) -%}
     {%- endif -%}
-    {%- call noop_statement('main', 'ANSWERED ' ~ job['waiting'], 'ANSWERED', job['waiting']) -%}
+    {%- call noop_statement('main', 'ANSWERED ' ~ job['done'], 'ANSWERED', job['done']) -%}
 {{ sql }}
     {%- endcall -%}
     {{ run_hooks(post_hooks, inside_transaction=True) }}

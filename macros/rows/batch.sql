@@ -11,10 +11,10 @@
     last one that was generated. Sequences that are finished leave, waiting ones enter, as
     in continuous batching (Yu et al., Orca, OSDI 2022).
 
-    settings  batch_size, max_batch_tokens (positions that a round reads at most) and
-              share_prefix
+    The job has batch_size, max_batch_tokens (positions that a round reads at most) and
+    share_prefix, and how much one run may do: see `_is_over`.
 #}
-{% macro _open_batch(job, settings) -%}
+{% macro _open_batch(job) -%}
     {%- set language_model = job['language_model'] -%}
     {%- do relama._answer_empty(job) -%}
     {%- call relama._run() -%}
@@ -26,16 +26,21 @@ select
     head || content || tail || target_ids as prompt_ids,
     len(head) + len(content) + len(tail) as prompt_tokens
 from prompted_request
+    {%- if job['max_rows'] is not none %}
+order by place
+limit {{ job['max_rows'] }}
+    {%- endif %}
     {%- endcall -%}
-    {%- do job.update(settings) -%}
+    {%- set waiting = relama._value('select count(*) from prompt') -%}
     {%- do job.update({
-        'waiting': relama._value('select count(*) from prompt'),
-        'done': 0,
+        'left_out': relama._value('select count(*) from prompted_request') - waiting,
+        'waiting': waiting,
         'admitted': 0,
         'running': 0,
         'positions': 0,
+        'tokens': 0,
         'prefix': 0,
-        'started': modules.datetime.datetime.now(),
+        'progress': relama._progress('rows', waiting),
     }) -%}
     {%- call relama._run() -%}
 set disabled_optimizers = 'statistics_propagation,join_order,build_side_probe_side';
@@ -140,14 +145,14 @@ prepare relama_{{ name }} as {{ statements[name] }}
     {%- do exceptions.raise_compiler_error(model.name ~ ': there is no end to its rounds.') -%}
 {%- endmacro %}
 
-{# Whether all that waited has left the batch. #}
+{# Whether all that waited has left the batch, or must. #}
 {% macro _all_answered(job) -%}
-    {{ return(job['done'] == job['waiting']) }}
+    {{ return(job['done'] == job['waiting'] or relama._is_over(job)) }}
 {%- endmacro %}
 
-{# Whether all that is running has been read to its end. #}
+{# Whether all that is running has been read to its end, or will not be. #}
 {% macro _has_read_all(job) -%}
-    {{ return(relama._value('select bool_and(has_read = len(token_ids)) from running')) }}
+    {{ return(relama._is_over(job) or relama._value('select bool_and(has_read = len(token_ids)) from running')) }}
 {%- endmacro %}
 
 {#
@@ -247,7 +252,9 @@ execute relama_append_{{ layer }};
             model.name ~ ': a round had no token to read. This is a fault of relama.'
         ) -%}
     {%- endif -%}
-    {%- do job.update({'positions': job['positions'] + read}) -%}
+    {%- do job.update({
+        'positions': job['positions'] + read, 'tokens': job['tokens'] + read
+    }) -%}
     {%- if job['language_model']['native'] -%}{{ return('') }}{%- endif -%}
     {%- call relama._run() -%}
 delete from packing;
@@ -355,7 +362,8 @@ update {{ table }} set sequence_id = null
 {{ relama._write_answers(
     job,
     'i.relama_hash in (select relama_hash from finished) '
-    ~ 'and i.relama_hash in (select relama_hash from answer)'
+    ~ 'and i.relama_hash in (select relama_hash from answer)',
+    relama._used_by_finished(job)
 ) }}
 delete from running where sequence_id in (select sequence_id from finished);
         {%- if not job['language_model']['native'] %}
@@ -367,12 +375,7 @@ execute relama_leave_pages_{{ layer }};
 delete from finished
         {%- endcall -%}
         {%- do job.update({'running': job['running'] - left, 'done': job['done'] + left}) -%}
-        {%- set seconds = (modules.datetime.datetime.now() - job['started']).total_seconds() -%}
-        {%- do log(
-            model.name ~ ': ' ~ job['done'] ~ ' of ' ~ job['waiting'] ~ ' answered, '
-            ~ '%.0f' % seconds ~ ' s',
-            info=true
-        ) -%}
+        {%- do relama._show_progress(job['progress'], job['done'], job['tokens']) -%}
         {%- do relama._forget(job) -%}
     {%- endif -%}
 {%- endmacro %}

@@ -175,20 +175,19 @@ def materialize(df, con):
     {{ return('utf8:' ~ text.encode('utf-8').hex()) }}
 {%- endmacro %}
 
-{#
-    Fails where a prompt could not be rendered; warns where the answers depend on today's date.
-    Nothing has been computed by then.
-#}
+{# What is asked with prompts that the template refuses, and why: a select, see `_fail_rows`. #}
+{% macro _refused_chats(settings) -%}
+select
+    r.relama_hash,
+    c.error || '; {{ 'put the system message into the prompt, or ' if settings['system'] }}set chat=false.'
+        as error
+from request as r
+inner join chat_text as c on r.prompt = c.prompt
+where c.error is not null
+{%- endmacro %}
+
+{# Warns where the answers depend on today's date. #}
 {% macro _check_chat(job, settings) -%}
-    {%- set failed = relama._rows('select error, prompt from chat_text where error is not null limit 1') -%}
-    {%- if failed | length -%}
-        {%- do exceptions.raise_compiler_error(
-            model.name ~ ': ' ~ failed[0][0] ~ ' (the prompt begins '
-            ~ (failed[0][1][:40] | tojson) ~ '); '
-            ~ ('put the system message into the prompt, or ' if settings['system'] else '')
-            ~ 'set chat=false.'
-        ) -%}
-    {%- endif -%}
     {%- if not settings['template_date'] and relama._value('select bool_or(is_dated) from chat_text') -%}
         {%- do exceptions.warn(
             model.name ~ ": the chat template holds today's date, so rows are answered again on "

@@ -26,7 +26,7 @@ create temporary table reading (place integer)
     {%- call relama._until(relama._all_answered, job) -%}
         {%- do relama._admit(job) -%}
         {%- do relama._read_running(job, 'relama_first_tokens') -%}
-        {%- for label in longer -%}
+        {%- for label in longer if not job['is_stopped'] -%}
             {%- call relama._run() -%}
 delete from reading;
 insert into reading values ({{ label[0] }});
@@ -50,8 +50,10 @@ cross join (
             {%- do relama._forward(job) -%}
             {%- call relama._run() -%} execute relama_later_tokens {%- endcall -%}
         {%- endfor -%}
-        {%- call relama._run() -%} {{ relama._finish_labels() }} {%- endcall -%}
-        {%- do relama._leave(job) -%}
+        {%- if not job['is_stopped'] -%}
+            {%- call relama._run() -%} {{ relama._finish_labels() }} {%- endcall -%}
+            {%- do relama._leave(job) -%}
+        {%- endif -%}
     {%- endcall -%}
 {%- endmacro %}
 
@@ -137,7 +139,7 @@ select
     relama_hash,
     null as finish_reason
 from running;
-insert into answer
+insert into answer by name
 with summed as (
 
     select

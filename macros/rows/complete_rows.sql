@@ -167,7 +167,7 @@ where finish_reason is not null
 {# The statement that answers what is finished. #}
 {% macro _answer_completions(language_model, settings) -%}
     {%- set stop = relama._stop_place(settings) -%}
-insert into answer
+insert into answer by name
 select
     t.relama_hash,
     {{ 'coalesce(left(t.body, ' ~ stop ~ ' - 1), t.body)' if stop else 't.body' }} as completion,

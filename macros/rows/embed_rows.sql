@@ -21,8 +21,10 @@ where layer is null
     {%- call relama._until(relama._all_answered, job) -%}
         {%- do relama._admit(job) -%}
         {%- do relama._read_running(job, 'relama_pool') -%}
-        {%- call relama._run() -%} {{ relama._finish_embeddings() }} {%- endcall -%}
-        {%- do relama._leave(job) -%}
+        {%- if not job['is_stopped'] -%}
+            {%- call relama._run() -%} {{ relama._finish_embeddings() }} {%- endcall -%}
+            {%- do relama._leave(job) -%}
+        {%- endif -%}
     {%- endcall -%}
 {%- endmacro %}
 
@@ -34,7 +36,7 @@ select
     relama_hash,
     null as finish_reason
 from running;
-insert into answer
+insert into answer by name
 with elements as (
 
     select

@@ -13,6 +13,7 @@
     {%- if target.type != 'duckdb' -%}
         {{ relama._unsupported('the materialization ' ~ config.get('materialized')) }}
     {%- endif -%}
+    {%- set began = modules.datetime.datetime.now() -%}
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
     {%- do adapter.commit() -%}
@@ -31,8 +32,19 @@
     {%- do relama._check_built(language_model) -%}
     {%- do language_model.update({'native': relama._is_native(language_model)}) -%}
     {%- do relama._open_query() -%}
+    {%- set on_error = relama._on_error() -%}
+    {%- if on_error == 'capture' -%}
+        {%- do answers.update({'error': 'varchar'}) -%}
+    {%- endif -%}
     {%- set columns = relama._check_columns(asks, answers) -%}
     {%- set job = {
+        'began': began,
+        'logged': began,
+        'on_error': on_error,
+        'failed': 0,
+        'done': 0,
+        'left_out': 0,
+        'is_stopped': false,
         'language_model': language_model,
         'columns': columns,
         'asks': asks,
@@ -40,6 +52,7 @@
         'types': answers,
         'relation': this.incorporate(type='table'),
     } -%}
+    {%- do job.update(relama._batch_settings()) -%}
     {%- if settings['chat'] -%}
         {%- do relama._open_chat(job, settings) -%}
     {%- endif -%}
@@ -71,7 +84,8 @@
     {%- for ask in job['asks'] -%}
         {%- set text = "nullif(cast(a." ~ ask ~ " as varchar), '')" -%}
         {%- if ask == 'prompt' and settings['chat'] -%}
-            {%- set text = 'c.body' -%}
+            {#- A template that refuses a prompt has made nothing of it. -#}
+            {%- set text = 'if(c.error is null, c.body, c.prompt)' -%}
         {%- endif -%}
         {%- do hashed.append('md5(' ~ text ~ ')') -%}
     {%- endfor -%}
@@ -91,6 +105,7 @@ order by a.rowid
     {%- do relama._check_contract(answers) -%}
     {%- do relama._open_answers(job, answers) -%}
     {%- call relama._run() -%}
+create temporary table failed (relama_hash varchar, error varchar);
 create temporary table request as
 select
     relama_hash,
@@ -109,6 +124,9 @@ from (
 where relama_hash is not null and relama_hash not in (select relama_hash from answer)
 group by relama_hash
     {%- endcall -%}
+    {%- if settings['chat'] -%}
+        {%- do relama._fail_rows(job, 'request', relama._refused_chats(settings)) -%}
+    {%- endif -%}
     {%- do job.update({'waiting': relama._value('select count(*) from request')}) -%}
 {%- endmacro %}
 

@@ -50,19 +50,18 @@ from (
     {%- do relama._check_token_ids(job) -%}
 {%- endmacro %}
 
-{# A token that the embedding has no row for is an error before anything is computed. #}
+{# A token that the embedding has no row for fails before anything is computed. #}
 {% macro _check_token_ids(job) -%}
     {%- set vocab_size = job['language_model']['vocab_size'] -%}
-    {%- set beyond = relama._rows(
-        'select list_max(head || content || tail || target_ids) as token_id, prompt'
-        ~ ' from prompted_request where token_id >= ' ~ vocab_size ~ ' limit 1'
-    ) -%}
-    {%- if beyond | length -%}
-        {%- do exceptions.raise_compiler_error(
-            model.name ~ ': the token id ' ~ beyond[0][0] ~ ' is outside the vocabulary of '
-            ~ vocab_size ~ ' (the prompt begins ' ~ (beyond[0][1][:40] | tojson) ~ ').'
-        ) -%}
-    {%- endif -%}
+    {%- set beyond -%}
+select
+    relama_hash,
+    'The token id ' || list_max(head || content || tail || target_ids)
+    || ' is outside the vocabulary of {{ vocab_size }}.' as error
+from prompted_request
+where list_max(head || content || tail || target_ids) >= {{ vocab_size }}
+    {%- endset -%}
+    {%- do relama._fail_rows(job, 'prompted_request', beyond) -%}
 {%- endmacro %}
 
 {#
@@ -70,11 +69,15 @@ from (
     tokens are: what is before would be cut off anyway, or the row is an error.
 #}
 {% macro _shortened(column, language_model) -%}
+    right({{ column }}, {{ relama._longest_text(language_model) }})
+{%- endmacro %}
+
+{# Letters that a text may have and still fit the context: one token each of the longest. #}
+{% macro _longest_text(language_model) -%}
     {%- set longest -%}
 select max(octet_length(bytes)) from {{ relama._tokenizer_table('vocabulary') }}
     {%- endset -%}
-    {%- set tokens = language_model['max_position_embeddings'] + 1 -%}
-    right({{ column }}, {{ tokens * relama._value(longest) }})
+    {{ return((language_model['max_position_embeddings'] + 1) * relama._value(longest)) }}
 {%- endmacro %}
 
 {# Tokens of a prompt, of what is around it and of its target. An expression. #}
@@ -126,31 +129,12 @@ create temporary table shortened_prompt (relama_hash varchar, token_ids integer[
 {%- endmacro %}
 
 {#
-    Tokens of the longest text of a prompt that is too long, of which `prompted_request` may have
-    the end only: see `_shortened`.
-#}
-{% macro _whole_length(job, settings, room) -%}
-    {%- set special = settings['parse_special'] -%}
-    {%- set tokens = relama._chat_token_ids(job, 'body') if settings['chat']
-        else relama.tokenize('body', parse_special=special) -%}
-    {{ return(relama._value(
-        'select around + len(' ~ tokens ~ ') from ('
-        ~ 'select len(head) + len(tail) + len(target_ids) as around, '
-        ~ ('c.body' if settings['chat'] else 'p.prompt as body') ~ ' from prompted_request as p '
-        ~ ('inner join chat_text as c on p.prompt = c.prompt ' if settings['chat'] else '')
-        ~ 'where ' ~ relama._prompted_length() ~ ' > ' ~ room
-        ~ ' order by length(body) desc limit 1) as longest'
-    )) }}
-{%- endmacro %}
-
-{#
-    What is wrong with prompts, of those that are longer than there is room for: none where
-    there are none, or where `on_overflow` is truncate and they have been cut. They are
-    taken out of `prompted_request`: the others are answered.
+    Cuts prompts that are longer than there is room for where `on_overflow` is truncate; otherwise
+    their rows fail.
 
     room   tokens that a prompt may have
 #}
-{% macro _overflowing(job, settings, room) -%}
+{% macro _fit_prompts(job, settings, room) -%}
     {%- set length = relama._prompted_length() -%}
     {%- if settings['on_overflow'] == 'truncate' -%}
         {%- call relama._run() -%}
@@ -170,40 +154,15 @@ where {{ length }} > {{ room }}
             {%- do relama._check_token_ids(job) -%}
         {%- endif -%}
     {%- endif -%}
-    {%- set counting -%}
+    {#- Of a text that was not tokenized whole, what a chat template adds included. -#}
+    {%- set is_whole = 'length(prompt) < ' ~ relama._longest_text(job['language_model']) // 2 -%}
+    {%- set too_long -%}
 select
-    count(*),
-    max({{ length }})
+    relama_hash,
+    'The prompt has ' || if({{ is_whole }}, '', 'at least ') || {{ length }}
+    || ' tokens, and there is room for {{ room }}; on_overflow=''truncate'' would cut it.' as error
 from prompted_request
 where {{ length }} > {{ room }}
     {%- endset -%}
-    {%- set count, longest = relama._rows(counting)[0].values() -%}
-    {%- if not count -%}
-        {{ return(none) }}
-    {%- endif -%}
-    {%- set longest = [longest, relama._whole_length(job, settings, room)] | max -%}
-    {%- set key = relama._unique_key() -%}
-    {%- set too_long -%}
-select {{ key | join(', ') if key else 'left(cast(prompt as varchar), 40)' }}
-from input_row
-where relama_hash in (
-    select relama_hash from prompted_request where {{ length }} > {{ room }}
-)
-order by 1
-limit 3
-    {%- endset -%}
-    {%- set names = [] -%}
-    {%- for row in relama._rows(too_long) -%}
-        {%- do names.append(row.values() | join(', ')) -%}
-    {%- endfor -%}
-    {%- call relama._run() -%}
-delete from prompted_request where {{ length }} > {{ room }}
-    {%- endcall -%}
-    {{ return(
-        model.name ~ ': ' ~ count ~ ' prompts are longer than the ' ~ room
-        ~ ' tokens that there is room for, the longest has ' ~ longest ~ '; '
-        ~ (key | join(', ') if key else 'prompt') ~ ': ' ~ names | join('; ')
-        ~ (', ...' if count > 3 else '') ~ ". Every other row is answered. "
-        ~ "on_overflow='truncate' cuts prompts from the left."
-    ) }}
+    {%- do relama._fail_rows(job, 'prompted_request', too_long) -%}
 {%- endmacro %}

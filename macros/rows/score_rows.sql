@@ -17,8 +17,10 @@ create temporary table scoring (
             {%- do relama._read_tokens(job) -%}
             {%- do relama._score_step(job) -%}
         {%- endcall -%}
-        {%- call relama._run() -%} {{ relama._finish_scores() }} {%- endcall -%}
-        {%- do relama._leave(job) -%}
+        {%- if not job['is_stopped'] -%}
+            {%- call relama._run() -%} {{ relama._finish_scores() }} {%- endcall -%}
+            {%- do relama._leave(job) -%}
+        {%- endif -%}
     {%- endcall -%}
 {%- endmacro %}
 
@@ -93,7 +95,7 @@ select
     relama_hash,
     null as finish_reason
 from running;
-insert into answer
+insert into answer by name
 select
     r.relama_hash,
     sum(s.logprob) as logprob,

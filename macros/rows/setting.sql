@@ -23,8 +23,8 @@
 #}
 {% macro _check_names() -%}
     {%- set names = [
-        'allowed', 'batch_size', 'chat', 'grammar', 'labels', 'max_batch_tokens', 'max_tokens',
-        'model', 'on_overflow', 'parse_special', 'seed', 'share_prefix', 'stop', 'system',
+        'allowed', 'batch_size', 'chat', 'grammar', 'labels', 'max_batch_tokens', 'max_rows',
+        'max_seconds', 'max_tokens', 'model', 'on_error', 'on_overflow', 'parse_special', 'seed', 'share_prefix', 'stop', 'system',
         'temperature', 'template_date', 'top_k', 'top_p', 'unique_key',
     ] -%}
     {%- set keys = [] -%}
@@ -65,6 +65,14 @@ limit 1
         ) -%}
     {%- endif -%}
     {{ return(value) }}
+{%- endmacro %}
+
+{# A setting that is a number, or none where there is no limit. #}
+{% macro _limit_setting(name, least, whole=true) -%}
+    {{ return(
+        none if relama._setting(name, none) is none
+        else relama._number_setting(name, none, least, whole=whole)
+    ) }}
 {%- endmacro %}
 
 {% macro _flag_setting(name, default) -%}

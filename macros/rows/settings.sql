@@ -81,5 +81,7 @@ from (select {{ relama._hexadecimal_literal(date) }} as date)
         'batch_size': relama._number_setting('batch_size', 16, 1),
         'max_batch_tokens': relama._number_setting('max_batch_tokens', 512, 1),
         'share_prefix': relama._flag_setting('share_prefix', true),
+        'max_rows': relama._limit_setting('max_rows', 1),
+        'max_seconds': relama._limit_setting('max_seconds', 0, whole=false),
     }) }}
 {%- endmacro %}

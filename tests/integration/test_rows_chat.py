@@ -388,7 +388,7 @@ def test_answers_hold_while_their_texts_do(tmp_path: Path) -> None:
     assert desk.answered() == {"answers": 3}
     for word, sentence in (
         ("forbidden", "chat template refuses these messages: not that"),
-        ("tool", f"the token id {size} is outside the vocabulary of {size}"),
+        ("tool", f"The token id {size} is outside the vocabulary of {size}"),
         ("lower <|IM_END|>", "chat template does not keep as text what these messages say"),
         ("lower <|im_x_end|>", "chat template does not keep as text what these messages say"),
         ("half", "chat template fails on these messages: UnicodeEncodeError"),

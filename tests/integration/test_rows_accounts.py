@@ -1,0 +1,135 @@
+"""Every row accounted for: what fails, what it cost, and how much a run may do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.test_rows import CONTEXT, TICKETS, built, desk, language_model
+from tests.user_project import UserProject
+
+__all__ = ["built", "desk", "language_model"]
+
+QUERY = "select id, body as prompt from {{ ref('tickets') }}"
+CONFIG = "materialized='relama_complete', max_tokens=3, unique_key='id'"
+#: Ten rows, of which four cannot be answered.
+BAD = (
+    "select id, prompt from (values (0, 'a'), (1, repeat('abcdefgh', 60)), (2, null), (3, ''), "
+    "(4, 'b'), (5, repeat('x y ', 90)), (6, 'c'), (7, 'd'), (8, 'e'), (9, 'f')) as t (id, prompt)"
+)
+TOO_LONG = rf"The prompt has \d+ tokens, and there is room for {CONTEXT}"
+
+
+def test_rows_that_cannot_be_answered(desk: UserProject) -> None:
+    for on_error in ("fail", "null", "capture"):
+        desk.model(f"on_{on_error}", f"{CONFIG}, on_error='{on_error}'", BAD)
+    desk.model("labels", "materialized='relama_classify', labels=['a', 'b'], on_error='null'", BAD)
+    assert not desk.dbt("build", "--select", "on_*", "labels")
+    assert "on_fail: 2 of 10 rows have no answer" in desk.output
+    assert '"id" 1: The prompt has' in desk.output and " 5: The prompt has" in desk.output
+    assert "on_capture: 2 of 10 rows have no answer; their column error says why" in desk.output
+    answered = [(i,) for i in (0, 4, 6, 7, 8, 9)]
+    assert desk.rows("select id from on_fail where completion is not null order by id") == answered
+    assert desk.rows("select id from on_fail where id in (1, 5)") == []
+    for table in ("on_null", "on_capture"):
+        query = f"select id from {table} where completion is not null order by id"
+        assert desk.rows(query) == answered
+        assert desk.rows(f"select count(*) from {table}") == [(10,)]
+    assert desk.rows("select count(*), count(label) from labels") == [(10, 6)]
+    errors = dict(desk.rows("select id, error from on_capture where error is not null"))
+    assert errors.keys() == {1, 2, 3, 5}
+    assert "The prompt has" in errors[1] and f"there is room for {CONTEXT}" in errors[5]
+    assert errors[2] == errors[3] == "Nothing is asked: the prompt is NULL or empty."
+    usage = (
+        "select model, rows_asked, rows_answered, rows_failed, rows_from_cache from relama_usage"
+    )
+    assert set(desk.rows(usage)) == {
+        *((f"model.desk.on_{on_error}", 8, 6, 2, 0) for on_error in ("fail", "null", "capture")),
+        ("model.desk.labels", 8, 6, 2, 0),
+    }
+    # The cause is gone, and what has failed is asked again; nothing else is.
+    for on_error in ("fail", "null", "capture"):
+        config = f"{CONFIG}, on_error='{on_error}', on_overflow='truncate'"
+        desk.model(f"on_{on_error}", config, BAD)
+    desk.model("on_capture", f"{CONFIG}, on_error='capture'", BAD.replace("60", "1"))
+    assert desk.build("on_capture") == {"on_capture": 1}
+    assert desk.rows("select id from on_capture where error is not null order by id") == [
+        (2,),
+        (3,),
+        (5,),
+    ]
+    # Another way of failing keeps the answers, and a column that there is.
+    desk.model("on_capture", CONFIG, BAD.replace("60", "1").replace("90", "1"))
+    assert desk.build("on_capture") == {"on_capture": 1}
+    assert desk.rows("select count(completion), count(error) from on_capture") == [(8, 0)]
+    desk.model("on_null", f"{CONFIG}, on_error='capture'", BAD)
+    assert desk.build("on_null") == {"on_null": 0}
+    assert desk.rows("select count(error), count(completion) from on_null") == [(4, 6)]
+
+
+def test_a_run_ends_where_its_budget_does(desk: UserProject) -> None:
+    desk.model("whole", CONFIG, QUERY)
+    desk.model("rows", f"{CONFIG}, max_rows=5", QUERY)
+    whole = desk.build("whole", "rows")["whole"]
+    assert whole == len(TICKETS) > 5
+    assert f"rows: {whole - 5} of {whole} rows are left for the next run" in desk.output
+    assert desk.rows("select count(*) from rows") == [(5,)]
+    done = 5
+    while done < whole:
+        done += desk.build("rows")["rows"]
+    columns = "id, completion, finish_reason, completion_tokens, relama_hash"
+    query = f"select {columns} from {{}} order by id"
+    assert desk.rows(query.format("rows")) == desk.rows(query.format("whole"))
+    desk.model("nothing", f"{CONFIG}, max_seconds=0", QUERY)
+    desk.model("labels", "materialized='relama_classify', labels=['a', 'b'], max_seconds=0", QUERY)
+    assert desk.build("nothing", "labels") == {"nothing": 0, "labels": 0}
+    assert "rows are left for the next run: max_seconds is 0" in desk.output
+    assert desk.rows("select count(*) from nothing") == desk.rows("select count(*) from labels")
+    assert desk.rows("select count(*) from nothing") == [(0,)]
+
+
+def test_seconds_of_a_budget(desk: UserProject) -> None:
+    """Each run answers some rows, and all runs together what one does."""
+    rows = [(i, f"ticket number {i} of many") for i in range(120)]
+    desk.seed("tickets", "id,body", rows)
+    config = f"{CONFIG.replace('=3', '=12')}, batch_size=4"
+    desk.model("whole", f"{config}, max_seconds=1000", QUERY)
+    desk.model("parts", f"{config}, max_seconds=3", QUERY)
+    desk.build("tickets", "whole")
+    runs = done = 0
+    while done < len(rows):
+        if runs == 2:
+            desk.model("parts", config, QUERY)
+        part = desk.build("parts")["parts"]
+        assert part > 0
+        runs, done = runs + 1, done + part
+    assert runs > 1
+    query = "select id, completion, finish_reason, relama_hash from {} order by id"
+    assert desk.rows(query.format("parts")) == desk.rows(query.format("whole"))
+    usage = (
+        "select sum(rows_answered), sum(prompt_tokens), sum(completion_tokens), "
+        "sum(prompt_tokens_not_shared) < sum(prompt_tokens), count(*), sum(seconds) > 3 * (count(*) - 1) "
+        "from relama_usage where model = 'model.desk.parts'"
+    )
+    ((count, prompt, completion, shares, logged, takes),) = desk.rows(usage)
+    assert (count, shares, logged, takes) == (len(rows), True, runs, True)
+    columns = "sum(prompt_tokens), sum(completion_tokens)"
+    assert desk.rows(f"select {columns} from parts") == [(prompt, completion)]
+    by_day = (
+        "select sum(rows_answered), sum(runs) from relama_usage_by_day where model like '%parts'"
+    )
+    assert desk.rows(by_day) == [(len(rows), runs)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("on_error='skip'", "on_error must be 'fail', 'null' or 'capture'"),
+        ("max_rows=0", "max_rows must be a whole number of at least 1"),
+        ("max_seconds=-1", "max_seconds must be a number of at least 0"),
+        ("max_seconds='20'", "max_seconds must be a number of at least 0"),
+    ],
+)
+def test_bad_settings(desk: UserProject, setting: str, sentence: str) -> None:
+    desk.model("bad", f"{CONFIG}, {setting}", QUERY)
+    assert not desk.dbt("build", "--select", "bad")
+    assert f"bad: {sentence}" in desk.output
