@@ -26,7 +26,7 @@ from {{ relama._grammar_relation(settings['grammar']) }}
 {# The settings of how a prompt is put: chat, system, parse_special, on_overflow, template_date. #}
 {% macro _prompt_settings(chat) -%}
     {%- do relama._check_adapter() -%}
-    {%- do relama._check_names() -%}
+    {%- do relama._check_options() -%}
     {%- set system = relama._setting('system', none) -%}
     {%- if system is not none and system is not string -%}
         {%- do relama._bad_setting('system', system, 'a text') -%}
