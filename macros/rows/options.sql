@@ -20,7 +20,9 @@
     {{ return({
         'relama_complete': every + chat + [
             'allowed',
+            'examples',
             'grammar',
+            'instructions',
             'max_tokens',
             'seed',
             'stop',
@@ -29,10 +31,27 @@
             'top_p',
         ],
         'relama_classify': every + chat + [
+            'examples',
+            'instructions',
             'labels',
+            'max_labels',
+            'multi_label',
+            'threshold',
+        ],
+        'relama_filter': every + chat + [
+            'examples',
+            'instructions',
+            'keep',
+            'predicate',
+            'threshold',
         ],
         'relama_score': every + chat,
-        'relama_embed': every + chat,
+        'relama_embed': every + chat + [
+            'pooling',
+        ],
+        'relama_similarity': every + [
+            'pooling',
+        ],
     }) }}
 {%- endmacro %}
 

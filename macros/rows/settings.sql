@@ -11,6 +11,8 @@
         'allowed': relama._texts_setting('allowed'),
         'grammar': relama._setting('grammar', none),
     }) -%}
+    {%- set examples = relama._examples_setting('completion') -%}
+    {%- do settings.update(relama._frame('', examples, '\nAnswer:\n' if examples else '')) -%}
     {%- if settings['grammar'] -%}
         {%- set digest -%}
 select md5(string_agg(
