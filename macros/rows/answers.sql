@@ -250,7 +250,8 @@ left join answer as a on i.relama_hash = a.relama_hash
             ~ 'their answer is NULL.'
         ) -%}
     {%- endif -%}
-    {%- call noop_statement('main', 'ANSWERED ' ~ job['waiting'], 'ANSWERED', job['waiting']) -%}
+    {%- set asked = job.get('asked', job['waiting']) -%}
+    {%- call noop_statement('main', 'ANSWERED ' ~ asked, 'ANSWERED', asked) -%}
 {{ sql }}
     {%- endcall -%}
     {{ run_hooks(post_hooks, inside_transaction=True) }}

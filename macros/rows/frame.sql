@@ -117,6 +117,8 @@ order by {% for column in columns %}{{ relama._quoted(column) }}{{ ', ' if not l
     which  the condition of the rows of `prompted_request`
 #}
 {% macro _keep_frame(settings, which) -%}
+    {%- set before = relama._hexadecimal_literal(settings['before']) -%}
+    {%- set after = relama._hexadecimal_literal(settings['after']) -%}
 update prompted_request as p
 set
     head = head || content[:s.before_count],
@@ -131,33 +133,30 @@ from (
         select
             relama_hash,
             content,
-            {{ relama._framing_length(settings['before']) | indent(12) }} as before_count,
-            {{ relama._framing_length(settings['after'], reverse=true) | indent(12) }} as after_count
-        from prompted_request
-        where {{ which }}
+            {{ relama._common_length('before_ids', 'content') | indent(12) }} as before_count,
+            {{ relama._common_length('after_ids', 'reversed') | indent(12) }} as after_count
+        from (
+            select
+                relama_hash,
+                content,
+                list_reverse(content) as reversed,
+                (select {{ relama.tokenize(before) | indent(16) }}) as before_ids,
+                (select list_reverse({{ relama.tokenize(after) | indent(16) }})) as after_ids
+            from prompted_request
+            where {{ which }}
+        ) as beside
     ) as measured
 ) as s
 where p.relama_hash = s.relama_hash
 {%- endmacro %}
 
-{#
-    How many tokens of `content` are of what is before the prompt, or, counted from its end, of
-    what is after it: those that it has in common with that text alone. An expression.
-
-    reverse  whether from the end
-#}
-{% macro _framing_length(text, reverse=false) -%}
-    {%- set alone = relama.tokenize(relama._hexadecimal_literal(text)) -%}
-    {%- set alone = 'list_reverse(' ~ alone ~ ')' if reverse else alone -%}
-    {%- set content = 'list_reverse(content)' if reverse else 'content' -%}
-(
-    select coalesce(
-        list_min(list_filter(
-            range(1, len(alone.ids) + 1),
-            lambda i: alone.ids[i] is distinct from {{ content }}[i]
-        )) - 1,
-        len(alone.ids)
-    )
-    from (select {{ alone }} as ids) as alone
+{# How many elements two lists have in common before the first that differs. An expression. #}
+{% macro _common_length(list, other) -%}
+coalesce(
+    list_min(list_filter(
+        range(1, len({{ list }}) + 1),
+        lambda i: {{ list }}[i] is distinct from {{ other }}[i]
+    )) - 1,
+    len({{ list }})
 )
 {%- endmacro %}

@@ -87,7 +87,7 @@
 {% macro _check_options() -%}
     {%- set materialized = model.config.materialized -%}
     {%- set every = relama._row_options() -%}
-    {%- set taken = every[materialized] -%}
+    {%- set taken = every.get(materialized, []) -%}
     {%- for key in model.config if key not in taken + relama._foreign_options() -%}
         {%- set takers = [] -%}
         {%- for other in every if key in every[other] -%}

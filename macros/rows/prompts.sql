@@ -190,9 +190,9 @@ where {{ length }} > {{ room }}
     {%- set too_long -%}
 select {{ key | join(', ') if key else 'left(cast(prompt as varchar), 40)' }}
 from input_row
-where relama_hash in (
-    select relama_hash from prompted_request where {{ length }} > {{ room }}
-)
+where relama_hash in ({{ relama._row_hashes(
+    job, 'select relama_hash from prompted_request where ' ~ length ~ ' > ' ~ room
+) }})
 order by 1
 limit 3
     {%- endset -%}

@@ -12,6 +12,12 @@
         'grammar': relama._setting('grammar', none),
     }) -%}
     {%- set examples = relama._examples_setting('completion') -%}
+    {%- for _, completion in examples if completion is not string -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ': examples have a completion that is no text: ' ~ (completion | tojson)
+            ~ '.'
+        ) -%}
+    {%- endfor -%}
     {%- do settings.update(relama._frame('', examples, '\nAnswer:\n' if examples else '')) -%}
     {%- if settings['grammar'] -%}
         {%- set digest -%}
