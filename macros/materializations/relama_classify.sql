@@ -8,28 +8,39 @@
         prompt_tokens  tokens of the prompt, the chat template's included
         relama_hash    a digest of prompt, language model and settings
 
-    Config: labels, a list of texts or relama.ref_to('a_table'), whose first column has them;
-    system, chat, parse_special, on_overflow, template_date, batch_size, max_batch_tokens, share_prefix,
-    unique_key, model. See docs/llm-over-a-table.md.
+    With multi_label=true each label has a probability of its own, and in place of `label` and
+    `probability` there is
+
+        labels         those whose probability is at least `threshold`, the likeliest first and
+                       at most `max_labels`, a list
+
+    Config: labels, a list of texts, a mapping of texts to descriptions or
+    relama.ref_to('a_table'), whose first column has them; multi_label, threshold, max_labels,
+    instructions, examples, and what `_row_options` lists. See docs/llm-over-a-table.md.
 #}
 {% materialization relama_classify, default %}
-    {%- set settings = relama._prompt_settings(chat=relama._has_chat()) -%}
-    {%- set labels = relama._open_labels() -%}
-    {%- do settings.update({'labels': labels}) -%}
-    {%- set job = relama._ask_rows(['prompt'], {
+    {%- set settings = relama._label_settings() -%}
+    {%- set choice = relama._label_choice(settings) -%}
+    {%- set answers = {'labels': 'varchar[]'} if choice else {
         'label': 'varchar',
         'probability': 'double',
+    } -%}
+    {%- do answers.update({
         'probabilities': 'map(varchar, double)',
         'prompt_tokens': 'bigint',
-    }, settings) -%}
+    }) -%}
+    {%- set job = relama._ask_rows(['prompt'], answers, settings) -%}
     {%- if settings['chat'] -%}
         {%- call statement('chat', language='python') -%}
 {{ relama._render_chat(job, settings) }}
         {%- endcall -%}
     {%- endif -%}
     {%- do relama._open_rows(job, settings) -%}
+    {%- if choice -%}
+        {%- call relama._run() -%} {{ relama._choose_labels(job, choice) }} {%- endcall -%}
+    {%- endif -%}
     {%- if job['waiting'] -%}
-        {%- do relama._tokenize_labels(labels) -%}
+        {%- do relama._tokenize_labels(settings) -%}
         {%- set longest = relama._value('select max(len(token_ids)) from label') -%}
         {%- do relama._tokenize_prompts(job, settings) -%}
         {%- set room = job['language_model']['max_position_embeddings'] - longest + 1 -%}
@@ -40,7 +51,7 @@
         {%- endif -%}
         {%- do relama._fit_prompts(job, settings, room) -%}
         {%- do relama._open_batch(job) -%}
-        {%- do relama._classify_rows(job) -%}
+        {%- do relama._classify_rows(job, choice) -%}
     {%- endif -%}
     {{ return(relama._close_rows(job)) }}
 {% endmaterialization %}

@@ -2,15 +2,16 @@
     A model whose rows get an embedding: the columns of its query, which has a column
     `prompt`, and beside them
 
-        embedding      the mean of the last hidden states, scaled to length 1, a list
+        embedding      the mean of the last hidden states, or with pooling='last' that of the
+                       last token, scaled to length 1, a list
         prompt_tokens  tokens of the prompt
         relama_hash    a digest of prompt, language model and settings
 
-    Config: chat (false by default), system, parse_special, on_overflow, template_date, batch_size,
-    max_batch_tokens, unique_key, model. See docs/llm-over-a-table.md.
+    Config: pooling, chat (false by default), and what `_row_options` lists. See
+    docs/llm-over-a-table.md.
 #}
 {% materialization relama_embed, default %}
-    {%- set settings = relama._prompt_settings(chat=false) -%}
+    {%- set settings = relama._embedding_settings() -%}
     {%- set job = relama._ask_rows(['prompt'], {
         'embedding': 'real[]',
         'prompt_tokens': 'bigint',
@@ -31,7 +32,7 @@
         {%- endif -%}
         {%- do relama._fit_prompts(job, settings, room) -%}
         {%- do relama._open_batch(job) -%}
-        {%- do relama._embed_rows(job) -%}
+        {%- do relama._embed_rows(job, settings) -%}
     {%- endif -%}
     {{ return(relama._close_rows(job)) }}
 {% endmaterialization %}

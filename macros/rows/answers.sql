@@ -4,8 +4,8 @@
     once where the table does not have them yet, and so are rows that ask nothing.
 #}
 {% macro _open_answers(job, types) -%}
-    {%- set existing = load_cached_relation(this) -%}
     {%- set relation = job['relation'] -%}
+    {%- set existing = load_cached_relation(relation) -%}
     {%- set stored = {} -%}
     {%- if existing is not none and existing.is_table and not should_full_refresh() -%}
         {%- for row in relama._rows('describe ' ~ existing) -%}
@@ -292,13 +292,15 @@ left join answer as a on i.relama_hash = a.relama_hash
             ~ 'their answer is NULL.'
         ) -%}
     {%- endif -%}
-    {%- call noop_statement('main', 'ANSWERED ' ~ job['done'], 'ANSWERED', job['done']) -%}
+    {%- set answered = job['asked'] - left - job['failed'] if job.get('has_pairs') else job['done'] -%}
+    {%- call noop_statement('main', 'ANSWERED ' ~ answered, 'ANSWERED', answered) -%}
 {{ sql }}
     {%- endcall -%}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {%- do apply_grants(job['relation'], config.get('grants')) -%}
-    {%- do persist_docs(job['relation'], model) -%}
+    {%- set relation = job.get('view', job['relation']) -%}
+    {%- do apply_grants(relation, config.get('grants')) -%}
+    {%- do persist_docs(relation, model) -%}
     {%- do adapter.commit() -%}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
-    {{ return({'relations': [job['relation']]}) }}
+    {{ return({'relations': [relation]}) }}
 {%- endmacro %}

@@ -28,7 +28,7 @@ select
 from prompted_request
     {%- if job['max_rows'] is not none %}
 order by place
-limit {{ job['max_rows'] }}
+limit {{ job['max_rows'] * (2 if job.get('has_pairs') else 1) }}
     {%- endif %}
     {%- endcall -%}
     {%- set waiting = relama._value('select count(*) from prompt') -%}
@@ -67,16 +67,19 @@ create temporary table step as select * from {{ language_model['function'] }}() 
 
 {# What has no tokens gets no answer. #}
 {% macro _answer_empty(job) -%}
-    {%- call relama._run() -%}
-insert into answer (relama_hash)
+    {%- set empty -%}
 select relama_hash
 from prompted_request
 where
     len(head) + len(content) + len(tail) = 0
     {%- if 'perplexity' in job['answers'] %}
     or len(target_ids) = 0
-    {%- endif %};
-delete from prompted_request where relama_hash in (select relama_hash from answer);
+    {%- endif %}
+    {%- endset -%}
+    {%- call relama._run() -%}
+insert into answer (relama_hash)
+{{ relama._row_hashes(job, empty) }};
+delete from prompted_request where relama_hash in ({{ empty }});
 {{ relama._write_answers(job, 'i.relama_hash in (select relama_hash from answer)') }}
     {%- endcall -%}
 {%- endmacro %}
@@ -361,7 +364,7 @@ update {{ table }} set sequence_id = null
             {%- endif %}
 {{ relama._write_answers(
     job,
-    'i.relama_hash in (select relama_hash from finished) '
+    'i.relama_hash in (' ~ relama._row_hashes(job, 'select relama_hash from finished') ~ ') '
     ~ 'and i.relama_hash in (select relama_hash from answer)',
     relama._used_by_finished(job)
 ) }}

@@ -37,6 +37,7 @@ create temporary table chat_text (
         {%- set guard = '%c' | format(code) -%}
         {%- if
             guard not in (settings['system'] or '')
+            and guard not in settings.get('before', '') ~ settings.get('after', '')
             and not relama._value(
                 'select count(*) from chat_prompt where contains(prompt, chr(' ~ code ~ '))'
             )
@@ -144,6 +145,8 @@ where len(token_ids) <> room and new_most - new_least > 1
         'date': relama._encoded(settings['template_date']) if settings['template_date'] else none,
         'guard': relama._encoded(job['guard']) if job['guard'] else none,
         'guarded': [],
+        'before': relama._encoded(settings.get('before', '')),
+        'after': relama._encoded(settings.get('after', '')),
     } -%}
     {%- for token in relama._tokenizer_settings()['added'] -%}
         {%- if token['special'] and job['guard'] -%}

@@ -25,8 +25,20 @@
 #}
 {% macro _fail_rows(job, relation, failed) -%}
     {%- call relama._run() -%}
-insert into failed {{ failed }};
-delete from {{ relation }} where relama_hash in (select relama_hash from failed)
+create or replace temporary table failing as
+{{ failed }};
+insert into failed
+        {%- if job.get('has_pairs') %}
+select distinct on (p.relama_hash)
+    p.relama_hash,
+    f.error
+from failing as f
+inner join pair as p on f.relama_hash in (p.prompt_hash, p.target_hash)
+where p.relama_hash not in (select relama_hash from failed);
+        {%- else %}
+select * from failing;
+        {%- endif %}
+delete from {{ relation }} where relama_hash in (select relama_hash from failing)
     {%- endcall -%}
     {%- set settled -%}
 select count(*) from input_row where relama_hash in (select relama_hash from failed)

@@ -93,10 +93,6 @@
     {{ return(
         execute
         and model is defined
-        and model.get('config', {}).get('materialized') in relama._row_materializations()
+        and model.get('config', {}).get('materialized') in relama._row_options()
     ) }}
-{%- endmacro %}
-
-{% macro _row_materializations() -%}
-    {{ return(['relama_complete', 'relama_classify', 'relama_score', 'relama_embed']) }}
 {%- endmacro %}

@@ -8,8 +8,9 @@
     asks     the columns that are asked about: prompt, and target for a score
     answers  mapping of the columns that an answer has, to their types
     settings mapping of everything else that an answer depends on
+    computed mapping of columns that are made of the answer, and not stored, to their types
 #}
-{% macro _ask_rows(asks, answers, settings) -%}
+{% macro _ask_rows(asks, answers, settings, computed={}) -%}
     {%- if target.type != 'duckdb' -%}
         {{ relama._unsupported('the materialization ' ~ config.get('materialized')) }}
     {%- endif -%}
@@ -36,7 +37,7 @@
     {%- if on_error == 'capture' -%}
         {%- do answers.update({'error': 'varchar'}) -%}
     {%- endif -%}
-    {%- set columns = relama._check_columns(asks, answers) -%}
+    {%- set columns = relama._check_columns(asks, answers | list + computed | list) -%}
     {%- set job = {
         'began': began,
         'logged': began,
@@ -50,6 +51,7 @@
         'asks': asks,
         'answers': answers | list,
         'types': answers,
+        'computed': computed,
         'relation': this.incorporate(type='table'),
     } -%}
     {%- do job.update(relama._batch_settings()) -%}
@@ -102,7 +104,7 @@ order by a.rowid
     {%- endcall -%}
     {%- do relama._check_keys() -%}
     {%- set asks, answers = job['asks'], job['types'] -%}
-    {%- do relama._check_contract(answers) -%}
+    {%- do relama._check_contract(dict(answers, **job['computed'])) -%}
     {%- do relama._open_answers(job, answers) -%}
     {%- call relama._run() -%}
 create temporary table failed (relama_hash varchar, error varchar);
@@ -228,7 +230,7 @@ create temporary table asked_row as {{ sql }}
             ) -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- for name in (answers | list) + ['relama_hash'] -%}
+    {%- for name in answers + ['relama_hash'] -%}
         {%- if name in names -%}
             {%- do exceptions.raise_compiler_error(
                 model.name ~ ": '" ~ name ~ "' is a column of the answer; give the column of "

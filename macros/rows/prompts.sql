@@ -3,8 +3,8 @@
     `head`, `content` and `tail`, of which `content` is what may be cut. Around a prompt is the
     model's chat template where `chat` is true, else what the tokenizer puts around a text.
     The text of a prompt becomes tokens of text, whatever it says, unless `parse_special` is
-    true. `target_ids` are the tokens of a target, which comes after the prompt: nothing that
-    ends a text is between.
+    true. What is put around all prompts, see `_frame`, is one text with each of them. `target_ids`
+    are the tokens of a target, which comes after the prompt: nothing that ends a text is between.
 #}
 {% macro _tokenize_prompts(job, settings, has_target=false) -%}
     {%- set language_model = job['language_model'] -%}
@@ -33,7 +33,8 @@ from (
         {{ relama._chat_token_ids(job, relama._shortened('c.body', language_model)) | indent(8) }} as content,
         {%- else %}
         {{ relama.tokenize(
-            relama._shortened('r.prompt', language_model), parse_special=special
+            relama._framed(settings, relama._shortened('r.prompt', language_model)),
+            parse_special=special
         ) | indent(8) }} as content,
         {%- endif %}
         {% if has_target -%}
@@ -144,6 +145,9 @@ set content = s.token_ids
 from shortened_prompt as s
 where p.relama_hash = s.relama_hash
             {%- else %}
+                {%- if settings.get('before') or settings.get('after') %}
+{{ relama._keep_frame(settings, length ~ ' > ' ~ room) }};
+                {%- endif %}
 update prompted_request
 set content = content[1 + {{ length }} - {{ room }}:]
 where {{ length }} > {{ room }}

@@ -19,6 +19,15 @@
     {{ return(reference) }}
 {%- endmacro %}
 
+{# Whether a value of a config is what `ref_to` returns. #}
+{% macro _is_reference(value) -%}
+    {{ return(
+        value is mapping
+        and 'ref' in value
+        and not value | reject('in', ['ref', 'package', 'version']) | list
+    ) }}
+{%- endmacro %}
+
 {#
     What a `ref_to` refers to, as it stands after `from`. dbt has put the query of an
     ephemeral model before the model's own, as a CTE; here it stands before a select of all.

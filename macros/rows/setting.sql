@@ -17,39 +17,6 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#
-    Fails where a key of the config is nearly one of ours, and so a mistake. Others are dbt's (none
-    of which is nearly ours), an adapter's or the user's own.
-#}
-{% macro _check_names() -%}
-    {%- set names = [
-        'allowed', 'batch_size', 'chat', 'grammar', 'labels', 'max_batch_tokens', 'max_rows',
-        'max_seconds', 'max_tokens', 'model', 'on_error', 'on_overflow', 'parse_special', 'seed', 'share_prefix', 'stop', 'system',
-        'temperature', 'template_date', 'top_k', 'top_p', 'unique_key',
-    ] -%}
-    {%- set keys = [] -%}
-    {%- for key in model.config if key not in names -%}
-        {%- do keys.append(relama._text_literal(key)) -%}
-    {%- endfor -%}
-    {%- set nearly -%}
-select
-    key,
-    name
-from unnest([{{ keys | join(', ') }}]) as keys (key)
-cross join unnest({{ names }}) as names (name)
-where jaro_winkler_similarity(lower(key), name) >= 0.85
-order by jaro_winkler_similarity(lower(key), name) desc
-limit 1
-    {%- endset -%}
-    {%- set found = relama._rows(nearly) -%}
-    {%- if found | length -%}
-        {%- do exceptions.raise_compiler_error(
-            model.name ~ ": there is no setting '" ~ found[0][0] ~ "'; is it " ~ found[0][1]
-            ~ '? A key of your own stands in meta.'
-        ) -%}
-    {%- endif -%}
-{%- endmacro %}
-
 {# A setting that is a number; out of its range, one clear sentence. #}
 {% macro _number_setting(name, default, least, most=none, whole=true) -%}
     {%- set value = relama._setting(name, default) -%}

@@ -11,6 +11,14 @@
         'allowed': relama._texts_setting('allowed'),
         'grammar': relama._setting('grammar', none),
     }) -%}
+    {%- set examples = relama._examples_setting('completion') -%}
+    {%- for _, completion in examples if completion is not string -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ': examples have a completion that is no text: ' ~ (completion | tojson)
+            ~ '.'
+        ) -%}
+    {%- endfor -%}
+    {%- do settings.update(relama._frame('', examples, '\nAnswer:\n' if examples else '')) -%}
     {%- if settings['grammar'] -%}
         {%- set digest -%}
 select md5(string_agg(
@@ -26,7 +34,7 @@ from {{ relama._grammar_relation(settings['grammar']) }}
 {# The settings of how a prompt is put: chat, system, parse_special, on_overflow, template_date. #}
 {% macro _prompt_settings(chat) -%}
     {%- do relama._check_adapter() -%}
-    {%- do relama._check_names() -%}
+    {%- do relama._check_options() -%}
     {%- set system = relama._setting('system', none) -%}
     {%- if system is not none and system is not string -%}
         {%- do relama._bad_setting('system', system, 'a text') -%}

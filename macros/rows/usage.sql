@@ -86,7 +86,7 @@ select
     {{ relama._text_literal(language_model['package']) }} as language_model,
     '{{ model.config.materialized }}' as materialized,
     '{{ language_model['head_storage'] }}' as storage,
-    {{ language_model['native'] | string | lower }} as kernels,
+    {{ 'true' if language_model['native'] else 'false' }} as kernels,
     {%- for name in [
         'rows_asked', 'rows_from_cache', 'rows_answered', 'rows_failed', 'prompt_tokens',
         'prompt_tokens_not_shared', 'completion_tokens',
@@ -102,8 +102,9 @@ from {{ source }}
 {# What the sequences of `finished` have cost. #}
 {% macro _used_by_finished(job) -%}
     {{ return(relama._used(job, {
-        'rows_answered': '(select count(*) from input_row as i where i.relama_hash in '
-            ~ '(select relama_hash from finished))',
+        'rows_answered': '(select count(*) from input_row as i where i.relama_hash in ('
+            ~ relama._row_hashes(job, 'select relama_hash from finished')
+            ~ ') and i.relama_hash in (select relama_hash from answer))',
         'prompt_tokens': 'sum(r.prompt_tokens)',
         'prompt_tokens_not_shared': 'sum(r.prompt_tokens - ' ~ job['prefix'] ~ ')',
         'completion_tokens': 'sum(len(r.token_ids) - r.prompt_tokens)'

@@ -664,8 +664,10 @@ BAD_SETTINGS = {
     "unspelled": ("complete", "allowed=['a', 'né']", "cannot spell 'né' of allowed"),
     "unspelled_label": ("classify", "labels=['né', 'a']", "cannot spell 'né' of labels"),
     "token": ("complete", "max_token=5", "no setting 'max_token'; is it max_tokens?"),
-    "temprature": ("classify", "temprature=1", "no setting 'temprature'; is it temperature?"),
-    "new_tokens": ("embed", "max_new_tokens=1", "no setting 'max_new_tokens'; is it max_tokens?"),
+    "temprature": ("complete", "temprature=1", "no setting 'temprature'; is it temperature?"),
+    "new_tokens": ("complete", "max_new_tokens=1", "setting 'max_new_tokens'; is it max_tokens?"),
+    "own_key": ("score", "owner='me'", "no setting 'owner'. A key of your own stands in meta."),
+    "others": ("embed", "labels=['a', 'b']", "'labels' is no setting of relama_embed, but"),
     "top_k": ("complete", "top_k=2147483648", "of at least 0 and at most 2147483647"),
 }
 for case, (kind, setting, sentence) in BAD_SETTINGS.items():
@@ -706,8 +708,9 @@ def test_a_grammar_that_is_none_gets_one_clear_sentence(desk: UserProject) -> No
 
 
 def test_keys_of_dbt_and_of_the_user_are_no_misspelled_settings(desk: UserProject) -> None:
+    """A key of the user's own stands in `meta`, where it may be anything."""
     keys = "tags=['x'], schema='s', group=none, docs={'show': true}, event_time='id', lookback=1"
-    other = "location='x', indexes=[], owner='me', meta={'max_token': 5}, unique_key='\"id\"'"
+    other = "location='x', indexes=[], meta={'max_token': 5, 'owner': 'me'}, unique_key='\"id\"'"
     desk.model(
         "keyed",
         f"materialized='relama_complete', max_tokens=1, {keys}, {other}",

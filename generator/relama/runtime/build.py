@@ -33,7 +33,7 @@ def build_project(project: Project, *, again: bool, on_progress: Move) -> dict[s
     """Runs `dbt build` and keeps the compiled step for sessions.
 
     Args:
-        again: build even what has not changed since the last build.
+        again: build even what has not changed since the last build, weights included.
         on_progress: told the number of nodes, each node that ends, and its layer.
 
     Returns:
@@ -71,6 +71,10 @@ def build_project(project: Project, *, again: bool, on_progress: Move) -> dict[s
             nodes += 1
             on_progress(advance=1)
 
+    if again:
+        # Not of all models: the state would begin anew.
+        weights = ["run", "--full-refresh", "--select", "tag:weights"]
+        dbt.invoke(project.directory, weights, on_event)
     dbt.invoke(project.directory, ["build"], on_event)
     compiled(project, session_statements(project))
     compiled(project, decode_statements(project), decode=True)

@@ -115,7 +115,8 @@ def render_prompts(connection: Any, settings: Mapping[str, Any]) -> None:
         connection: DuckDB's.
         settings: `template`, `special_tokens` (the template's variables), `system` (the
             system message, or None), `date` (YYYY-MM-DD, or None for today), `guarded` (tokens
-            that a message spells as text only) and `guard`, see the function.
+            that a message spells as text only) and `guard`, see the function. `before` and
+            `after`, or nothing, are what a prompt is put between.
     """
     prompts = [prompt for (prompt,) in connection.execute("from chat_prompt").fetchall()]
     date = settings["date"]
@@ -178,6 +179,7 @@ def _rendered(
     except Exception as error:  # a template is a program of the checkpoint's: anything may fail
         return [(prompt, "", "", failure(error)) for prompt in prompts]
     system, tokens, guard = settings["system"], settings["guarded"], settings["guard"]
+    before, after = settings.get("before", ""), settings.get("after", "")
     spelled = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
     letters = set("".join(tokens))
     letter = next(chr(code) for code in range(ord("a"), 0xD800) if chr(code) not in letters)
@@ -189,23 +191,25 @@ def _rendered(
         """A text that spells nothing: special tokens around it are the template's own."""
         return re.sub(r"\S", letter, text)
 
-    def rendered(prompt: str, change: Callable[[str], str]) -> str:
-        contents = [("user", prompt)] if system is None else [("system", system), ("user", prompt)]
+    def rendered(content: str, change: Callable[[str], str]) -> str:
+        contents = [("system", system)] if system is not None else []
+        contents.append(("user", content))
         messages = [{"role": role, "content": change(text)} for role, text in contents]
         return render(template, messages, settings["special_tokens"])
 
     rows = []
     for prompt in prompts:
         asked.clear()
+        content = f"{before}{prompt}{after}"
         try:
-            body = rendered(prompt, guard_tokens)
+            body = rendered(content, guard_tokens)
             dated = "x" if asked else ""
             if tokens and Counter(spelled.findall(body)) - Counter(
-                spelled.findall(rendered(prompt, blank))
+                spelled.findall(rendered(content, blank))
             ):
                 raise MisspelledError
-            is_guarded = any(guard_tokens(text) != text for text in (system or "", prompt))
-            if is_guarded and body.replace(guard, "") != rendered(prompt, str):
+            is_guarded = any(guard_tokens(text) != text for text in (system or "", content))
+            if is_guarded and body.replace(guard, "") != rendered(content, str):
                 raise MisspelledError
             rows.append((prompt, body, dated, ""))
         except Exception as error:

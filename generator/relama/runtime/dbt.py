@@ -74,4 +74,6 @@ def _first_error(errors: Sequence[str]) -> str:
     signs = ("Error in", "Error:", "Failure in")
     telling = [text for sign in signs for text in texts if sign in text]
     text = (telling or texts or ["it gave no reason"])[0]
+    if text.startswith("Failure in") and text != texts[-1]:
+        text = f"{text}: {texts[texts.index(text) + 1]}"
     return text if len(text) <= 400 else text[:400] + "..."

@@ -8,9 +8,11 @@ apart again, without a look into them. Compiling takes seconds, so the texts are
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -132,9 +134,21 @@ def compiled(
     if not set(names) <= set(kept):
         with project.target.connect(project):
             pass  # Says clearly that nothing is built, or why the database cannot be had.
-        kept |= _compile(project, names, decode)
-        _keep(file, kept)
+        with _alone(file.parent):
+            kept = _kept(file)
+            if not set(names) <= set(kept):
+                kept |= _compile(project, names, decode)
+                _keep(file, kept)
     return {name: _statement(kept, name, project) for name in names}
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Waits until no other process compiles the project: dbt's own files are in one place."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def fingerprint(project: Project) -> str:

@@ -33,16 +33,7 @@ class State:
         self.connection = connection
         self.sequence_id = int(sequence_id)
         self.places = places or {}
-        self._require_tables()
-
-    def _require_tables(self) -> None:
-        found = self.project.target.relations(self.connection)
-        missing = {"sequences", "step", "sampling", *self.project.state_tables} - found
-        if missing:
-            raise ProjectError(
-                f"{self.project.directory} has not been built completely (there is no table "
-                f"'{min(missing)}'); run: relama build {self.project.directory}"
-            )
+        _require_tables(project, connection)
 
     def transaction(self) -> AbstractContextManager[None]:
         """Runs its body as one transaction, where the database has them."""
@@ -211,5 +202,16 @@ class State:
 @contextmanager
 def scratch(project: Project, connection: Connection) -> Iterator[State]:
     """A state with nothing in it to work on, which is gone in the end."""
+    _require_tables(project, connection)
     with project.target.scratch(project, connection) as places:
         yield State(project, connection, sequence_id=0, places=places)
+
+
+def _require_tables(project: Project, connection: Connection) -> None:
+    found = project.target.relations(connection)
+    missing = {"sequences", "step", "sampling", *project.state_tables} - found
+    if missing:
+        raise ProjectError(
+            f"{project.directory} has not been built completely (there is no table "
+            f"'{min(missing)}'); run: relama build {project.directory}"
+        )
