@@ -12,8 +12,16 @@
             {%- do stored.update({row[0] | lower: row[1]}) -%}
         {%- endfor -%}
     {%- endif -%}
-    {%- set missing = (job['answers'] + ['relama_hash']) | reject('in', stored) | list -%}
-    {%- if missing -%}
+    {#- A field of an answer may have another type than it had. -#}
+    {%- set other = [] -%}
+    {%- for row in relama._rows('describe ' ~ relama._answered_columns(types)) if stored -%}
+        {%- set name = row[0] | lower -%}
+        {%- set is_asked = name in job['columns'] | map(attribute='name') | map('lower') | list -%}
+        {%- if not is_asked and stored.get(name) != row[1] -%}
+            {%- do other.append(name) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if other or not stored -%}
         {%- if existing is not none -%}
             {%- do adapter.drop_relation(existing) -%}
         {%- endif -%}

@@ -48,6 +48,7 @@ create temporary table running (
     prompt_tokens bigint,
     has_read bigint,
     state integer,
+    is_closing boolean,
     logprob double
 );
 create temporary table packing (sequence_id bigint);
@@ -175,6 +176,7 @@ select
     prompt_tokens,
     {{ job['prefix'] }} as has_read,
     0 as state,
+    false as is_closing,
     0 as logprob
 from prompt
 where place >= {{ job['admitted'] }} and place < {{ job['admitted'] + free }}

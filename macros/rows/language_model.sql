@@ -101,5 +101,7 @@
 {%- endmacro %}
 
 {% macro _row_materializations() -%}
-    {{ return(['relama_complete', 'relama_classify', 'relama_score', 'relama_embed']) }}
+    {{ return([
+        'relama_complete', 'relama_extract', 'relama_classify', 'relama_score', 'relama_embed',
+    ]) }}
 {%- endmacro %}

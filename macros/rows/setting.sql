@@ -23,9 +23,9 @@
 #}
 {% macro _check_names() -%}
     {%- set names = [
-        'allowed', 'batch_size', 'chat', 'grammar', 'labels', 'max_batch_tokens', 'max_tokens',
-        'model', 'on_overflow', 'parse_special', 'seed', 'share_prefix', 'stop', 'system',
-        'temperature', 'template_date', 'top_k', 'top_p', 'unique_key',
+        'allowed', 'batch_size', 'chat', 'fields', 'grammar', 'json_schema', 'labels',
+        'max_batch_tokens', 'max_tokens', 'model', 'on_overflow', 'parse_special', 'regex', 'seed',
+        'share_prefix', 'stop', 'system', 'temperature', 'template_date', 'top_k', 'top_p', 'unique_key',
     ] -%}
     {%- set keys = [] -%}
     {%- for key in model.config if key not in names -%}

@@ -11,6 +11,7 @@
         'allowed': relama._texts_setting('allowed'),
         'grammar': relama._setting('grammar', none),
     }) -%}
+    {%- do relama._check_one_grammar() -%}
     {%- if settings['grammar'] -%}
         {%- set digest -%}
 select md5(string_agg(
