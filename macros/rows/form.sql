@@ -33,9 +33,9 @@
         ) -%}
     {%- endif -%}
     {%- if given -%}
-        {%- if settings['stop'] -%}
-            {%- do relama._bad_setting('stop', settings['stop'], 'absent where ' ~ given[0] ~ ' is given') -%}
-        {%- endif -%}
+        {%- for name in ['allowed', 'grammar', 'stop'] if settings[name] -%}
+            {%- do relama._bad_setting(name, settings[name], 'absent where ' ~ given[0] ~ ' is given') -%}
+        {%- endfor -%}
         {%- do settings.update({'form': {'name': given[0]}}) -%}
         {%- call relama._run() -%}
 create or replace temporary table answer_form (

@@ -155,7 +155,10 @@ def _python_macro(module: ModuleType, summary: str) -> str:
     """The macro that holds the Python of a module, without what it imports from relama."""
     place = Path(str(module.__file__))
     source = re.sub(
-        r"^from relama[.].* import \([^)]*\)\n\n?", "", place.read_text(encoding="utf-8"), flags=re.M
+        r"^from relama[.].* import \([^)]*\)\n\n?",
+        "",
+        place.read_text(encoding="utf-8"),
+        flags=re.M,
     )
     return (
         f"{{#\n    {summary}: a copy of\n    generator/relama/runtime/{place.name}, "

@@ -50,21 +50,34 @@ INTEGERS = {
 #: Names of types, and DuckDB's own for them.
 TYPES = {
     **{name.lower(): name for name in INTEGERS},
-    **{name: "VARCHAR" for name in ("varchar", "text", "string", "char", "bpchar")},
-    **{name: "BOOLEAN" for name in ("boolean", "bool", "logical")},
-    **{"int": "INTEGER", "int4": "INTEGER", "signed": "INTEGER", "int1": "TINYINT"},
-    **{"int2": "SMALLINT", "short": "SMALLINT", "int8": "BIGINT", "long": "BIGINT"},
-    **{"double": "DOUBLE", "float8": "DOUBLE", "double precision": "DOUBLE"},
-    **{"real": "FLOAT", "float": "FLOAT", "float4": "FLOAT"},
-    **{"decimal": "DECIMAL", "numeric": "DECIMAL", "dec": "DECIMAL"},
-    **{"date": "DATE", "time": "TIME", "timestamp": "TIMESTAMP", "datetime": "TIMESTAMP"},
+    **dict.fromkeys(("varchar", "text", "string", "char", "bpchar"), "VARCHAR"),
+    **dict.fromkeys(("boolean", "bool", "logical"), "BOOLEAN"),
+    "int": "INTEGER",
+    "int4": "INTEGER",
+    "signed": "INTEGER",
+    "int1": "TINYINT",
+    "int2": "SMALLINT",
+    "short": "SMALLINT",
+    "int8": "BIGINT",
+    "long": "BIGINT",
+    "double": "DOUBLE",
+    "float8": "DOUBLE",
+    "double precision": "DOUBLE",
+    "real": "FLOAT",
+    "float": "FLOAT",
+    "float4": "FLOAT",
+    "decimal": "DECIMAL",
+    "numeric": "DECIMAL",
+    "dec": "DECIMAL",
+    "date": "DATE",
+    "time": "TIME",
+    "timestamp": "TIMESTAMP",
+    "datetime": "TIMESTAMP",
     "uuid": "UUID",
 }
 #: A day of the Gregorian calendar, of the years 0001 to 9999.
 _YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
-_LEAP_YEAR = (
-    "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
-)
+_LEAP_YEAR = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
 _DAY = (
     f"(?:{_YEAR}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
     "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
@@ -321,9 +334,7 @@ class _Reader:
         values = [value] if keyword == "const" else value
         if not isinstance(values, list):
             _fail(where, "enum must be a list of values")
-        return self.enum(
-            [v for v in values if any(_is_type(v, name) for name in types)], where
-        )
+        return self.enum([v for v in values if any(_is_type(v, name) for name in types)], where)
 
     def reference(self, target: Any, where: str, path: tuple[str, ...]) -> Form:
         if not isinstance(target, str) or not target.startswith("#"):
@@ -353,7 +364,11 @@ class _Reader:
                 _fail(
                     where,
                     f"the keyword '{key}' "
-                    + (f"is not understood of the type {types[0]}" if known else "is not understood"),
+                    + (
+                        f"is not understood of the type {types[0]}"
+                        if known
+                        else "is not understood"
+                    ),
                 )
         forms = []
         for name in types:
@@ -534,9 +549,7 @@ def _string(own: Mapping[str, Any], where: str) -> Form:
     is_bounded = "minLength" in own or "maxLength" in own
     if "format" in own:
         if own["format"] not in FORMATS:
-            _fail(
-                where, f"the format {json.dumps(own['format'])} is none of {', '.join(FORMATS)}"
-            )
+            _fail(where, f"the format {json.dumps(own['format'])} is none of {', '.join(FORMATS)}")
         if is_bounded or "pattern" in own:
             _fail(where, "format is not understood beside pattern or lengths")
         name, text = FORMATS[own["format"]]
@@ -682,7 +695,7 @@ def _value_type(value: Any) -> str:
 
 
 def _is_text(text: str) -> bool:
-    return "\x00" not in text and not any(0xD800 <= ord(letter) <= 0xDFFF for letter in text)
+    return not any(letter in "\x00\U0010ffff" or "\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _text(text: str) -> str:

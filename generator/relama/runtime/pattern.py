@@ -50,7 +50,9 @@ class Repeat(NamedTuple):
 
 Node = Union[Chars, Sequence, Choice, Repeat]  # noqa: UP007 (of names that are quoted above)
 
-LAST = 0x10FFFF
+#: The last character of a text. The one behind it, which is none by Unicode, ends a text where
+#: an automaton reads it: see `token_edges`.
+LAST = 0x10FFFE
 #: What is no character of a text: halves of surrogate pairs.
 SURROGATES = (0xD800, 0xDFFF)
 DIGITS: Ranges = ((48, 57),)
@@ -167,11 +169,15 @@ def written(node: Node) -> str:
             f"\\x{{{first:x}}}" + (f"-\\x{{{last:x}}}" if last > first else "")
             for first, last in node.ranges
         ]
-        return ranges[0] if ranges and "-" not in ranges[0] and not ranges[1:] else (
-            f"[{''.join(ranges)}]"
+        return (
+            ranges[0]
+            if ranges and "-" not in ranges[0] and not ranges[1:]
+            else (f"[{''.join(ranges)}]")
         )
     if isinstance(node, Sequence):
-        return "".join(f"(?:{written(p)})" if isinstance(p, Choice) else written(p) for p in node.parts)
+        return "".join(
+            f"(?:{written(p)})" if isinstance(p, Choice) else written(p) for p in node.parts
+        )
     if isinstance(node, Choice):
         return "|".join(map(written, node.options))
     most = "" if node.most is None else node.most
@@ -231,14 +237,17 @@ class _Parser:
             if not self.peek():
                 return read
             self.fail(
-                "a ')' without a '('" if self.peek() == ")" else
-                f"'{self.peek()}' stands elsewhere than at the beginning or the end,"
+                "a ')' without a '('"
+                if self.peek() == ")"
+                else f"'{self.peek()}' stands elsewhere than at the beginning or the end,"
             )
 
     def parts(self) -> Node:
         parts: list[Node] = []
-        while self.peek() and self.peek() not in "|)^$" and not self.text.startswith(
-            "\\z", self.place
+        while (
+            self.peek()
+            and self.peek() not in "|)^$"
+            and not self.text.startswith("\\z", self.place)
         ):
             parts.append(self.repeated(self.atom()))
         return parts[0] if len(parts) == 1 else Sequence(tuple(parts))
@@ -283,14 +292,16 @@ class _Parser:
 
     def letter(self) -> Ranges:
         code = ord(self.text[self.place])
-        if SURROGATES[0] <= code <= SURROGATES[1]:
-            self.fail("half of a surrogate pair")
+        if code > LAST or SURROGATES[0] <= code <= SURROGATES[1]:
+            self.fail(f"U+{code:X} is no character,")
         self.place += 1
         return ((code, code),)
 
     def group(self) -> Node:
         if self.take("?"):
-            if self.take("P<") or (self.peek() == "<" and self.text[self.place + 1 :][:1] not in "=!"):
+            if self.take("P<") or (
+                self.peek() == "<" and self.text[self.place + 1 :][:1] not in "=!"
+            ):
                 end = self.text.find(">", self.place)
                 self.place = end + 1 if end >= 0 else len(self.text)
             elif not self.take(":"):
@@ -319,7 +330,11 @@ class _Parser:
             if self.peek() == "-" and self.text[self.place + 1 :][:1] not in ("]", ""):
                 self.place += 1
                 last = self.escape() if self.take("\\") else self.letter()
-                if len(first) + len(last) > 2 or first[0][0] != first[0][1] or last[0][0] != last[0][1]:
+                if (
+                    len(first) + len(last) > 2
+                    or first[0][0] != first[0][1]
+                    or last[0][0] != last[0][1]
+                ):
                     self.fail("a range between sets")
                 if last[0][0] < first[0][0]:
                     self.fail("a range whose end is before its beginning")

@@ -13,6 +13,9 @@ from typing import Any
 
 Edges = dict[int, dict[int, list[int]]]
 
+#: What ends a text, where an automaton reads it: the last code point, which is no character.
+LAST = "\U0010ffff"
+
 
 def write_transitions(connection: Any, settings: Mapping[str, Any]) -> None:
     """Fills the tables `grammar` and `token_class`, see the macro `_open_grammar`.
@@ -98,12 +101,14 @@ def token_edges(
     known = {text: list(ids) for text, ids in tokens.items() if text}
     for byte in range(256):
         known.setdefault(bytes([byte]), []).append(vocab_size + byte)
-    index = Index(pattern, Vocabulary(vocab_size + 256, known))
-    spaced = {i for text, ids in tokens.items() if opens_bare and text[:1] == b" " for i in ids}
-    finals = index.get_final_states()
+    # Its automaton finds the first of several alternatives: of `low|lower` it would not go on
+    # behind `low`. With a character of its own at the end, all of them are alive until then.
+    last = vocab_size + 256
+    known[LAST.encode()] = [last]
+    index = Index(f"(?:{pattern}){LAST}", Vocabulary(last + 1, known))
     numbers = {index.get_initial_state(): 1}
-    edges: Edges = {}
-    ends = {-1}
+    found: Edges = {}
+    finals = set()
     waiting = deque(numbers)
     while waiting:
         state = waiting.popleft()
@@ -111,20 +116,30 @@ def token_edges(
         for token_id in sorted(index.get_allowed_tokens(state)):
             if token_id < vocab_size:
                 following[index.get_next_state(state, token_id)].append(token_id)
+            elif token_id == last:
+                finals.add(numbers[state])
         for next_state in following:
             if next_state not in numbers:
                 numbers[next_state] = len(numbers) + 1
                 waiting.append(next_state)
-        number = numbers[state]
-        edges[number] = {numbers[following_state]: ids for following_state, ids in following.items()}
-        if state in finals and not following:
-            ends.add(number)
-        elif state in finals and end_token_id is not None:
-            edges[number][-1] = [end_token_id]
+        found[numbers[state]] = {
+            numbers[following_state]: ids for following_state, ids in following.items()
+        }
     # A state of its own to begin in, to which nothing leads back.
-    first = {state: [i for i in ids if i not in spaced] for state, ids in edges[1].items()}
-    edges[0] = {state: ids for state, ids in first.items() if ids}
-    return edges, ends | {0} if 1 in ends else ends
+    spaced = {i for text, ids in tokens.items() if opens_bare and text[:1] == b" " for i in ids}
+    first = {state: [i for i in ids if i not in spaced] for state, ids in found[1].items()}
+    found[0] = {state: ids for state, ids in first.items() if ids}
+    finals |= {0} & {state - 1 for state in finals}
+    alive = distances(found, finals)
+    edges = {
+        state: {next_state: ids for next_state, ids in following.items() if next_state in alive}
+        for state, following in found.items()
+    }
+    ends = {state for state in finals if not edges[state]}
+    for state in finals - ends:
+        if end_token_id is not None:
+            edges[state][-1] = [end_token_id]
+    return edges, ends | {-1}
 
 
 def distances(edges: Edges, ends: set[int]) -> dict[int, int]:
