@@ -470,8 +470,9 @@ class _Reader:
             _fail(
                 where,
                 f"the type {json.dumps(text, ensure_ascii=False)} is unknown; the types are "
-                "varchar, boolean, tinyint, smallint, integer, bigint (and utinyint to ubigint), real, double, "
-                "decimal, date, time, timestamp and uuid, and lists of them such as varchar[]",
+                "varchar, boolean, tinyint, smallint, integer, bigint (and utinyint to ubigint), "
+                "real, double, decimal, date, time, timestamp and uuid, and lists of them such as "
+                "varchar[]",
             )
         first, second = (int(digits) if digits else None for digits in (match[2], match[3]))
         if (first is not None and name not in ("VARCHAR", "DECIMAL")) or (
