@@ -10,19 +10,19 @@
         relama_hash        a digest of prompt, language model and settings: a row that has
                            been answered before is not computed again
 
-    Config: max_tokens, temperature, top_k, top_p, seed, stop, system, chat, allowed,
-    grammar, parse_special, on_overflow, template_date, batch_size, max_batch_tokens, unique_key, model.
+    Config: max_tokens, temperature, top_k, top_p, seed, stop, system, chat, one of allowed,
+    grammar, regex and json_schema; parse_special, on_overflow, template_date, batch_size, max_batch_tokens, unique_key, model.
     See docs/llm-over-a-table.md.
 #}
 {% materialization relama_complete, default %}
     {%- set settings = relama._completion_settings() -%}
-    {%- set job = relama._ask_rows(['prompt'], {
-        'completion': 'varchar',
-        'finish_reason': 'varchar',
-        'prompt_tokens': 'bigint',
-        'completion_tokens': 'bigint',
-        'logprob': 'double',
-    }, settings) -%}
+    {%- if relama._open_form(settings) -%}
+        {%- call statement('form', language='python') -%}
+{{ relama._read_form(settings) }}
+        {%- endcall -%}
+        {%- do relama._close_form(settings) -%}
+    {%- endif -%}
+    {%- set job = relama._ask_rows(['prompt'], relama._completion_columns(settings), settings) -%}
     {%- if settings['chat'] -%}
         {%- call statement('chat', language='python') -%}
 {{ relama._render_chat(job, settings) }}
@@ -30,15 +30,21 @@
     {%- endif -%}
     {%- do relama._open_rows(job, settings) -%}
     {%- if job['waiting'] -%}
+        {%- if settings['form'] -%}
+            {%- do relama._open_transitions(settings) -%}
+            {%- call statement('transitions', language='python') -%}
+{{ relama._compile_form(job, settings) }}
+            {%- endcall -%}
+        {%- endif -%}
+        {%- set least = relama._open_grammar(job, settings) -%}
         {%- do relama._tokenize_prompts(job, settings) -%}
-        {%- set room = job['language_model']['max_position_embeddings'] -%}
+        {%- set room = job['language_model']['max_position_embeddings'] - least + 1 -%}
         {%- if relama._must_shorten(job, settings, room) -%}
             {%- call statement('shorten', language='python') -%}
 {{ relama._shorten_chat(job, settings) }}
             {%- endcall -%}
         {%- endif -%}
         {%- do relama._fit_prompts(job, settings, room) -%}
-        {%- do relama._open_grammar(job, settings) -%}
         {%- do relama._open_batch(job) -%}
         {%- do relama._complete_rows(job, settings) -%}
     {%- endif -%}

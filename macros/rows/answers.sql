@@ -12,9 +12,16 @@
             {%- do stored.update({row[0] | lower: row[1]}) -%}
         {%- endfor -%}
     {%- endif -%}
-    {%- set needed = job['answers'] + ['relama_hash'] -%}
-    {%- set missing = needed | reject('in', stored) | reject('eq', 'error') | list -%}
-    {%- if missing -%}
+    {#- A field of an answer may have another type than it had. -#}
+    {%- set other = [] -%}
+    {%- for row in relama._rows('describe ' ~ relama._answered_columns(types)) if stored -%}
+        {%- set name = row[0] | lower -%}
+        {%- set is_asked = name in job['columns'] | map(attribute='name') | map('lower') | list -%}
+        {%- if not is_asked and name != 'error' and stored.get(name) != row[1] -%}
+            {%- do other.append(name) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if other or not stored -%}
         {%- if existing is not none -%}
             {%- do adapter.drop_relation(existing) -%}
         {%- endif -%}
@@ -26,7 +33,7 @@ create table {{ relation }} as
     {%- else -%}
         {%- do adapter.commit() -%}
         {%- do relama._alter_columns(job, stored) -%}
-        {%- if 'error' in needed and 'error' not in stored -%}
+        {%- if 'error' in job['answers'] and 'error' not in stored -%}
             {%- call relama._run() -%} alter table {{ relation }} add column error varchar {%- endcall -%}
         {%- endif -%}
         {%- if job['on_error'] == 'fail' -%}

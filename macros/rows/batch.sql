@@ -53,6 +53,7 @@ create temporary table running (
     prompt_tokens bigint,
     has_read bigint,
     state integer,
+    is_closing boolean,
     logprob double
 );
 create temporary table packing (sequence_id bigint);
@@ -183,6 +184,7 @@ select
     prompt_tokens,
     {{ job['prefix'] }} as has_read,
     0 as state,
+    false as is_closing,
     0 as logprob
 from prompt
 where place >= {{ job['admitted'] }} and place < {{ job['admitted'] + free }}

@@ -9,12 +9,22 @@
     {%- set head = [
         '(' ~ relama._last_hidden() ~ ')', language_model['head'], language_model['head_storage']
     ] -%}
-    {%- set in_lists = language_model['native'] and not settings['grammar'] -%}
+    {%- set in_lists = language_model['native'] -%}
     {%- set choose -%}
-{% if in_lists -%}
-with normalised as materialized (
+with {% if settings['grammar'] -%}
+allowed as materialized (
 
-    {{ relama._normalised_lists(relama._logit_lists(*head)) | indent(4) }}
+    {{ relama._allowed_places(language_model, settings) | indent(4) }}
+
+),
+
+{% endif -%}
+{% if in_lists -%}
+normalised as materialized (
+
+    {{ relama._normalised_lists(
+        relama._allowed_lists(head) if settings['grammar'] else relama._logit_lists(*head)
+    ) | indent(4) }}
 
 ),
 
@@ -25,17 +35,20 @@ logits as (
 ),
 
 {% else -%}
-with logits as (
+logits as (
 
     {{ relama.logits(*head, many=true, native=language_model['native']) | indent(4) }}
 
 ),
 
 {% endif -%}
-{% if settings['grammar'] -%}
+{% if settings['grammar'] and not in_lists -%}
 allowed_logits as (
 
-    {{ relama._allowed_logits('logits', settings['max_tokens']) | indent(4) }}
+    select l.*
+    from logits as l
+    inner join (select sequence_id, unnest(token_places) as place from allowed) as a
+        on l.sequence_id = a.sequence_id and l.token_id = a.place - 1
 
 ),
 
@@ -53,25 +66,30 @@ sampling as (
 chosen as (
 
     {{ relama.sample(
-        'allowed_logits' if settings['grammar'] else 'logits',
+        'allowed_logits' if settings['grammar'] and not in_lists else 'logits',
         'sampling',
         normalised='normalised' if in_lists
     ) | indent(4) }}
 
+){%- if settings['grammar'] %},
+
+moved as (
+
+    {{ relama._moved('chosen', language_model, settings) | indent(4) }}
+
 )
+{%- endif %}
 
 update running as r
 set
-    token_ids = list_append(r.token_ids, chosen.token_id),
-    logprob = r.logprob + chosen.logprob
+    token_ids = list_append(r.token_ids, c.token_id),
+    logprob = r.logprob + c.logprob
     {%- if settings['grammar'] %},
-    state = (
-        select g.next_state from grammar as g
-        where g.state = r.state and g.token_id = chosen.token_id
-    )
+    state = c.next_state,
+    is_closing = r.is_closing or c.is_closing
     {%- endif %}
-from chosen
-where r.sequence_id = chosen.sequence_id
+from {{ 'moved' if settings['grammar'] else 'chosen' }} as c
+where r.sequence_id = c.sequence_id
     {%- endset -%}
     {%- do relama._prepare_batch(job, {'choose': choose}) -%}
     {%- do relama._read_shared_prefix(job) -%}
@@ -89,6 +107,26 @@ execute relama_choose;
 {%- endmacro %}
 
 {#
+    The logits of the tokens that may follow. A select of (sequence_id, position, logits,
+    token_places), which are in the order of `logits`.
+
+    head  arguments of `_logit_lists`
+#}
+{% macro _allowed_lists(head) -%}
+select
+    l.sequence_id,
+    l.position,
+    list_select(l.logits, a.token_places) as logits,
+    a.token_places
+from (
+
+    {{ relama._logit_lists(*head) | indent(4) }}
+
+) as l
+inner join allowed as a on l.sequence_id = a.sequence_id
+{%- endmacro %}
+
+{#
     The logits that `sample` can choose from: those of the best tokens where the temperature
     is 0, of the `top_k` best where these are few. A select of
     (sequence_id, position, token_id, logit).
@@ -103,7 +141,11 @@ with elements as (
         sequence_id,
         position,
         largest,
+        {% if settings['grammar'] -%}
+        unnest(token_places) - 1 as token_id,
+        {%- else -%}
         cast(generate_subscripts(logits, 1) - 1 as integer) as token_id,
+        {%- endif %}
         unnest(logits) as logit
     from {{ normalised }}
 
@@ -131,10 +173,12 @@ inner join (
 
 {#
     The statement that finds what is finished, and why, as `generate` does: an end token or
-    a stop text, max_tokens, or the end of the context.
+    a stop text, max_tokens, or the end of the context. What a grammar had to close because of
+    one of these two has reached its length.
 #}
 {% macro _finish_completions(language_model, settings) -%}
     {%- set stop = relama._stop_place(settings) -%}
+    {%- set ended = "if(r.is_closing, 'length', 'stop')" if settings['grammar'] else "'stop'" -%}
 insert into finished
 select
     sequence_id,
@@ -145,7 +189,7 @@ from (
         r.sequence_id,
         r.relama_hash,
         case
-            when {{ relama._is_ended(language_model) }} then 'stop'
+            when {{ relama._is_ended(language_model) }} then {{ ended }}
             {%- if stop %}
             when (
                 select {{ stop }} is not null
@@ -153,7 +197,7 @@ from (
             ) then 'stop'
             {%- endif %}
             {%- if settings['grammar'] %}
-            when not exists (select 1 from grammar as g where g.state = r.state) then 'stop'
+            when not exists (select 1 from grammar as g where g.state = r.state) then {{ ended }}
             {%- endif %}
             when len(r.token_ids) - r.prompt_tokens >= {{ settings['max_tokens'] }} then 'length'
             when len(r.token_ids) > {{ language_model['max_position_embeddings'] }} then 'length'
@@ -162,6 +206,27 @@ from (
     where len(r.token_ids) > r.prompt_tokens and r.has_read = len(r.token_ids) - 1
 )
 where finish_reason is not null
+{%- endmacro %}
+
+{# The columns of an answer, and their types. #}
+{% macro _completion_columns(settings) -%}
+    {%- set columns = {
+        'completion': 'varchar',
+        'finish_reason': 'varchar',
+        'prompt_tokens': 'bigint',
+        'completion_tokens': 'bigint',
+        'logprob': 'double',
+    } -%}
+    {%- for column in settings.get('columns', []) -%}
+        {%- if (column['quoted'][1:-1] | lower) in (columns | list) + ['relama_hash', 'error'] -%}
+            {%- do exceptions.raise_compiler_error(
+                model.name ~ ': ' ~ settings['form']['name'] ~ ' has the field ' ~ column['quoted']
+                ~ ', which is a column of the answer; give the field another name.'
+            ) -%}
+        {%- endif -%}
+        {%- do columns.update({column['quoted']: column['type']}) -%}
+    {%- endfor -%}
+    {{ return(columns) }}
 {%- endmacro %}
 
 {# The statement that answers what is finished. #}
@@ -175,6 +240,9 @@ select
     t.prompt_tokens,
     t.completion_tokens,
     t.logprob
+    {%- for column in settings.get('columns', []) %},
+    {{ column['expression'] }} as {{ column['quoted'] }}
+    {%- endfor %}
 from (
     select
         r.relama_hash,

@@ -1,23 +1,28 @@
 {#
-    What a completion may be, as the temporary table `grammar` of allowed transitions
-    (state, token_id, next_state, remaining): it begins in state 0, a token that has no
-    transition from its state has no probability, and it ends in a state without
-    transitions. `remaining` is the least number of tokens to an end after the transition.
+    What a completion may be, as temporary tables:
 
-    From `allowed`, a list of texts, or `grammar`, a table (state, token_id, next_state).
+        grammar      allowed transitions (state, next_state, remaining, class_id): it begins in
+                     state 0, a token that has no transition from its state has no
+                     probability, and it ends in a state without transitions. `remaining` is
+                     the least number of tokens to an end after the transition
+        token_class  the tokens of a transition (class_id, token_places): their places in a list
+                     of logits, which are their ids and one
+
+    Many transitions have the same tokens: whatever a text may go on with, for instance.
+
+    From `allowed`, a list of texts, `grammar`, a table (state, token_id, next_state), or a form,
+    of which `_compile_form` has filled them.
 #}
 {% macro _open_grammar(job, settings) -%}
-    {%- if settings['allowed'] and settings['grammar'] -%}
-        {%- do relama._bad_setting(
-            'grammar', settings['grammar'], 'absent where allowed is given'
-        ) -%}
-    {%- endif -%}
     {%- if settings['allowed'] -%}
         {%- do relama._check_spelled('allowed', settings['allowed']) -%}
         {%- call relama._run() -%}
 create temporary table transition as
 {{ relama._choice_transitions(settings['allowed'], job['language_model']) }}
         {%- endcall -%}
+        {%- do settings.update({'grammar': true}) -%}
+    {%- elif settings['form'] -%}
+        {%- do relama._check_form(settings) -%}
         {%- do settings.update({'grammar': true}) -%}
     {%- elif settings['grammar'] -%}
         {%- set relation = relama._grammar_relation(settings['grammar']) -%}
@@ -32,7 +37,9 @@ from {{ relation }}
         {%- endcall -%}
     {%- endif -%}
     {%- if settings['grammar'] -%}
-        {%- call relama._run() -%} {{ relama._grammar_table() }} {%- endcall -%}
+        {%- if not settings['form'] -%}
+            {%- call relama._run() -%} {{ relama._grammar_tables() }} {%- endcall -%}
+        {%- endif -%}
         {%- set least = relama._value('select 1 + min(remaining) from grammar where state = 0') -%}
         {%- if least is none or least > settings['max_tokens'] -%}
             {%- do exceptions.raise_compiler_error(
@@ -44,6 +51,23 @@ from {{ relation }}
                 )
             ) -%}
         {%- endif -%}
+        {{ return(least) }}
+    {%- endif -%}
+    {{ return(1) }}
+{%- endmacro %}
+
+{# Fails where more than one setting says what a completion may be. #}
+{% macro _check_one_grammar() -%}
+    {%- set given = [] -%}
+    {%- for name in ['allowed', 'grammar', 'regex', 'json_schema'] -%}
+        {%- if relama._setting(name, none) not in [none, []] -%}
+            {%- do given.append(name) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if given | length > 1 -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ': ' ~ given[1] ~ ' must be absent where ' ~ given[0] ~ ' is given.'
+        ) -%}
     {%- endif -%}
 {%- endmacro %}
 
@@ -166,46 +190,93 @@ where exists (
 {%- endfor %}
 {%- endmacro %}
 
-{# The statement that makes `grammar` of `transition`: distances to an end, from the ends. #}
-{% macro _grammar_table() -%}
+{#
+    The statements that make `grammar` and `token_class` of `transition`: distances to an end,
+    from the ends.
+#}
+{% macro _grammar_tables() -%}
+create temporary table edge as
+select
+    state,
+    next_state,
+    row_number() over () as class_id,
+    list(distinct token_id + 1) as token_places
+from transition
+group by state, next_state;
+create temporary table token_class as select class_id, token_places from edge;
 create temporary table grammar as
-with recursive distances as (
+with recursive distances using key (state) as (
 
     select distinct
         next_state as state,
         0 as remaining
-    from transition
-    where next_state not in (select state from transition)
+    from edge
+    where next_state not in (select state from edge)
 
     union
 
     select
-        t.state,
-        d.remaining + 1 as remaining
-    from transition as t
-    inner join distances as d on t.next_state = d.state
-    where d.remaining < (select count(distinct state) from transition)
+        e.state,
+        min(d.remaining) + 1 as remaining
+    from edge as e
+    inner join distances as d on e.next_state = d.state
+    left join recurring.distances as known on e.state = known.state
+    where known.state is null
+    group by e.state
 
 )
 
 select
-    t.state,
-    t.token_id,
-    t.next_state,
-    min(d.remaining) as remaining
-from transition as t
-inner join distances as d on t.next_state = d.state
-group by t.state, t.token_id, t.next_state
+    e.state,
+    e.next_state,
+    d.remaining,
+    e.class_id
+from edge as e
+inner join distances as d on e.next_state = d.state
 {%- endmacro %}
 
 {#
-    The logits of the tokens that may follow, and from which an end can still be reached
-    within max_tokens. A select of (sequence_id, position, token_id, logit).
+    Whether a token that leads along `g` may follow what `r` has: an end can still be reached
+    within max_tokens and the context. A condition.
 #}
-{% macro _allowed_logits(logits, max_tokens) -%}
-select l.*
-from {{ logits }} as l
-inner join running as r on l.sequence_id = r.sequence_id
-inner join grammar as g on r.state = g.state and l.token_id = g.token_id
-where len(r.token_ids) - r.prompt_tokens + 1 + g.remaining <= {{ max_tokens }}
+{% macro _is_in_reach(language_model, settings) -%}
+    len(r.token_ids) + 1 + g.remaining <= least(
+        r.prompt_tokens + {{ settings['max_tokens'] }},
+        {{ language_model['max_position_embeddings'] + 1 }}
+    )
+{%- endmacro %}
+
+{#
+    The tokens that may follow in each running sequence, as `token_places` of `token_class`. A
+    select of (sequence_id, token_places).
+#}
+{% macro _allowed_places(language_model, settings) -%}
+select
+    r.sequence_id,
+    flatten(list(k.token_places)) as token_places
+from running as r
+inner join grammar as g on r.state = g.state
+inner join token_class as k on g.class_id = k.class_id
+where {{ relama._is_in_reach(language_model, settings) }}
+group by r.sequence_id
+{%- endmacro %}
+
+{#
+    Where chosen tokens lead. A select of (sequence_id, token_id, logprob, next_state, is_closing):
+    `is_closing` says that a longer way was out of reach.
+
+    chosen  relation (sequence_id, token_id, logprob)
+#}
+{% macro _moved(chosen, language_model, settings) -%}
+select
+    c.sequence_id,
+    c.token_id,
+    c.logprob,
+    max(g.next_state) filter (where list_contains(k.token_places, c.token_id + 1)) as next_state,
+    bool_or(not ({{ relama._is_in_reach(language_model, settings) }})) as is_closing
+from {{ chosen }} as c
+inner join running as r on c.sequence_id = r.sequence_id
+inner join grammar as g on r.state = g.state
+inner join token_class as k on g.class_id = k.class_id
+group by c.sequence_id, c.token_id, c.logprob
 {%- endmacro %}

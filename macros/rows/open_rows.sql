@@ -230,8 +230,9 @@ create temporary table asked_row as {{ sql }}
             ) -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- for name in answers + ['relama_hash'] -%}
-        {%- if name in names -%}
+    {%- for answer in answers + ['relama_hash'] -%}
+        {%- set name = relama._unquoted(answer) -%}
+        {%- if name | lower in names -%}
             {%- do exceptions.raise_compiler_error(
                 model.name ~ ": '" ~ name ~ "' is a column of the answer; give the column of "
                 ~ 'the query another name.'
@@ -251,6 +252,11 @@ create temporary table asked_row as {{ sql }}
 {# A name of a column as SQL has it, whatever it is. #}
 {% macro _quoted(name) -%}
     {{ return('"' ~ name | replace('"', '""') ~ '"') }}
+{%- endmacro %}
+
+{# The name of a column of an answer, which may be quoted. #}
+{% macro _unquoted(name) -%}
+    {{ return(name[1:-1] | replace('""', '"') if name.startswith('"') else name) }}
 {%- endmacro %}
 
 {# The columns of the config `unique_key`, which may be quoted there; here they are. #}

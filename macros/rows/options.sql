@@ -20,18 +20,26 @@
         'system',
         'template_date',
     ] -%}
+    {%- set completion = [
+        'examples',
+        'instructions',
+        'max_tokens',
+        'seed',
+        'temperature',
+        'top_k',
+        'top_p',
+    ] -%}
     {{ return({
-        'relama_complete': every + chat + [
+        'relama_complete': every + chat + completion + [
             'allowed',
-            'examples',
             'grammar',
-            'instructions',
-            'max_tokens',
-            'seed',
+            'json_schema',
+            'regex',
             'stop',
-            'temperature',
-            'top_k',
-            'top_p',
+        ],
+        'relama_extract': every + chat + completion + [
+            'fields',
+            'json_schema',
         ],
         'relama_classify': every + chat + [
             'examples',
@@ -91,7 +99,10 @@
     {%- set materialized = model.config.materialized -%}
     {%- set every = relama._row_options() -%}
     {%- set taken = every.get(materialized, []) -%}
-    {%- for key in model.config if key not in taken + relama._foreign_options() -%}
+    {#- A key without a value says nothing: dbt makes one of a project's name with nothing below it. -#}
+    {%- for key, value in model.config.items()
+        if value is not none and key not in taken + relama._foreign_options()
+    -%}
         {%- set takers = [] -%}
         {%- for other in every if key in every[other] -%}
             {%- do takers.append(other) -%}

@@ -1,10 +1,11 @@
 {#
-    A setting of a model that a language model answers: from `config`, or from `meta`
-    within it.
+    A setting of a model that a language model answers: from its config, or from `meta`
+    within it. Not by `config.get`, which finds a method of dbt's where a setting is named
+    json_schema.
 #}
 {% macro _setting(name, default) -%}
     {%- set meta = config.get('meta') or {} -%}
-    {%- set value = config.get(name) -%}
+    {%- set value = model.config.get(name) -%}
     {{ return(value if value is not none else meta.get(name, default)) }}
 {%- endmacro %}
 

@@ -19,6 +19,7 @@
         ) -%}
     {%- endfor -%}
     {%- do settings.update(relama._frame('', examples, '\nAnswer:\n' if examples else '')) -%}
+    {%- do relama._check_one_grammar() -%}
     {%- if settings['grammar'] -%}
         {%- set digest -%}
 select md5(string_agg(

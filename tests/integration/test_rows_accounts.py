@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.test_rows import CONTEXT, TICKETS, built, desk, language_model
+from tests.integration.conftest import TICKETS
+from tests.integration.test_rows import CONTEXT
 from tests.user_project import UserProject
-
-__all__ = ["built", "desk", "language_model"]
 
 QUERY = "select id, body as prompt from {{ ref('tickets') }}"
 CONFIG = "materialized='relama_complete', max_tokens=3, unique_key='id'"

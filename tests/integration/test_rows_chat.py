@@ -27,7 +27,7 @@ _PRODUCT = (ROOT / "macros" / "materializations" / "relama_complete.sql").read_t
 #: The product's own, which stops where it would begin to compute: the table holds the tokens
 #: of each prompt.
 PROMPT_IDS = (
-    _PRODUCT[_PRODUCT.index("{% materialization") : _PRODUCT.index("{%- do relama._open_grammar")]
+    _PRODUCT[_PRODUCT.index("{% materialization") : _PRODUCT.index("{%- do relama._open_batch")]
     + """
     {%- endif -%}
     {%- call statement('main', auto_begin=false) -%}

@@ -11,11 +11,13 @@ sees real output and a change of the generator shows as a difference.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pyarrow.parquet as pq
 
@@ -25,7 +27,7 @@ from relama.project.macro_docs import macro_docs
 from relama.project.render import write
 from relama.project.writer import macros_directory, write_project
 from relama.reference import forward
-from relama.runtime import chat_jinja
+from relama.runtime import answer_form, chat_jinja, pattern, token_transitions
 
 CHECKPOINT = Path("tests", "fixtures", "tiny_llama")
 
@@ -33,8 +35,25 @@ CHECKPOINT = Path("tests", "fixtures", "tiny_llama")
 PROMPT = (1, 2, 3, 4, 5, 6, 7, 8)
 STEPS = 24
 
-#: The macro with the text of the Python module of the same name.
-CHAT_JINJA = Path("macros", "rows", "chat_jinja.sql")
+#: Macros with the text of the Python module of the same name, and what that text does.
+PYTHON_MACROS = {
+    Path("macros", "rows", "chat_jinja.sql"): (
+        chat_jinja,
+        "The Python that renders chat templates, see `_render_chat`",
+    ),
+    Path("macros", "rows", "pattern.sql"): (
+        pattern,
+        "The Python that reads regular expressions, see `_read_form`",
+    ),
+    Path("macros", "rows", "answer_form.sql"): (
+        answer_form,
+        "The Python that reads schemas, see `_read_form`; `_pattern` stands before it",
+    ),
+    Path("macros", "rows", "token_transitions.sql"): (
+        token_transitions,
+        "The Python that makes transitions over tokens, see `_compile_form`",
+    ),
+}
 
 #: What dbt is told of the public macros, from the comments above them.
 MACRO_DOCS = Path("macros", "_macros.yml")
@@ -48,7 +67,7 @@ GENERATED = (
     Path("models", "_sources.yml"),
     Path("models", "_exposures.yml"),
     Path("models", "_overview.md"),
-    CHAT_JINJA,
+    *PYTHON_MACROS,
     MACRO_DOCS,
     Path("analyses"),
     Path("seeds", "_seeds.yml"),
@@ -115,7 +134,8 @@ def _generate(root: Path, temporary: Path) -> Path:
     project = temporary / "tiny_llama"
     write_project(project, checkpoint, name="relama")
     (project / "seeds" / "greedy_reference.csv").write_text(_greedy_reference(checkpoint))
-    write(project / CHAT_JINJA, _chat_jinja())
+    for place, (module, summary) in PYTHON_MACROS.items():
+        write(project / place, _python_macro(module, summary))
     write(project / MACRO_DOCS, macro_docs(macros_directory()))
     return project
 
@@ -131,13 +151,19 @@ def _greedy_reference(checkpoint: Checkpoint) -> str:
     return "position,token_id\n" + "".join(rows)
 
 
-def _chat_jinja() -> str:
-    """The macro that holds the Python of `relama.runtime.chat_jinja`."""
-    source = Path(chat_jinja.__file__).read_text(encoding="utf-8")
+def _python_macro(module: ModuleType, summary: str) -> str:
+    """The macro that holds the Python of a module, without what it imports from relama."""
+    place = Path(str(module.__file__))
+    source = re.sub(
+        r"^from relama[.].* import \([^)]*\)\n\n?",
+        "",
+        place.read_text(encoding="utf-8"),
+        flags=re.M,
+    )
     return (
-        "{#\n    The Python that renders chat templates, see `_render_chat`: a copy of\n"
-        "    generator/relama/runtime/chat_jinja.py, written by `make generate`.\n#}\n"
-        f"{{% macro _chat_jinja() -%}}\n{{% raw %}}{source}{{% endraw %}}\n{{%- endmacro %}}\n"
+        f"{{#\n    {summary}: a copy of\n    generator/relama/runtime/{place.name}, "
+        f"written by `make generate`.\n#}}\n"
+        f"{{% macro _{place.stem}() -%}}\n{{% raw %}}{source}{{% endraw %}}\n{{%- endmacro %}}\n"
     )
 
 
