@@ -236,7 +236,7 @@ BAD = {
     "listed": (
         "extract",
         "fields={'a': 'date'}, allowed=['a']",
-        "allowed must be absent where fields is given",
+        "is no setting of relama_extract, but of relama_complete",
     ),
     "twice": (
         "extract",
