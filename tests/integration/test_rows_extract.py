@@ -230,7 +230,11 @@ BAD = {
     ),
     "large": ("complete", "regex='(a{999}){999}'", "regex is too large"),
     "stopped": ("complete", "regex='a', stop='b'", "stop must be absent where regex is given"),
-    "fields": ("complete", "fields={'a': 'date'}", "is no setting of relama_complete, but of relama_extract"),
+    "fields": (
+        "complete",
+        "fields={'a': 'date'}",
+        "is no setting of relama_complete, but of relama_extract",
+    ),
     "regex": ("extract", "regex='a'", "is no setting of relama_extract, but of relama_complete"),
     "nothing": ("extract", "max_tokens=9", "fields must be a mapping from fields to types"),
     "listed": (
