@@ -380,7 +380,7 @@ def test_what_the_vocabulary_lacks_is_no_way() -> None:
 def test_a_text_ends_where_the_vocabulary_cannot_go_on() -> None:
     first, _ = (bytes([byte]) for byte in "é".encode())
     edges, ends = token_edges("aé?", {b"a": [0], first: [1]}, 3, 2)
-    assert [ids for ids in edges[0].values()] == [[0]]
+    assert list(edges[0].values()) == [[0]]
     assert set(edges[0]) <= ends
 
 
