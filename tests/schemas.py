@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from hypothesis import strategies as st
+
+from relama.runtime.answer_form import SqlType
 
 Schemas = st.SearchStrategy[dict[str, Any]]
 
@@ -96,3 +99,25 @@ def schemas() -> Schemas:
         st.one_of(st.just({"type": "null"}), leaves),
     )
     return _objects(st.one_of(leaves, nested, either, _arrays(nested)))
+
+
+def agrees(kind: SqlType, told: Any, read: Any) -> bool:
+    """Whether what DuckDB gives of a type is a value of JSON."""
+    if told is None:
+        return read is None
+    if kind.name == "JSON":
+        return bool(json.loads(read) == told)
+    if kind.item is not None:
+        item = kind.item
+        return len(read) == len(told) and all(
+            agrees(item, one, other) for one, other in zip(told, read, strict=True)
+        )
+    if kind.fields:
+        return list(read) == [name for name, _ in kind.fields] and all(
+            agrees(field, told.get(name), read[name]) for name, field in kind.fields
+        )
+    if kind.name in ("VARCHAR", "BIGINT", "BOOLEAN"):
+        return type(read) is type(told) and bool(read == told)
+    if kind.name == "DOUBLE":
+        return bool(read == told)
+    return str(read) == told

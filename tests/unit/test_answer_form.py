@@ -25,7 +25,7 @@ from relama.runtime.answer_form import (
 )
 from relama.runtime.pattern import PatternError, parsed, written
 from relama.runtime.token_transitions import Edges, distances, token_edges
-from tests.schemas import schemas
+from tests.schemas import agrees, schemas
 
 #: Every byte, and tokens of several characters, of half a character and of one and a half.
 TOKENS = [
@@ -73,10 +73,14 @@ class Walk:
         return spelled
 
 
+def _python(pattern: str) -> str:
+    """A pattern of Rust in the syntax of Python."""
+    return re.sub(r"\\x\{([0-9a-f]+)\}", lambda m: f"\\U{int(m[1], 16):08x}", pattern)
+
+
 def is_beginning(text: str, pattern: str) -> bool:
     """Whether a text of a pattern of Rust begins with `text`, by another engine."""
-    pattern = re.sub(r"\\x\{([0-9a-f]+)\}", lambda m: f"\\U{int(m[1], 16):08x}", pattern)
-    return regex.fullmatch(pattern, text, partial=True) is not None
+    return regex.fullmatch(_python(pattern), text, partial=True) is not None
 
 
 def decoded(spelled: bytes) -> str | None:
@@ -110,8 +114,7 @@ def assert_as_oracle(pattern: str, draw: random.Random) -> None:
 
 def texts_of(pattern: str, texts: list[str]) -> list[str]:
     """Those of some texts that a pattern of Rust allows."""
-    pattern = re.sub(r"\\x\{([0-9a-f]+)\}", lambda m: f"\\U{int(m[1], 16):08x}", pattern)
-    return [text for text in texts if regex.fullmatch(pattern, text)]
+    return [text for text in texts if regex.fullmatch(_python(pattern), text)]
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
@@ -132,13 +135,7 @@ def test_whatever_is_drawn_satisfies_the_schema_and_casts(
         query = f"select {columns} from (select ? as body) as t"
         (row,) = duckdb.connect().execute(query, [text]).fetchall()
         for (name, field), read in zip(form.type.fields, row, strict=True):
-            if field.name == "VARCHAR" or field.name in (
-                "BIGINT",
-                "BOOLEAN",
-                "VARCHAR[]",
-                "BIGINT[]",
-            ):
-                assert read == value.get(name)
+            assert agrees(field, value.get(name), read)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -372,3 +369,19 @@ def test_what_the_vocabulary_lacks_is_no_way() -> None:
     remaining = distances(edges, ends)
     assert remaining[0] == 3
     assert edges[0].keys() & remaining.keys()
+
+
+def test_a_text_ends_where_the_vocabulary_cannot_go_on() -> None:
+    first, _ = (bytes([byte]) for byte in "é".encode())
+    edges, ends = token_edges("aé?", {b"a": [0], first: [1]}, 3, 2)
+    assert list(edges[0].values()) == [[0]]
+    assert set(edges[0]) <= ends
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(-1200, 1200), st.integers(0, 1500))
+def test_bounds_of_whole_numbers(low: int, more: int) -> None:
+    schema = {"type": "integer", "minimum": low, "exclusiveMaximum": low + more + 1}
+    pattern = re.compile(_python(written(schema_form(schema)[0].pattern)))
+    allowed = [value for value in range(-3000, 3000) if pattern.fullmatch(str(value))]
+    assert allowed == list(range(low, low + more + 1))

@@ -274,7 +274,7 @@ def reading(kind: SqlType, value: str, path: str = "'$'", depth: int = 0) -> str
     """An expression of a type of SQL: what stands at a path of a JSON value.
 
     A cast of JSON to a STRUCT fails where a field is missing, and one of null to VARCHAR is
-    the text null; this does neither.
+    the text null; this does neither. What is null in JSON is NULL.
     """
     if kind.item:
         item = f"relama__{depth}"
@@ -292,7 +292,8 @@ def reading(kind: SqlType, value: str, path: str = "'$'", depth: int = 0) -> str
         )
         return f"case when json_type({at}) = 'OBJECT' then struct_pack({packed}) end"
     if kind == JSON:
-        return f"json_extract({value}, {path})"
+        at = f"json_extract({value}, {path})"
+        return f"case when json_type({at}) <> 'NULL' then {at} end"
     return f"cast(json_extract_string({value}, {path}) as {kind.name})"
 
 
