@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -213,6 +214,28 @@ def test_a_step_that_dbt_did_not_finish_is_done_again(project: Project) -> None:
     assert done.returncode == 0, done.stdout
     assert continued(project, 3) == expected
     assert_whole_tokens(project)
+
+
+def test_a_full_refresh_makes_weights_anew(project: Project) -> None:
+    """A build leaves alone what it has made; here somebody else has changed it."""
+    with project.target.connect(project) as connection:
+        connection.execute("delete from lm_head_weight where row_id = 3")
+    assert relama(project, "build", "--full-refresh").returncode == 0
+    with project.target.connect(project) as connection:
+        found = connection.execute("select count(*) from lm_head_weight").fetchall()
+    assert found == [(project.config.vocab_size,)]
+
+
+def test_two_commands_at_once_compile_one_after_the_other(project: Project) -> None:
+    shutil.rmtree(project.directory / "target" / "relama")
+    command = [sys.executable, "-m", "relama", "logits", str(project.directory), "a", "--top", "1"]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert said[0] == said[1]
 
 
 def test_a_traced_step_is_tables_that_tests_hold_for(project: Project) -> None:
