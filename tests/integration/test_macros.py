@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 MACROS = [ROOT / "macros" / name for name in ("tensor", "decode", "storage", "tokenizer")]
 #: What only other macros call; their examples are examples of these. `input` has no SQL of its
 #: own: what it gives is tested with the text that dbt compiles (test_docs.py).
-PARTS = {"block_matmul_pairs", "dequantized", "input", "same", "storage"} | {
+PARTS = {"block_matmul_pairs", "dequantized", "input", "same", "storage", "weight"} | {
     *storages.STORAGES,
     *("byte_symbols", "decoded_bytes", "encode_words", "list_chunks", "normalized_text"),
     *("spelled_words", "split_text", "symbol_token", "text_literal", "text_words"),
