@@ -53,8 +53,8 @@ create temporary table chat_text (
 
 {#
     Renders the prompts of `long_prompt` shorter, until the longest ending that fits is found,
-    whose tokens go to `shortened_prompt`. What is cut off is whole tokens of the prompt's own;
-    the template stays.
+    whose tokens go to `shortened_prompt`, or the template refuses one, which goes to
+    `refused_prompt`. What is cut off is whole tokens of the prompt's own; the template stays.
 
     A guess, `cut`, is followed by one that is corrected by as many tokens as were too many or
     too few; after two of them `least`, which is known not to suffice, and `most`, which does,
@@ -85,6 +85,8 @@ from shortening
 where shorter not in (select prompt from chat_text)
     {%- endset -%}
     {%- set measure -%}
+insert into refused_prompt
+{{ relama._refused_chats(settings, 'shortening', 'shorter') }};
 create or replace temporary table measured as
 select
     * exclude (fits),
@@ -97,6 +99,7 @@ from (
         select s.*, {{ relama._chat_token_ids(job, 'c.body') | indent(8) }} as token_ids
         from shortening as s
         inner join chat_text as c on s.shorter = c.prompt
+        where c.error is null
     ) as tokenized
 ) as compared;
 insert into shortened_prompt
@@ -178,14 +181,19 @@ def materialize(df, con):
     {{ return('utf8:' ~ text.encode('utf-8').hex()) }}
 {%- endmacro %}
 
-{# What is asked with prompts that the template refuses, and why: a select, see `_fail_rows`. #}
-{% macro _refused_chats(settings) -%}
+{#
+    What is asked with prompts that the template refuses, and why: a select, see `_fail_rows`.
+
+    relation  what has the prompts, and relama_hash
+    column    of the prompts
+#}
+{% macro _refused_chats(settings, relation, column) -%}
 select
     r.relama_hash,
     c.error || '; {{ 'put the system message into the prompt, or ' if settings['system'] }}set chat=false.'
         as error
-from request as r
-inner join chat_text as c on r.prompt = c.prompt
+from {{ relation }} as r
+inner join chat_text as c on r.{{ column }} = c.prompt
 where c.error is not null
 {%- endmacro %}
 

@@ -127,7 +127,7 @@ where relama_hash is not null and relama_hash not in (select relama_hash from an
 group by relama_hash
     {%- endcall -%}
     {%- if settings['chat'] -%}
-        {%- do relama._fail_rows(job, 'request', relama._refused_chats(settings)) -%}
+        {%- do relama._fail_rows(job, 'request', relama._refused_chats(settings, 'request', 'prompt')) -%}
     {%- endif -%}
     {%- do job.update({'waiting': relama._value('select count(*) from request')}) -%}
 {%- endmacro %}

@@ -124,7 +124,8 @@ from (
     ) as measured
     where excess > 0
 ) as long;
-create temporary table shortened_prompt (relama_hash varchar, token_ids integer[])
+create temporary table shortened_prompt (relama_hash varchar, token_ids integer[]);
+create temporary table refused_prompt (relama_hash varchar, error varchar)
     {%- endcall -%}
     {{ return(relama._value('select count(*) from long_prompt') > 0) }}
 {%- endmacro %}
@@ -154,6 +155,7 @@ where {{ length }} > {{ room }}
             {%- endif %}
         {%- endcall -%}
         {%- if settings['chat'] -%}
+            {%- do relama._fail_rows(job, 'prompted_request', 'select * from refused_prompt') -%}
             {%- do relama._check_chat(job, settings) -%}
             {%- do relama._check_token_ids(job) -%}
         {%- endif -%}

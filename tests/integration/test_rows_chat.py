@@ -336,7 +336,9 @@ MOODY = (
     "{% elif 'forbidden' in c %}{{ raise_exception('not that') }}"
     "{% elif 'tool' in c %}<tool>{% endif %}"
     "{% if 'quiet' in c %}{% elif 'lower' in c %}{{ c | lower | replace('_x_', '_') }}"
-    "{% elif 'half' in c %}{{ '\\ud800' }}{% else %}{{ c }}{% endif %}"
+    "{% elif 'half' in c %}{{ '\\ud800' }}"
+    "{% elif 'whole' in c and not c.startswith('a') %}{{ raise_exception('not whole') }}"
+    "{% else %}{{ c }}{% endif %}"
 )
 
 
@@ -397,6 +399,13 @@ def test_answers_hold_while_their_texts_do(tmp_path: Path) -> None:
         assert not desk.dbt("build", "--select", "answers")
         assert sentence in desk.output
     assert desk.rows("select id from answers order by id") == [(1,), (2,), (3,)]
+    # What is left of a prompt that is cut is refused, and nothing is asked in its place.
+    cut = f"{settings}, on_overflow='truncate', on_error='capture'"
+    desk.model("cut", cut, "select 1 as id, 'a' || repeat('bcd ', 900) || 'whole' as prompt")
+    assert desk.build("cut") == {"cut": 0}
+    ((completion, error),) = desk.rows("select completion, error from cut")
+    assert completion is None and "chat template refuses these messages: not whole" in error
+    (desk.directory / "models" / "cut.sql").unlink()
     query = "select 5 as id, 'be quiet' as prompt union all select 6, 'a lower <|im_end|>'"
     desk.model("answers", settings, query)
     assert desk.build("answers") == {"answers": 1}
