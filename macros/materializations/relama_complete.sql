@@ -10,9 +10,8 @@
         relama_hash        a digest of prompt, language model and settings: a row that has
                            been answered before is not computed again
 
-    Config: max_tokens, temperature, top_k, top_p, seed, stop, system, chat, one of allowed,
-    grammar, regex and json_schema; parse_special, on_overflow, template_date, batch_size, max_batch_tokens, unique_key, model.
-    See docs/llm-over-a-table.md.
+    Config: max_tokens, temperature, top_k, top_p, seed, stop, one of allowed, grammar, regex and
+    json_schema, and what `_row_options` lists. See docs/llm-over-a-table.md.
 #}
 {% materialization relama_complete, default %}
     {%- set settings = relama._completion_settings() -%}

@@ -8,8 +8,7 @@
         target_tokens  tokens of the target
         relama_hash    a digest of prompt, target, language model and settings
 
-    Config: chat (false by default), system, parse_special, on_overflow, template_date, batch_size,
-    max_batch_tokens, share_prefix, unique_key, model. See docs/llm-over-a-table.md.
+    Config: chat (false by default), and what `_row_options` lists. See docs/llm-over-a-table.md.
 #}
 {% materialization relama_score, default %}
     {%- set settings = relama._prompt_settings(chat=false) -%}

@@ -34,7 +34,8 @@
         {%- endif -%}
         {%- do relama._show_progress(progress, loop.index) -%}
     {%- endfor -%}
-    {%- if stale or load_cached_relation(this) is none -%}
+    {%- set is_listed = not stale and load_cached_relation(this) is not none -%}
+    {%- if not is_listed -%}
         {%- call statement('list') -%}
             create or replace table {{ target_relation.render() }} as
             select * from (values {{ names | join(', ') }}) as weights (name)
@@ -44,7 +45,7 @@
         'main', 'BUILT ' ~ built | length if built else 'UNCHANGED', none, none
     ) -%}
     {{ run_hooks(post_hooks) }}
-    {%- if stale or load_cached_relation(this) is none or pre_hooks or post_hooks -%}
+    {%- if not is_listed or pre_hooks or post_hooks -%}
         {%- do adapter.commit() -%}
     {%- endif -%}
     {{ return({'relations': [target_relation]}) }}

@@ -352,6 +352,14 @@ update {{ table }} set sequence_id = null
     {%- endif -%}
 {%- endmacro %}
 
+{# Whether a row i of `input_row` has its answer by what is in `finished`. A condition. #}
+{% macro _is_finished(job) -%}
+    {{ return(
+        'i.relama_hash in (' ~ relama._row_hashes(job, 'select relama_hash from finished') ~ ') '
+        ~ 'and i.relama_hash in (select relama_hash from answer)'
+    ) }}
+{%- endmacro %}
+
 {#
     The sequences of `finished` leave the batch, and their answers are written.
 
@@ -366,8 +374,7 @@ update {{ table }} set sequence_id = null
             {%- endif %}
 {{ relama._write_answers(
     job,
-    'i.relama_hash in (' ~ relama._row_hashes(job, 'select relama_hash from finished') ~ ') '
-    ~ 'and i.relama_hash in (select relama_hash from answer)',
+    relama._is_finished(job),
     relama._used_by_finished(job)
 ) }}
 delete from running where sequence_id in (select sequence_id from finished);

@@ -102,9 +102,7 @@ from {{ source }}
 {# What the sequences of `finished` have cost. #}
 {% macro _used_by_finished(job) -%}
     {{ return(relama._used(job, {
-        'rows_answered': '(select count(*) from input_row as i where i.relama_hash in ('
-            ~ relama._row_hashes(job, 'select relama_hash from finished')
-            ~ ') and i.relama_hash in (select relama_hash from answer))',
+        'rows_answered': '(select count(*) from input_row as i where ' ~ relama._is_finished(job) ~ ')',
         'prompt_tokens': 'sum(r.prompt_tokens)',
         'prompt_tokens_not_shared': 'sum(r.prompt_tokens - ' ~ job['prefix'] ~ ')',
         'completion_tokens': 'sum(len(r.token_ids) - r.prompt_tokens)'

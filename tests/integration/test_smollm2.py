@@ -55,6 +55,10 @@ def project(
     indirect=["project"],
 )
 def test_every_greedy_id_equals_the_reference(project: Project, name: str) -> None:
+    assert_every_greedy_id_equals_the_reference(project, name)
+
+
+def assert_every_greedy_id_equals_the_reference(project: Project, name: str) -> None:
     expected = REFERENCE[name]
     tokenizer = ProjectTokenizer(project.directory)
     settings = Settings(max_new_tokens=len(expected["greedy"]))
@@ -71,6 +75,10 @@ def test_every_greedy_id_equals_the_reference(project: Project, name: str) -> No
     indirect=["project"],
 )
 def test_top_ten_logits_equal_the_reference(project: Project, name: str) -> None:
+    assert_top_ten_logits_equal_the_reference(project, name)
+
+
+def assert_top_ten_logits_equal_the_reference(project: Project, name: str) -> None:
     expected = REFERENCE[name]
     candidates = top_logits(project, expected["ids"], 10)
     assert [candidate.id for candidate in candidates] == expected["top_ids"]

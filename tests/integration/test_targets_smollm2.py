@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from relama.project.manifest import Project
-from relama.runtime.session import Settings, generate, open_engine, top_logits
-from relama.runtime.tokenizer import ProjectTokenizer
 from tests.chdb_site import chdb_redirect
 from tests.conftest import quiet
 from tests.engines import CHDB_SITE, postgres_profile
-from tests.integration.test_smollm2 import REFERENCE
+from tests.integration.test_smollm2 import (
+    REFERENCE,
+    assert_every_greedy_id_equals_the_reference,
+    assert_top_ten_logits_equal_the_reference,
+)
 from tests.targets import make_project_on, set_profile
 
 pytestmark = pytest.mark.slow
@@ -46,19 +48,9 @@ def project(
 
 @pytest.mark.parametrize("name", REFERENCE)
 def test_every_greedy_id_equals_the_reference(project: Project, name: str) -> None:
-    expected = REFERENCE[name]
-    settings = Settings(max_new_tokens=len(expected["greedy"]))
-    with open_engine(project, "session", sequence_id=0) as engine:
-        tokenizer = ProjectTokenizer(project.directory)
-        generation = generate(project, engine, tokenizer, expected["ids"], settings)
-    assert generation.ids == expected["greedy"]
+    assert_every_greedy_id_equals_the_reference(project, name)
 
 
 @pytest.mark.parametrize("name", REFERENCE)
 def test_top_ten_logits_equal_the_reference(project: Project, name: str) -> None:
-    expected = REFERENCE[name]
-    candidates = top_logits(project, expected["ids"], 10)
-    assert [candidate.id for candidate in candidates] == expected["top_ids"]
-    assert [candidate.logit for candidate in candidates] == pytest.approx(
-        expected["top_logits"], abs=2e-3, rel=0
-    )
+    assert_top_ten_logits_equal_the_reference(project, name)

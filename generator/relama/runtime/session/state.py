@@ -78,13 +78,8 @@ class State:
             f"select position, token_id from {self.place('tokens')} where {self._own} "
             "order by position"
         )
-        positions = [int(position) for position, _ in rows]
-        whole = len(rows)
-        for i, position in enumerate(positions):
-            if position != i:
-                whole = min(i, position)
-                break
-        return [int(token_id) for _, token_id in rows[:whole]]
+        gaps = (min(i, position) for i, (position, _) in enumerate(rows) if position != i)
+        return [int(token_id) for _, token_id in rows[: next(gaps, len(rows))]]
 
     def last_token_id(self, position: int | None = None) -> int:
         """The token that the last step has appended.
