@@ -133,8 +133,7 @@ where len(token_ids) <> room and new_most - new_least > 1
 {%- endmacro %}
 
 {#
-    The Python of a job: the module `chat_jinja`, and what dbt-duckdb calls. All texts are in
-    hexadecimal digits, so that none becomes part of the program.
+    The Python of a job of the module `chat_jinja`.
 
     function    of the module, which takes a connection and settings
     statements  mapping of names to SQL statements for it
@@ -159,26 +158,7 @@ where len(token_ids) <> room and new_most - new_least > 1
     {%- for name in statements -%}
         {%- do given.update({name: relama._encoded(statements[name])}) -%}
     {%- endfor -%}
-{{ relama._chat_jinja() }}
-
-
-def model(dbt, con):
-    {{ function }}(con, decoded_settings('{{ given | tojson }}'))
-    return con.sql("select 1")
-
-
-class dbtObj:
-    def __init__(self, load_df_function):
-        pass
-
-
-def materialize(df, con):
-    pass
-{%- endmacro %}
-
-{# A text in hexadecimal digits, as the model's `meta` has texts. #}
-{% macro _encoded(text) -%}
-    {{ return('utf8:' ~ text.encode('utf-8').hex()) }}
+    {{ return(relama._python_job([relama._chat_jinja()], function, given)) }}
 {%- endmacro %}
 
 {#

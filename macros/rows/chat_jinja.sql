@@ -142,19 +142,6 @@ def render_prompts(connection: Any, settings: Mapping[str, Any]) -> None:
     connection.execute("delete from chat_prompt")
 
 
-def decoded_settings(text: str) -> Any:
-    """A value of JSON whose texts are in hexadecimal digits, as `utf8:C3A9`."""
-
-    def decoded(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: decoded(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [decoded(item) for item in value]
-        return value and bytes.fromhex(value.removeprefix("utf8:")).decode()
-
-    return decoded(json.loads(text))
-
-
 def render_shortened(connection: Any, settings: Mapping[str, Any]) -> None:
     """Renders ever shorter prompts until all of them fit.
 

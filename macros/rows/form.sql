@@ -56,10 +56,10 @@ create or replace temporary table answer_form (
 {% macro _read_form(settings, with_columns=false) -%}
     {%- set name = settings['form']['name'] -%}
     {%- set given = {
-        'kind': name,
+        'kind': relama._encoded(name),
         'value': relama._encoded(tojson(relama._form_setting(name), '')),
         'source': relama._encoded(model.raw_code),
-        'columns': 'x' if with_columns else none,
+        'columns': relama._encoded('x') if with_columns else none,
     } -%}
     {{ return(relama._python_job(
         [relama._pattern(), relama._answer_form()], 'write_form', given
@@ -129,42 +129,7 @@ where not is_special and token_id < {{ language_model['vocab_size'] }}
         'vocab_size': relama._encoded(language_model['vocab_size'] | string),
         'end_token_id': relama._encoded(language_model['end_token_ids'][0] | string)
             if language_model['end_token_ids'] else none,
-        'opens_bare': 'x' if tokenizer.get('opening') or tokenizer.get('strip') else none,
+        'opens_bare': relama._encoded('x') if tokenizer.get('opening') or tokenizer.get('strip') else none,
     } -%}
     {{ return(relama._python_job([relama._token_transitions()], 'write_transitions', given)) }}
-{%- endmacro %}
-
-{#
-    The Python of a job: modules, and what dbt-duckdb calls. All texts are in hexadecimal digits,
-    so that none becomes part of the program.
-
-    modules   their texts
-    function  of the last, which takes a connection and settings
-    given     mapping of encoded settings; one is true that is not none
-#}
-{% macro _python_job(modules, function, given) -%}
-{{ modules | join('\n\n') }}
-
-
-def decoded_setting(text):
-    if text is None or not text.startswith("utf8:"):
-        return text
-    return bytes.fromhex(text.removeprefix("utf8:")).decode()
-
-
-def model(dbt, con):
-    import json
-
-    given = json.loads('{{ given | tojson }}')
-    {{ function }}(con, {name: decoded_setting(text) for name, text in given.items()})
-    return con.sql("select 1")
-
-
-class dbtObj:
-    def __init__(self, load_df_function):
-        pass
-
-
-def materialize(df, con):
-    pass
 {%- endmacro %}

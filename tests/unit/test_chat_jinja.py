@@ -7,7 +7,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from relama.runtime.chat_jinja import decoded_settings, guarded, render_prompts
+from relama.runtime.chat_jinja import guarded, render_prompts
+from relama.runtime.job_settings import decoded_settings
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
 DATED = "{% if 'when' in messages[-1].content %}{{ strftime_now('%d %b %Y') }}{% endif %}ask"

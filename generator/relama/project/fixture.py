@@ -27,7 +27,7 @@ from relama.project.macro_docs import macro_docs
 from relama.project.render import write
 from relama.project.writer import macros_directory, write_project
 from relama.reference import forward
-from relama.runtime import answer_form, chat_jinja, pattern, token_transitions
+from relama.runtime import answer_form, chat_jinja, job_settings, pattern, token_transitions
 
 CHECKPOINT = Path("tests", "fixtures", "tiny_llama")
 
@@ -40,6 +40,10 @@ PYTHON_MACROS = {
     Path("macros", "rows", "chat_jinja.sql"): (
         chat_jinja,
         "The Python that renders chat templates, see `_render_chat`",
+    ),
+    Path("macros", "rows", "job_settings.sql"): (
+        job_settings,
+        "The Python that reads what a job is given, see `_python_job`",
     ),
     Path("macros", "rows", "pattern.sql"): (
         pattern,
