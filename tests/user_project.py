@@ -29,7 +29,7 @@ class UserProject:
     def __init__(self, directory: Path, language_model: Project) -> None:
         self.directory = directory
         self.output = ""
-        package = os.path.relpath(language_model.directory, directory)
+        folder = os.path.relpath(language_model.directory, directory)
         name = language_model.name
         self.write(
             "dbt_project.yml",
@@ -40,7 +40,7 @@ class UserProject:
         )
         self.write(
             "packages.yml",
-            f"packages:\n  - local: {package}\n  - local: {package}/packages/relama\n",
+            f"packages:\n  - local: {folder}/package\n  - local: {folder}/relama\n",
         )
         self.write(
             "profiles.yml",

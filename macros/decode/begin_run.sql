@@ -1,53 +1,48 @@
 {#
     What `dbt run` and `dbt build` begin with in the language model's own project: the
     state is there, and no step is left half done where this run takes one. Commands that
-    only read change nothing. Another project, which has this one as a package, has no state, but a
-    log of what it asks.
+    only read change nothing. As a package of another project, it is refused: the package is in its
+    folder `package`.
 
     project   name of the language model's project
 #}
 {% macro begin_run(project) -%}
     {%- if execute and flags.WHICH in ['run', 'build', 'retry'] -%}
-        {%- do relama._check_materializations(project) -%}
         {%- if project_name == project -%}
+            {%- do relama._check_materializations(project, {
+                'weights': 'relama_weight', 'layers': relama.activation()
+            }) -%}
             {%- set statements = relama._create_state() -%}
             {%- if 'model.' ~ project ~ '.step' in selected_resources -%}
                 {%- set statements = statements ~ relama._discard_partial_step() -%}
             {%- endif -%}
             {{ statements }}
-        {%- elif target.type == 'duckdb' -%}
-            {{ relama._create_usage() }}
+        {%- elif project != 'relama' -%}
+            {%- do exceptions.raise_compiler_error(
+                'relama: the folder of ' ~ project ~ ' that packages.yml names is a project to be '
+                ~ 'run by itself; name its folder `package` instead, as in '
+                ~ '- local: packages/' ~ project ~ '/package, and run dbt deps.'
+            ) -%}
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 
 {#
-    Fails where the models of a package are not materialised as their files say: what the
-    dbt_project.yml of the project that is run says of all models wins over these.
+    Fails where models are not materialised as their files say: what the dbt_project.yml of the
+    project that is run says of all models wins over these.
+
+    project  name of the language model's project
+    right    materializations, by folder or name
 #}
-{% macro _check_materializations(project) -%}
-    {%- set folders = {
-        'weights': 'relama_weight',
-        'layers': relama.activation(),
-        'batch': 'relama_function',
-    } -%}
-    {%- for node in graph.nodes.values() -%}
-        {%- set right = folders.get(node.fqn[1]) -%}
-        {%- if project_name != project and right == 'relama_weight' -%}
-            {%- if node.config.get('meta', {}).get('part_of') -%}
-                {%- set right = 'ephemeral' -%}
-            {%- elif node.name == 'weights' -%}
-                {%- set right = 'relama_weights' -%}
-            {%- endif -%}
-        {%- endif -%}
+{% macro _check_materializations(project, right) -%}
+    {%- for node in graph.nodes.values() if node.package_name == project -%}
+        {%- set expected = right.get(node.name, right.get(node.fqn[1])) -%}
         {%- if
-            node.package_name == project
-            and node.resource_type == 'model'
-            and right and node.config.materialized != right
+            node.resource_type == 'model' and expected and node.config.materialized != expected
         -%}
             {%- do exceptions.raise_compiler_error(
                 'relama: the model ' ~ node.name ~ ' of ' ~ project ~ ' must be materialized as '
-                ~ right ~ ', not as ' ~ node.config.materialized ~ '; in dbt_project.yml, move '
+                ~ expected ~ ', not as ' ~ node.config.materialized ~ '; in dbt_project.yml, move '
                 ~ '+materialized under the name of your own project, from `models:` to `models: '
                 ~ project_name ~ ':`.'
             ) -%}

@@ -9,19 +9,9 @@
     Where activations are tables there are no CTEs; and `dbt show` makes a statement of one
     model, so there everything below it is put into it.
 
-    As a package of another project, a layer is one model that computes all of it. Of its rows,
-    those without a number of the layer are the hidden states that it hands on.
-
     name   the model's
-    layer  that of the layer that hands it on; none within a layer
 #}
-{% macro input(name, layer=none) -%}
-    {%- set is_handed_on = layer is not none and model.package_name != project_name -%}
-    {%- set read = layer if is_handed_on else name -%}
+{% macro input(name) -%}
     {%- set is_whole = not execute or relama._is_traced() or flags.WHICH == 'show' -%}
-    {%- set relation = ref(read) if is_whole else '__dbt__cte__' ~ read -%}
-    {{ return(
-        '(select sequence_id, position, vector from ' ~ relation ~ ' where layer is null)'
-        if is_handed_on else relation
-    ) }}
+    {{ return(ref(name) if is_whole else '__dbt__cte__' ~ name) }}
 {%- endmacro %}

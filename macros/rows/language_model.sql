@@ -36,7 +36,9 @@
         'chat': chat,
         'identity': identity,
         'function': relama._node_relation(node),
-        'head': relama._weight_relation(node.package_name, settings['head']),
+        'head': relama._sibling(
+            relama._package_relation(node.package_name, 'weights'), settings['head']
+        ),
     }) -%}
     {{ return(settings) }}
 {%- endmacro %}

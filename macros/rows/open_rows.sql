@@ -160,27 +160,21 @@ group by relama_hash
 {% macro _check_built(language_model) -%}
     {%- set comments = relama._table_comments() -%}
     {%- set package = language_model['package'] -%}
-    {%- set weights = relama._package_relation(package, 'weights') -%}
-    {%- for node in graph.nodes.values() -%}
-        {%- if
-            node.package_name == package
-            and (
-                node.config.get('materialized') == 'relama_weight'
-                or node.config.get('meta', {}).get('part_of') == 'weights'
-            )
-        -%}
-            {%- set is_part = node.config.materialized == 'ephemeral' -%}
-            {%- set place = relama._place(
-                relama._sibling(weights, node.alias) if is_part else relama._node_relation(node)
+    {%- set weights = relama._package_node(package, 'weights') -%}
+    {%- set tables = [] -%}
+    {%- for table in weights.config.meta['tables'] -%}
+        {%- do tables.append(relama._sibling(relama._node_relation(weights), table.name)) -%}
+    {%- endfor -%}
+    {%- for name in ['vocabulary', 'merges', 'alphabet'] -%}
+        {%- do tables.append(relama._package_relation(package, name)) -%}
+    {%- endfor -%}
+    {%- for table in tables -%}
+        {%- if comments.get(relama._place(table), '').split(':')[-1] != language_model['written'] -%}
+            {%- do exceptions.raise_compiler_error(
+                model.name ~ ': the language model ' ~ package
+                ~ ' is not built as it was written last: the table ' ~ table.identifier
+                ~ ' is missing or older. Build it with: dbt build --select package:' ~ package
             ) -%}
-            {%- if comments.get(place, '').split(':')[-1] != language_model['written'] -%}
-                {%- do exceptions.raise_compiler_error(
-                    model.name ~ ': the language model ' ~ language_model['package']
-                    ~ ' is not built as it was written last: the table ' ~ node.name
-                    ~ ' is missing or older. Build it with: dbt build --select package:'
-                    ~ language_model['package']
-                ) -%}
-            {%- endif -%}
         {%- endif -%}
     {%- endfor -%}
 {%- endmacro %}

@@ -11,7 +11,7 @@ with step_input as (
 
 embedding as (
 
-    {{ relama.embedding('step_input', relama.weight('embedding_weight'), storage='float32') | indent(4) }}
+    {{ relama.embedding('step_input', ref('embedding_weight').render(), storage='float32') | indent(4) }}
 
 )
 

@@ -5,13 +5,13 @@
 -- x: [48], weight: [48] -> y: [48]
 with hidden as (
 
-    select * from {{ relama.input('layer_01__down_proj', 'layer_01') }}
+    select * from {{ relama.input('layer_01__down_proj') }}
 
 ),
 
 final_norm as (
 
-    {{ relama.rms_norm('hidden', relama.weight('final_norm_weight'), eps=1e-05) | indent(4) }}
+    {{ relama.rms_norm('hidden', ref('final_norm_weight').render(), eps=1e-05) | indent(4) }}
 
 )
 

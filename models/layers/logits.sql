@@ -19,7 +19,7 @@ logits as (
 
     {{ relama.logits(
         'last_position',
-        relama.weight('lm_head_weight'),
+        ref('lm_head_weight').render(),
         storage='float32',
         single_token=relama.single_token()
     ) | indent(4) }}

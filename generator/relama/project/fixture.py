@@ -67,7 +67,6 @@ GENERATED = (
     Path("models", "weights"),
     Path("models", "layers"),
     Path("models", "state"),
-    Path("models", "batch"),
     Path("models", "_sources.yml"),
     Path("models", "_exposures.yml"),
     Path("models", "_overview.md"),

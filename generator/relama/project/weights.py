@@ -26,24 +26,23 @@ def weight_properties(weight: Weight) -> Properties:
 
 def weight_sql(weight: Weight) -> str:
     """The model of a weight table: its parts stacked, rounded and laid out."""
-    parts, offset = [], 0
+    return render("weight.sql", table=weight_table(weight))
+
+
+def weight_table(weight: Weight) -> Properties:
+    """The arguments of the macro `weight_table`, tensors by the names of their sources."""
+    parts: list[Properties] = []
     for part in weight.parts:
-        parts.append(
-            {
-                "staged": names.staged(part.tensor),
-                "staged_bias": names.staged(part.bias) if part.bias else None,
-                "offset": offset,
-            }
-        )
-        offset += part.rows
-    return render(
-        "weight.sql",
-        parts=parts,
-        has_bias=weight.has_bias,
-        storage=STORAGES[weight.storage],
-        blocks=weight.blocks,
-        row_count=weight.rows,
-    )
+        staged: Properties = {"tensor": names.staged(part.tensor)}
+        if part.bias:
+            staged["bias"] = names.staged(part.bias)
+        parts.append({**staged, "rows": part.rows})
+    return {
+        "name": weight.name,
+        "parts": parts,
+        "storage": weight.storage,
+        "blocks": weight.blocks,
+    }
 
 
 def _columns(weight: Weight) -> dict[str, str]:

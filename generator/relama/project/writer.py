@@ -34,6 +34,7 @@ from relama.project.manifest import (
     own_name,
 )
 from relama.project.models import model_inputs, write_models
+from relama.project.package import write_package
 from relama.project.render import render, write
 from relama.project.sql_tokenizer import (
     Definition,
@@ -117,9 +118,7 @@ def write_project(
             temporary,
             project=name,
             tokenizer=sql_tokenizer,
-            language_model=language_model_settings(graph, tokenizer),
             digest=meta_digest,
-            written=written,
             parallelism=parallelism,
             target=target,
         )
@@ -134,9 +133,20 @@ def write_project(
             "prompt_token_ids": prompt,
             "checkpoint": digest,
             "written": written,
+            "parallelism": parallelism,
+            "library": name == LIBRARY,
         }
         _write_settings(temporary, checkpoint, settings)
-        _write_package(temporary, kernels)
+        _write_macros(temporary, kernels)
+        if target.has_batches:
+            write_package(
+                graph,
+                temporary,
+                settings,
+                tokenizer=sql_tokenizer,
+                language_model=language_model_settings(graph, tokenizer),
+                digest=meta_digest,
+            )
         marker = {
             "relama": __version__,
             "project": name,
@@ -286,7 +296,7 @@ def _write_settings(directory: Path, checkpoint: Checkpoint, settings: Mapping[s
     write(directory / "profiles.yml", render(f"profiles_{target.name}.yml", **values))
     write(directory / ".gitignore", "target/\nlogs/\n*.duckdb\n*.duckdb.wal\n.user.yml\n")
     write(directory / "seeds" / "sampling.csv", sampling_csv(checkpoint.generation_config))
-    write(directory / "seeds" / "_seeds.yml", render("seeds.yml", project=settings["project"]))
+    write(directory / "seeds" / "_seeds.yml", render("seeds.yml", **settings))
     (directory / "tests").mkdir()
     (directory / "tests" / ".gitkeep").touch()
     # While dbt parses, this is what tells language models from other packages.
@@ -294,7 +304,7 @@ def _write_settings(directory: Path, checkpoint: Checkpoint, settings: Mapping[s
     write(directory / "macros" / "relama_language_model.sql", marker)
 
 
-def _write_package(directory: Path, kernels: Path | None) -> None:
+def _write_macros(directory: Path, kernels: Path | None) -> None:
     """The macros and the extension, and where dbt looks for them.
 
     `dbt deps` removes everything in `packages/` and installs what `package-lock.yml` says:

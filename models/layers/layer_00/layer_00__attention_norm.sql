@@ -11,7 +11,7 @@ with hidden as (
 
 attention_norm as (
 
-    {{ relama.rms_norm('hidden', relama.weight('layer_00__attention_norm_weight'), eps=1e-05) | indent(4) }}
+    {{ relama.rms_norm('hidden', ref('layer_00__attention_norm_weight').render(), eps=1e-05) | indent(4) }}
 
 )
 

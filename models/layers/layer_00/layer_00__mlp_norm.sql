@@ -11,7 +11,7 @@ with o_proj as (
 
 mlp_norm as (
 
-    {{ relama.rms_norm('o_proj', relama.weight('layer_00__mlp_norm_weight'), eps=1e-05) | indent(4) }}
+    {{ relama.rms_norm('o_proj', ref('layer_00__mlp_norm_weight').render(), eps=1e-05) | indent(4) }}
 
 )
 

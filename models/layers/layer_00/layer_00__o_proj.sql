@@ -19,7 +19,7 @@ o_proj as (
 
     {{ relama.block_matmul(
         'attention',
-        relama.weight('layer_00__o_proj_weight'),
+        ref('layer_00__o_proj_weight').render(),
         blocks=1,
         storage='float32',
         bias=true,

@@ -5,13 +5,13 @@
 -- x: [48], weight: [48] -> y: [48]
 with hidden as (
 
-    select * from {{ relama.input('layer_00__down_proj', 'layer_00') }}
+    select * from {{ relama.input('layer_00__down_proj') }}
 
 ),
 
 attention_norm as (
 
-    {{ relama.rms_norm('hidden', relama.weight('layer_01__attention_norm_weight'), eps=1e-05) | indent(4) }}
+    {{ relama.rms_norm('hidden', ref('layer_01__attention_norm_weight').render(), eps=1e-05) | indent(4) }}
 
 )
 

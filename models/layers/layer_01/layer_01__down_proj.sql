@@ -19,7 +19,7 @@ down_proj as (
 
     {{ relama.block_matmul(
         'swiglu',
-        relama.weight('layer_01__down_proj_weight'),
+        ref('layer_01__down_proj_weight').render(),
         blocks=1,
         storage='float32',
         bias=true,

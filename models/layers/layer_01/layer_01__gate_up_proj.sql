@@ -13,7 +13,7 @@ gate_up_proj as (
 
     {{ relama.block_matmul(
         'mlp_norm',
-        relama.weight('layer_01__gate_up_proj_weight'),
+        ref('layer_01__gate_up_proj_weight').render(),
         blocks=1,
         storage='float32',
         bias=true,

@@ -11,7 +11,7 @@ with attention as (
 
 hidden as (
 
-    select * from {{ relama.input('layer_00__down_proj', 'layer_00') }}
+    select * from {{ relama.input('layer_00__down_proj') }}
 
 ),
 
@@ -19,7 +19,7 @@ o_proj as (
 
     {{ relama.block_matmul(
         'attention',
-        relama.weight('layer_01__o_proj_weight'),
+        ref('layer_01__o_proj_weight').render(),
         blocks=1,
         storage='float32',
         bias=true,

@@ -13,7 +13,7 @@ qkv_proj as (
 
     {{ relama.block_matmul(
         'attention_norm',
-        relama.weight('layer_01__qkv_proj_weight'),
+        ref('layer_01__qkv_proj_weight').render(),
         blocks=1,
         storage='float32',
         bias=true,

@@ -1,10 +1,10 @@
-with stacked as (
-
-    select
-        w.row_id,
-        w.vector
-    from {{ relama.staged(source('staged_weights', 'layer_00__post_attention_layernorm')) }} as w
-
-)
-
-select * from stacked
+{{ relama.weight_table(
+    [
+        {
+            'tensor': source('staged_weights', 'layer_00__post_attention_layernorm'),
+            'rows': 1
+        },
+    ],
+    storage='float32',
+    blocks=0
+) }}

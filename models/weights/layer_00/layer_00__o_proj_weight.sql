@@ -1,25 +1,11 @@
-with stacked as (
-
-    select
-        w.row_id,
-        w.vector,
-        b.value as bias
-    from {{ relama.staged(source('staged_weights', 'layer_00__o_proj')) }} as w
-    inner join {{ relama.staged(source('staged_weights', 'layer_00__o_proj_bias')) }} as b
-        on w.row_id = b.row_id
-
-),
-
-blocks as (
-
-    {{ relama.matrix_blocks(
-        'stacked',
-        rows=48,
-        blocks=1,
-        storage='float32',
-        bias=true
-    ) | indent(4) }}
-
-)
-
-select * from blocks
+{{ relama.weight_table(
+    [
+        {
+            'tensor': source('staged_weights', 'layer_00__o_proj'),
+            'bias': source('staged_weights', 'layer_00__o_proj_bias'),
+            'rows': 48
+        },
+    ],
+    storage='float32',
+    blocks=1
+) }}

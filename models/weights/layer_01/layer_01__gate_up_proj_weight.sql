@@ -1,35 +1,16 @@
-with stacked as (
-
-    select
-        w.row_id,
-        w.vector,
-        b.value as bias
-    from {{ relama.staged(source('staged_weights', 'layer_01__gate_proj')) }} as w
-    inner join {{ relama.staged(source('staged_weights', 'layer_01__gate_proj_bias')) }} as b
-        on w.row_id = b.row_id
-
-    union all
-
-    select
-        w.row_id + 88 as row_id,
-        w.vector,
-        b.value as bias
-    from {{ relama.staged(source('staged_weights', 'layer_01__up_proj')) }} as w
-    inner join {{ relama.staged(source('staged_weights', 'layer_01__up_proj_bias')) }} as b
-        on w.row_id = b.row_id
-
-),
-
-blocks as (
-
-    {{ relama.matrix_blocks(
-        'stacked',
-        rows=176,
-        blocks=1,
-        storage='float32',
-        bias=true
-    ) | indent(4) }}
-
-)
-
-select * from blocks
+{{ relama.weight_table(
+    [
+        {
+            'tensor': source('staged_weights', 'layer_01__gate_proj'),
+            'bias': source('staged_weights', 'layer_01__gate_proj_bias'),
+            'rows': 88
+        },
+        {
+            'tensor': source('staged_weights', 'layer_01__up_proj'),
+            'bias': source('staged_weights', 'layer_01__up_proj_bias'),
+            'rows': 88
+        },
+    ],
+    storage='float32',
+    blocks=1
+) }}

@@ -1,6 +1,6 @@
-{{ config(enabled=model.package_name == project_name) }}
+<% if library %>{{ config(enabled=model.package_name == project_name) }}
 
--- Every token that might come next, with its logit and log-probability.
+<% endif %>-- Every token that might come next, with its logit and log-probability.
 <%- for name in layers %>
 -- depends_on: {{ ref('<< name >>') }}
 <%- endfor %>

@@ -1,5 +1,5 @@
 << name >> as (
 
-    {{ relama.embedding('step_input', relama.weight('<< weight >>'), storage='<< storage >>') | indent(4) }}
+    {{ relama.embedding('step_input', << weight >>, storage='<< storage >>') | indent(4) }}
 
 )

@@ -1,6 +1,6 @@
-{{ config(enabled=model.package_name == project_name) }}
+<% if library %>{{ config(enabled=model.package_name == project_name) }}
 
--- The hidden state after the embedding, after every layer and after the final norm.
+<% endif %>-- The hidden state after the embedding, after every layer and after the final norm.
 <%- for name in layers %>
 -- depends_on: {{ ref('<< name >>') }}
 <%- endfor %>

@@ -1,6 +1,6 @@
-{{ config(enabled=model.package_name == project_name) }}
+<% if library %>{{ config(enabled=model.package_name == project_name) }}
 
--- The full pages of the cache that are not packed yet. A session appends them to
+<% endif %>-- The full pages of the cache that are not packed yet. A session appends them to
 -- the table of this name whenever one has filled up.
 with cached as (
 

@@ -2,7 +2,7 @@
 
     {{ relama.<% if blocks %>block_<% endif %>matmul(
         '<< reads[0] >>',
-        relama.weight('<< weight >>'),
+        << weight >>,
 <%- if blocks %>
         blocks=<< blocks >>,
 <%- endif %>

@@ -8,7 +8,7 @@ last_position as (
 
     {{ relama.logits(
         'last_position',
-        relama.weight('<< weight >>'),
+        << weight >>,
         storage='<< storage >>',
         single_token=relama.single_token()
     ) | indent(4) }}

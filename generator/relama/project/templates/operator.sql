@@ -1,6 +1,6 @@
-{{ config(materialized=relama.activation()) }}
+<% if not packaged %>{{ config(materialized=relama.activation()) }}
 
-<< comment >>
+<% endif %><< comment >>
 with
 <%- for import, relation in imports.items() %>
 <%- if not loop.first %>

@@ -1,6 +1,6 @@
-{{ config(materialized=relama.activation()) }}
+<% if not packaged %>{{ config(materialized=relama.activation()) }}
 
--- Where the pages of each sequence end: what is in the cache from there on has to
+<% endif %>-- Where the pages of each sequence end: what is in the cache from there on has to
 -- be packed in this step. All layers have the same pages.
 with step_input as (
 

@@ -1,6 +1,6 @@
-{{ config(materialized=relama.activation()) }}
+<% if not packaged %>{{ config(materialized=relama.activation()) }}
 
--- Cosine and sine of the rotation angles of each position of this step.
+<% endif %>-- Cosine and sine of the rotation angles of each position of this step.
 -- angle = position * inverse_frequency
 -- inverse_frequency: [<< config.head_dim // 2 >>] -> cosine, sine: [<< config.head_dim // 2 >>]
 with step_input as (
@@ -11,7 +11,7 @@ with step_input as (
 
 inverse_frequencies as (
 
-    select * from {{ ref('inverse_frequencies').render() }}
+    select * from {{ << inverse_frequencies >> }}
 
 ),
 

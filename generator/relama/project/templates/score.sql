@@ -1,6 +1,6 @@
-{{ config(enabled=model.package_name == project_name) }}
+<% if library %>{{ config(enabled=model.package_name == project_name) }}
 
--- Scores tokens that are already known instead of choosing one: the columns are
+<% endif %>-- Scores tokens that are already known instead of choosing one: the columns are
 -- those of the model `step`. The last token is predicted but not yet read, so its
 -- keys and values are left to the next step.
 with tokens as (

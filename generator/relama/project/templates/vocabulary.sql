@@ -1,0 +1,1 @@
+select * from {{ relama.staged(source('staged_weights', 'vocabulary')) }}
