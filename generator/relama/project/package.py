@@ -24,7 +24,6 @@ from relama.project.models import (
 )
 from relama.project.render import render, write, write_yaml
 from relama.project.weights import weight_table
-from relama.targets import Target
 
 Properties = dict[str, Any]
 
@@ -54,18 +53,22 @@ def write_package(
             pages=names.all_kv_pages(graph.config.num_hidden_layers),
         ),
     )
-    _write_weights(graph, models, digest)
-    _write_layers(graph, models / "layers", settings["parallelism"], target)
+    place = Place(target, settings["parallelism"], packaged=True)
+    _write_layers(graph, settings["project"], directory, place)
     for name in ("vocabulary", "alphabet", "merges"):
         write(models / "tokenizer" / f"{name}.sql", render(f"{name}.sql"))
-    tables = fixed_properties("tokenizer.yml", graph, tokenizer=tokenizer, digest=digest)
-    _write_properties(models / "tokenizer" / "_models.yml", tables)
+    of_tokenizer = fixed_properties("tokenizer.yml", graph, tokenizer=tokenizer, digest=digest)
+    _write_properties(models / "tokenizer" / "_models.yml", of_tokenizer)
 
     whole = names.layer_models(graph.config.num_hidden_layers)
     write(models / "forward_pass.sql", render("package/forward_pass.sql", layers=whole))
     language_model = {**language_model, "written": settings["written"]}
     function = fixed_properties("package/forward_pass.yml", graph, language_model=language_model)
-    weights = fixed_properties("package/weights.yml", graph)
+    tables = _weight_tables(graph, digest)
+    weights = fixed_properties("package/weights.yml", graph, tables=tables)
+    parts = [part for table in tables for part in table["parts"]]
+    tensors = [part[key] for part in parts for key in ("tensor", "bias") if key in part]
+    write(models / "weights.sql", render("package/weights.sql", tensors=tensors))
     _write_properties(models / "_models.yml", [*weights, *function])
     # Links stay links where dbt installs the package; where it copies, so does what they lead to.
     (directory / "weights").symlink_to(Path("..", "weights"), target_is_directory=True)
@@ -73,7 +76,8 @@ def write_package(
     write(directory / macro, (project / macro).read_text())
 
 
-def _write_weights(graph: Graph, models: Path, digest: str) -> None:
+def _weight_tables(graph: Graph, digest: str) -> list[Properties]:
+    """The tables that the model `weights` makes, as its `meta` has them."""
     frequencies = {
         "name": "inverse_frequencies",
         "parts": [{"tensor": "inverse_frequencies", "rows": 1}],
@@ -81,16 +85,18 @@ def _write_weights(graph: Graph, models: Path, digest: str) -> None:
         "blocks": 0,
         "digest": digest,
     }
-    tables = [frequencies, *map(weight_table, graph.weights.values())]
-    write(models / "weights.sql", render("package/weights.sql", tables=tables))
+    return [frequencies, *map(weight_table, graph.weights.values())]
 
 
-def _write_layers(graph: Graph, directory: Path, parallelism: int, target: Target) -> None:
-    """A model for each layer with all its operators, and those before and behind the layers."""
-    place = Place(target, parallelism, packaged=True)
+def _write_layers(graph: Graph, project: str, package: Path, place: Place) -> None:
+    """A model for each layer with all its operators, and those before and behind the layers.
+
+    Layers that differ in their numbers only share a macro, which dbt reads once.
+    """
+    directory, macros = package / "models" / "layers", package / "macros"
     layers = range(graph.config.num_hidden_layers)
     before = ["step_input", "rotary_angles", "paged"]
-    properties = fixed_properties("layers.yml", graph, target=target)
+    properties = fixed_properties("layers.yml", graph)
     frequencies = place.weight("inverse_frequencies")
     for name in before:
         sql = render(
@@ -103,28 +109,40 @@ def _write_layers(graph: Graph, directory: Path, parallelism: int, target: Targe
         write(directory / f"{operator.name}.sql", operator_sql(graph, operator, place))
         properties.append(operator_properties(graph, operator))
         before += [] if operator.inputs else [operator.name]
+    kinds: dict[str, str] = {}
     for layer in layers:
-        sql = _layer_sql(graph, layer, before if layer == 0 else [], place)
+        body = _layer_body(graph, layer, place)
+        kind = kinds.setdefault(body, f"layer_kind_{len(kinds)}")
+        sql = render(
+            "package/layer.sql",
+            layer=layer,
+            before=before if layer == 0 else [],
+            macro=f"{project}.{kind}",
+        )
         write(directory / f"{names.layer_model(layer)}.sql", sql)
         properties.append(layer_properties(graph, layer))
     _write_properties(directory / "_models.yml", properties)
+    for body, kind in kinds.items():
+        sql = render("package/layer_kind.sql", kind=kind, body=body)
+        write(macros / f"{kind}.sql", sql)
 
 
-def _layer_sql(graph: Graph, layer: int, before: list[str], place: Place) -> str:
+def _layer_body(graph: Graph, layer: int, place: Place) -> str:
+    """The SQL of a layer, where `name` stands for its name, and `before` for that before it."""
     operators = [o for o in graph.layer(layer) if not o.computes.only_traced]
     made = {operator.name for operator in operators}
     imports: dict[str, str] = {}
     for operator in operators:
         imports |= operator_imports(operator, place, made)
-    return render(
-        "package/layer.sql",
-        layer=layer,
-        before=before,
+    sql = render(
+        "package/layer_body.sql",
         imports=imports,
         ctes=[operator_ctes(graph, operator, place) for operator in operators],
         keys=names.parsed(graph.appended(layer).name).base,
         hidden=names.parsed(operators[-1].name).base,
     )
+    sql = sql.replace(f"'{names.layer_model(layer)}__", "name ~ '__")
+    return sql.replace(f"'{names.layer_model(layer - 1)}'", "before") if layer else sql
 
 
 def _write_properties(path: Path, models: list[Properties]) -> None:
