@@ -271,6 +271,30 @@ def test_as_a_package_in_a_project_with_names_of_its_own(package: Project, tmp_p
     assert user.rows("select completion, completion_tokens from a") == answer
 
 
+def test_a_package_has_what_answers_rows_and_no_more(package: Project, tmp_path: Path) -> None:
+    """dbt takes time over each node of a package, in every command of the project above."""
+    user = UserProject(tmp_path / "desk", package)
+    dbt(user.directory, "parse")
+    manifest = json.loads((user.directory / "target" / "manifest.json").read_text())
+    assert manifest["disabled"] == {}
+    names = {id.split(".")[2] for id in manifest["nodes"] if id.startswith("model.lm.")}
+    layers = {"step_input", "rotary_angles", "paged", "embedding", "final_norm"}
+    tokenizer = {"vocabulary", "merges", "alphabet"}
+    assert names == {"weights", "forward_pass", "layer_00", "layer_01", *layers, *tokenizer}
+    sources = manifest["parent_map"]["model.lm.weights"]
+    assert "source.lm.staged_weights.layer_01__q_proj" in sources
+    assert "model.lm.weights" in manifest["parent_map"]["model.lm.layer_01"]
+
+
+def test_a_project_is_no_package(package: Project, tmp_path: Path) -> None:
+    user = UserProject(tmp_path / "desk", package)
+    change(user.directory / "packages.yml", ("lm/package\n", "lm\n"))
+    dbt(user.directory, "deps")
+    assert not user.dbt("build")
+    assert "name its folder `package` instead" in " ".join(user.output.split())
+    assert user.rows("select count(*) from duckdb_tables()") == [(0,)]
+
+
 def test_a_materialization_for_all_models_is_named_before_anything_is_built(
     package: Project, tmp_path: Path
 ) -> None:

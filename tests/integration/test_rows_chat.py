@@ -180,10 +180,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> UserProject:
     packages = ""
     for name, template in TEMPLATES.items():
         write_project(root / name, open_checkpoint(checkpoint(root / f"{name}_ck", template)))
-        packages += f"  - local: ../{name}\n"
+        packages += f"  - local: ../{name}/package\n"
     (root / "desk").mkdir()
     desk = UserProject(root / "desk", load_project(root / "llama2"))
-    packages += "  - local: ../llama2/packages/relama\n"
+    packages += "  - local: ../llama2/relama\n"
     desk.write("packages.yml", f"packages:\n{packages}")
     desk.write("dbt_project.yml", 'name: desk\nprofile: desk\nversion: "1.0.0"\n')
     assert desk.dbt("deps"), desk.output

@@ -18,7 +18,7 @@ ENTRIES = {
 }
 #: What users read and copy: it calls public macros.
 READ = (
-    *("README.md", "docs/*.md", "examples/**/*.sql", "analyses/*.sql", "models/batch/*.sql"),
+    *("README.md", "docs/*.md", "examples/**/*.sql", "analyses/*.sql"),
     *("models/layers/**/*", "models/state/*", "models/weights/**/*", "dbt_project.yml"),
     *("generator/relama/project/templates/*", "examples/**/*.yml"),
 )

@@ -28,7 +28,7 @@ Group = Literal["attention", "mlp", "hidden", "state"]
 DataTest = dict[str, Any]
 
 #: Where activations are tables, tests run on them; where they are not, there is nothing to test.
-TRACED = {"enabled": "var('relama_trace', false)"}
+TRACED = {"enabled": "{{ var('relama_trace', false) }}"}
 
 
 class Kind(StrEnum):

@@ -37,6 +37,6 @@ def _own_test(test: str | Properties) -> Properties:
     """A test that runs where the repository is the project that is run."""
     ((name, settings),) = test.items() if isinstance(test, dict) else [(test, {})]
     config = dict(settings.get("config", {}))
-    enabled = config.get("enabled")
+    enabled = str(config.get("enabled", "")).strip("{ }")
     config["enabled"] = f"{{{{ {enabled} and {_OWN} }}}}" if enabled else f"{{{{ {_OWN} }}}}"
     return {name: {**settings, "config": config}}

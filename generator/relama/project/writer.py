@@ -309,8 +309,7 @@ def _write_macros(directory: Path, kernels: Path | None) -> None:
 
     `dbt deps` removes everything in `packages/` and installs what `package-lock.yml` says:
     the folder `relama` once more. There is no `packages.yml`, since dbt would look for what it
-    names below the project that is run: another project that has this one as a package names
-    `packages/relama` itself.
+    names below the project that is run: another project names `package` and `relama` itself.
     """
     package = directory / LIBRARY
     shutil.copytree(macros_directory(), package / "macros")
