@@ -29,7 +29,15 @@ ROOT = Path(__file__).parents[2]
 MACROS = [ROOT / "macros" / name for name in ("tensor", "decode", "storage", "tokenizer")]
 #: What only other macros call; their examples are examples of these. `input` has no SQL of its
 #: own: what it gives is tested with the text that dbt compiles (test_docs.py).
-PARTS = {"block_matmul_pairs", "dequantized", "input", "same", "storage", "weight"} | {
+PARTS = {
+    "block_matmul_pairs",
+    "dequantized",
+    "input",
+    "same",
+    "storage",
+    "weight",
+    "weight_table",
+} | {
     *storages.STORAGES,
     *("byte_symbols", "decoded_bytes", "encode_words", "list_chunks", "normalized_text"),
     *("spelled_words", "split_text", "symbol_token", "text_literal", "text_words"),
@@ -140,7 +148,14 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
 def test_every_public_macro_has_an_example_with_a_unit_test() -> None:
     # Statements, which every run of dbt begins with.
-    statements = {"begin_run", "create_batch_state", "limit_memory", "set_prompt", "state"}
+    statements = {
+        "begin_rows",
+        "begin_run",
+        "create_batch_state",
+        "limit_memory",
+        "set_prompt",
+        "state",
+    }
     names = {path.stem for folder in MACROS for path in folder.glob("*.sql")} - statements - PARTS
     examples = ROOT / "models" / "macro_examples"
     tests = yaml.safe_load((examples / "_unit_tests.yml").read_text())["unit_tests"]

@@ -24,7 +24,7 @@ from relama.operators import (
 from relama.operators.base import Computation, Kind
 from relama.passes import run_passes
 from relama.project.describe import operator_comment, operator_properties
-from relama.project.models import operator_sql
+from relama.project.models import Place, operator_sql
 from relama.targets import DEFAULT
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ def test_a_norm_per_head_before_the_rotary_embedding() -> None:
     assert "x: [48], weight: [8] -> y: [48]" in operator_comment(graph, norm)
     properties = operator_properties(graph, norm)
     assert properties["data_tests"][0]["relama.finite_vector"]["arguments"] == {"length": 48}
-    assert "eps=1e-06, head_dim=8)" in operator_sql(graph, norm, 2, DEFAULT)
+    assert "eps=1e-06, head_dim=8)" in operator_sql(graph, norm, Place(DEFAULT, 2))
 
 
 @pytest.mark.parametrize("name", ["attention", "attention_weights"])
@@ -113,9 +113,9 @@ def test_attention_with_a_scaling_of_its_own(name: str) -> None:
     graph = graph_with_a_norm_per_head(scaling=0.25)
     operator = graph.operators[f"layer_00__{name}"]
     assert "softmax(query . key * 0.25)" in operator_comment(graph, operator)
-    assert "scaling=0.25" in operator_sql(graph, operator, 2, DEFAULT)
+    assert "scaling=0.25" in operator_sql(graph, operator, Place(DEFAULT, 2))
     plain = graph_with_a_norm_per_head()
-    assert "scaling" not in operator_sql(plain, plain.operators[operator.name], 2, DEFAULT)
+    assert "scaling" not in operator_sql(plain, plain.operators[operator.name], Place(DEFAULT, 2))
 
 
 @pytest.mark.parametrize(
