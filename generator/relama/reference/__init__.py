@@ -18,7 +18,8 @@ Arithmetic is float32; means, softmax and activations go through float64.
 """
 
 from relama.reference.arithmetic import log_softmax, rms_norm
-from relama.reference.experts import gated_mlp
+from relama.reference.attention import attend
+from relama.reference.experts import gated_mlp, route
 from relama.reference.families import Decoder, Experts, Latent, Layer, decoder
 from relama.reference.forward import Reference, forward, greedy
 from relama.reference.rotary import rotate
@@ -29,6 +30,7 @@ __all__ = [
     "Latent",
     "Layer",
     "Reference",
+    "attend",
     "decoder",
     "forward",
     "gated_mlp",
@@ -36,4 +38,5 @@ __all__ = [
     "log_softmax",
     "rms_norm",
     "rotate",
+    "route",
 ]
