@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import pytest
 from relama.checkpoint import open_checkpoint
 from relama.errors import UnsupportedError
 from relama.reference import Experts, attend, decoder, forward, greedy, route
-from relama.reference.families import FAMILIES
+from relama.reference.families import DEFAULTS, FAMILIES, completed
 from tests.families import NAMES, expected, family, write_family
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+import transformers
 
 #: Frequencies depend on the length, and transformers' cache keeps keys as they were turned.
 #: Phi-3 has such frequencies too, and reads everything anew when they change.
-CACHED_KEYS_DIFFER = {"llama_dynamic", "llama_longrope"}
+CACHED_KEYS_DIFFER = {"llama_dynamic", "llama_dynamic_long", "llama_longrope"}
 
 #: A change of the config that the model must notice, so that its expected values check the field.
 CHANGES: list[tuple[str, dict[str, Any]]] = [
@@ -122,6 +127,24 @@ def test_every_family_has_a_model() -> None:
     assert {family(name).config["model_type"] for name in NAMES} == set(FAMILIES)
 
 
+@pytest.mark.parametrize("model_type", DEFAULTS)
+def test_defaults_are_those_of_transformers(model_type: str) -> None:
+    """What the configuration class of a family says where `config.json` says nothing."""
+    config = transformers.CONFIG_MAPPING[model_type]()
+    ours = completed({"model_type": model_type})
+    thetas = [ours.pop("rope_theta"), ours.pop("rope_local_base_freq", None)]
+    rope = config.rope_parameters
+    if model_type == "gemma3_text":
+        rope = {"rope_theta": rope["full_attention"]["rope_theta"]} | rope
+        assert rope["sliding_attention"]["rope_theta"] == thetas[1]
+    assert rope["rope_theta"] == thetas[0]
+    if model_type.startswith("gemma"):
+        del ours["hidden_act"]  # they say hidden_activation
+    if model_type.startswith("qwen"):
+        del ours["sliding_window"]  # theirs is gone without use_sliding_window
+    assert ours == {key: getattr(config, key) for key in ours} | {"model_type": model_type}
+
+
 def test_models_are_small_and_have_a_tokenizer(tmp_path: Path) -> None:
     for name in NAMES:
         checkpoint = open_checkpoint(write_family(tmp_path / name, name))
@@ -173,6 +196,16 @@ def test_dialects_of_one_config_agree() -> None:
         "sliding_attention": {"rope_theta": config.pop("rope_local_base_freq")},
     }
     assert decoder(config).layers == decoder(family("gemma3_text").config).layers
+
+
+def test_gemma3_has_no_truncate_by_layer_type() -> None:
+    """As in transformers 5.24, which looks for it beside the parameters of the layer types."""
+    config = family("gemma3_text_yarn").config
+    rope = config["rope_parameters"]
+    inside = {**rope, "full_attention": {**rope["full_attention"], "truncate": False}}
+    assert decoder({**config, "rope_parameters": inside}).layers == decoder(config).layers
+    beside = {**rope, "truncate": False}
+    assert decoder({**config, "rope_parameters": beside}).layers != decoder(config).layers
 
 
 @pytest.mark.parametrize(

@@ -378,18 +378,29 @@ _DEEPSEEK = {
 #: What the configuration classes of transformers say where `config.json` says nothing.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "llama": {},
-    "mistral": {"sliding_window": 4096, "max_position_embeddings": 131072},
+    "mistral": {
+        "num_key_value_heads": 8,
+        "sliding_window": 4096,
+        "max_position_embeddings": 131072,
+    },
     "mixtral": {
+        "num_key_value_heads": 8,
         "sliding_window": None,
         "max_position_embeddings": 131072,
         "rms_norm_eps": 1e-5,
         "rope_theta": 1e6,
         "num_experts_per_tok": 2,
     },
-    "qwen2": {**_QWEN, "max_window_layers": 28},
-    "qwen3": {**_QWEN, "max_window_layers": 28, "head_dim": 128},
-    "qwen2_moe": {**_QWEN_MOE, "max_window_layers": 28, "qkv_bias": True, "num_experts_per_tok": 4},
-    "qwen3_moe": {**_QWEN_MOE, "num_experts_per_tok": 8},
+    "qwen2": {**_QWEN, "num_key_value_heads": 32, "max_window_layers": 28},
+    "qwen3": {**_QWEN, "num_key_value_heads": 32, "max_window_layers": 28, "head_dim": 128},
+    "qwen2_moe": {
+        **_QWEN_MOE,
+        "num_key_value_heads": 16,
+        "max_window_layers": 28,
+        "qkv_bias": True,
+        "num_experts_per_tok": 4,
+    },
+    "qwen3_moe": {**_QWEN_MOE, "num_key_value_heads": 4, "num_experts_per_tok": 8},
     "phi3": {
         "sliding_window": None,
         "max_position_embeddings": 4096,
@@ -562,6 +573,9 @@ def _gemma3_ropes(full: Config) -> dict[str, Rope]:
     by_type = full.get("rope_parameters") or {}
     everywhere = {**(by_type.get("full_attention") or {}), **(full.get("rope_scaling") or {})}
     nearby = by_type.get("sliding_attention") or {}
+    # transformers looks for this one setting of YaRN beside the two, not in them.
+    truncate = {"truncate": by_type.get("truncate", True)}
+    everywhere, nearby = {**everywhere, **truncate}, {**nearby, **truncate}
     common = {**full, "rope_scaling": None}
     return {
         "full_attention": rope_parameters({**common, "rope_parameters": everywhere}),
