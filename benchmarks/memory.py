@@ -25,7 +25,6 @@ from benchmarks.synthetic import Shape
 from benchmarks.systems.base import Spec
 from relama.checkpoint import open_checkpoint
 from relama.checkpoint.base import FloatArray
-from relama.config import model_config
 from relama.reference import forward
 
 Say = Callable[[str], None]
@@ -186,7 +185,7 @@ def _expected(model: Path, say: Say) -> FloatArray:
     if not kept.is_file():
         say("computing the logits in numpy, to check by")
         checkpoint = open_checkpoint(model)
-        reference = forward(model_config(checkpoint.config), checkpoint.tensors, PROMPT)
+        reference = forward(checkpoint.config, checkpoint.tensors, PROMPT)
         np.save(kept, reference.logits[-1])
     logits: FloatArray = np.load(kept)
     return logits

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from relama.checkpoint import open_checkpoint
-from relama.checkpoint.base import Tensor
+from relama.checkpoint.base import Checkpoint, Tensor
 from relama.project.manifest import Project
 from relama.project.writer import write_project
 from relama.reference import forward, greedy, log_softmax
@@ -81,18 +81,25 @@ def continued(
 
 
 def assert_equals_the_oracle(
-    project: Project, tensors: Mapping[str, Tensor], tolerance: float = 1e-4
+    project: Project,
+    checkpoint: Checkpoint,
+    tolerance: float = 1e-4,
+    tensors: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Logits of several positions and of one, greedy tokens, and a text that is scored.
 
     Its 66 tokens are more than the 64 positions that are scored at once.
+
+    Args:
+        tensors: instead of the checkpoint's own.
     """
-    config = project.config
+    config = checkpoint.config
+    tensors = checkpoint.tensors if tensors is None else tensors
     for token_ids in (PROMPT, PROMPT[:1]):
         expected = forward(config, tensors, token_ids).logits[-1]
         assert np.abs(all_logits(project, token_ids) - expected).max() < tolerance
     assert continued(project, 6) == greedy(config, tensors, PROMPT, 6)
-    token_ids = [(11 * i + i * i) % config.vocab_size for i in range(66)]
+    token_ids = [(11 * i + i * i) % project.config.vocab_size for i in range(66)]
     logprobs = log_softmax(forward(config, tensors, token_ids, "all").logits)
     expected = -sum(float(logprobs[i, token_ids[i + 1]]) for i in range(65))
     assert negative_log_likelihood(project, token_ids) == pytest.approx(

@@ -25,6 +25,7 @@ from tests.conftest import TINY_LLAMA, make_project
 from tests.stored import stored_tensors
 from tests.targets import GREEDY, PROMPT, all_logits
 
+CONFIG = open_checkpoint(TINY_LLAMA).config
 LONG = [(11 * i + i * i) % 101 for i in range(150)]
 
 
@@ -58,9 +59,9 @@ def test_numbers_are_those_of_the_oracle(native: Project) -> None:
     """On the stored weights: products with rounded weights are not rounded themselves."""
     tensors = stored(native)
     for token_ids in (PROMPT, PROMPT[:1], LONG):
-        expected = forward(native.config, tensors, token_ids).logits[-1]
+        expected = forward(CONFIG, tensors, token_ids).logits[-1]
         assert np.abs(all_logits(native, token_ids) - expected).max() < 1e-4
-    logprobs = log_softmax(forward(native.config, tensors, LONG, "all").logits)
+    logprobs = log_softmax(forward(CONFIG, tensors, LONG, "all").logits)
     expected = -sum(float(logprobs[i, LONG[i + 1]]) for i in range(len(LONG) - 1))
     assert negative_log_likelihood(native, LONG) == pytest.approx(expected, rel=1e-5)
 
@@ -70,7 +71,7 @@ def test_greedy_ids_are_those_of_the_oracle(
 ) -> None:
     """70 tokens after 14; the texts for many tokens and for one."""
     ids = greedy_ids(copy_of(native), 70)
-    assert ids == greedy(native.config, stored(native), PROMPT, 70)
+    assert ids == greedy(CONFIG, stored(native), PROMPT, 70)
 
 
 def stored(project: Project) -> Mapping[str, Tensor]:

@@ -19,14 +19,15 @@ from tests.targets import GREEDY, PROMPT, all_logits
 
 
 def assert_equals_the_oracle(project: Project, checkpoint: Path) -> None:
-    tensors = open_checkpoint(checkpoint).tensors
+    opened = open_checkpoint(checkpoint)
+    config, tensors = opened.config, opened.tensors
     for token_ids in (PROMPT, PROMPT[:1]):
-        expected = forward(project.config, tensors, token_ids).logits[-1]
+        expected = forward(config, tensors, token_ids).logits[-1]
         assert np.abs(all_logits(project, token_ids) - expected).max() < 1e-4
     with open_engine(project, "session", sequence_id=0) as engine:
         engine.start(PROMPT, GREEDY)
         ids = [engine.step() for _ in range(6)]
-    assert ids == greedy(project.config, tensors, PROMPT, 6)
+    assert ids == greedy(config, tensors, PROMPT, 6)
 
 
 def test_fixture(built_tiny_project: Project) -> None:
@@ -34,10 +35,9 @@ def test_fixture(built_tiny_project: Project) -> None:
 
 
 def test_long_context_crosses_every_rope_regime(tiny_project: Project) -> None:
-    config = tiny_project.config
-    tensors = open_checkpoint(TINY_LLAMA).tensors
-    token_ids = [(7 * i) % config.vocab_size for i in range(200)]
-    expected = forward(config, tensors, token_ids).logits[-1]
+    checkpoint = open_checkpoint(TINY_LLAMA)
+    token_ids = [(7 * i) % tiny_project.config.vocab_size for i in range(200)]
+    expected = forward(checkpoint.config, checkpoint.tensors, token_ids).logits[-1]
     assert np.abs(all_logits(tiny_project, token_ids) - expected).max() < 1e-4
 
 
@@ -65,9 +65,10 @@ def test_other_shapes(overrides: dict[str, Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [2, 64, 65, 150])
 def test_negative_log_likelihood(built_tiny_project: Project, length: int) -> None:
     """Lengths around the chunk of 64 positions, where the cache is handed over."""
-    config = built_tiny_project.config
-    token_ids = [(11 * i + i * i) % config.vocab_size for i in range(length)]
-    logits = forward(config, open_checkpoint(TINY_LLAMA).tensors, token_ids, "all").logits
+    checkpoint = open_checkpoint(TINY_LLAMA)
+    vocab_size = built_tiny_project.config.vocab_size
+    token_ids = [(11 * i + i * i) % vocab_size for i in range(length)]
+    logits = forward(checkpoint.config, checkpoint.tensors, token_ids, "all").logits
     logprobs = log_softmax(logits)
     expected = -sum(float(logprobs[i, token_ids[i + 1]]) for i in range(length - 1))
     nll = negative_log_likelihood(built_tiny_project, token_ids)

@@ -14,7 +14,6 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from relama.checkpoint import open_checkpoint
 from relama.checkpoint.base import Checkpoint
-from relama.config import model_config
 from relama.reference import forward, log_softmax
 
 REFERENCE = Path(__file__).parents[1] / "fixtures" / "reference"
@@ -29,7 +28,7 @@ def opened(path: Path) -> Checkpoint:
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
 def test_logits_and_hidden_states(smollm2_gguf: Path, prompt: dict[str, Any]) -> None:
     checkpoint = opened(smollm2_gguf)
-    result = forward(model_config(checkpoint.config), checkpoint.tensors, prompt["ids"])
+    result = forward(checkpoint.config, checkpoint.tensors, prompt["ids"])
 
     logits = result.logits[-1]
     top_ids = np.argsort(-logits)[:10]
@@ -54,8 +53,7 @@ def test_perplexity(smollm2_gguf: Path) -> None:
     ids = tokenizer.encode(text, add_special_tokens=False).ids[: expected["tokens"]]
     assert ids[: len(expected["first_ids"])] == expected["first_ids"]
 
-    config = model_config(checkpoint.config)
-    logits = forward(config, checkpoint.tensors, ids, logits_for="all").logits
+    logits = forward(checkpoint.config, checkpoint.tensors, ids, logits_for="all").logits
     scored = log_softmax(logits[:-1])[np.arange(len(ids) - 1), ids[1:]]
     assert len(scored) == expected["scored"]
     assert math.exp(-scored.mean()) == pytest.approx(expected["perplexity"], rel=1e-5)

@@ -87,7 +87,7 @@ def chat_ids(tokenizer: ProjectTokenizer, content: str, system: str | None = Non
 
 def logprobs(ids: Sequence[int]) -> np.ndarray:
     """The log-probabilities after every position, by the oracle."""
-    logits = forward(CONFIG, CHECKPOINT.tensors, ids, "all").logits.astype(np.float64)
+    logits = forward(CHECKPOINT.config, CHECKPOINT.tensors, ids, "all").logits.astype(np.float64)
     largest = logits.max(axis=1, keepdims=True)
     return logits - largest - np.log(np.exp(logits - largest).sum(axis=1, keepdims=True))
 
@@ -330,7 +330,9 @@ def test_score_and_embed(either_desk: UserProject, tokenizer: ProjectTokenizer) 
         assert perplexity == pytest.approx(np.exp(-total / len(rest)), rel=1e-4)
         assert count == len(rest)
     for prompt, embedding in either_desk.rows("select prompt, embedding from embedded"):
-        hidden = forward(CONFIG, CHECKPOINT.tensors, text_ids(tokenizer, prompt)).final_norm
+        hidden = forward(
+            CHECKPOINT.config, CHECKPOINT.tensors, text_ids(tokenizer, prompt)
+        ).final_norm
         mean = hidden.astype(np.float64).mean(axis=0)
         assert embedding == pytest.approx((mean / np.linalg.norm(mean)).tolist(), abs=1e-5)
 

@@ -17,7 +17,6 @@ from tests.integration.conftest import TICKETS
 from tests.integration.test_rows import (
     ANSWERS,
     CHECKPOINT,
-    CONFIG,
     CONTEXT,
     chat_ids,
     expected,
@@ -231,7 +230,7 @@ def test_a_filter_keeps_rows_and_asks_about_none_again(
 
 def embedding(tokenizer: ProjectTokenizer, text: str, pooling: str) -> np.ndarray:
     """The embedding of a text, by the oracle."""
-    hidden = forward(CONFIG, CHECKPOINT.tensors, text_ids(tokenizer, text)).final_norm
+    hidden = forward(CHECKPOINT.config, CHECKPOINT.tensors, text_ids(tokenizer, text)).final_norm
     hidden = hidden.astype(np.float64)
     pooled = hidden.mean(axis=0) if pooling == "mean" else hidden[-1]
     return np.asarray(pooled / np.linalg.norm(pooled))

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relama.architectures import build_graph
 from relama.checkpoint import open_checkpoint
 from relama.checkpoint.base import Tensor
 from relama.project.manifest import Project
@@ -115,7 +114,6 @@ def test_labels_are_those_of_the_oracle(
     )
     assert desk.build("package:smollm2", "reviews", "sentiments")["sentiments"] == 100
     checkpoint = open_checkpoint(smollm2_gguf)
-    config = build_graph(checkpoint).config
     tensors = {name: in_memory(tensor) for name, tensor in checkpoint.tensors.items()}
     tokenizer = ProjectTokenizer(smollm2_project.directory)
     targets = [tokenizer.encode(label, add_special_tokens=False) for label in LABELS]
@@ -123,7 +121,7 @@ def test_labels_are_those_of_the_oracle(
     # The oracle reads each prompt alone, which takes long: every fourth.
     for prompt, _, label, probabilities in rows[::4]:
         ids = tokenizer.encode(prompt, add_special_tokens=False)
-        logits = forward(config, tensors, ids).logits[-1].astype(np.float64)
+        logits = forward(checkpoint.config, tensors, ids).logits[-1].astype(np.float64)
         # Labels of one token each: the softmax needs no normaliser.
         scores = logits[[token for (token,) in targets]]
         weights = np.exp(scores - scores.max())

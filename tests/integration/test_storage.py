@@ -22,6 +22,7 @@ from relama.runtime.session import open_engine, top_logits
 from tests.conftest import TINY_LLAMA, make_project
 from tests.stored import stored_tensors
 
+CONFIG = open_checkpoint(TINY_LLAMA).config
 PROMPT = [1, 91, 89, 75, 88, 5, 46, 79, 2, 5, 1, 71, 89, 89]
 LONG = [(7 * i) % 101 for i in range(199)]
 GREEDY = (0.0, 0, 1.0, 0)
@@ -67,12 +68,12 @@ def test_logits_are_those_of_the_stored_weights(built: Project, storage: str) ->
     checkpoint = open_checkpoint(TINY_LLAMA)
     tensors = stored_tensors(built, checkpoint, storage)
     for token_ids in (PROMPT[:1], PROMPT, LONG):
-        expected = forward(built.config, tensors, token_ids).logits[-1]
+        expected = forward(CONFIG, tensors, token_ids).logits[-1]
         candidates = top_logits(built, token_ids, built.config.vocab_size)
         logits = np.array([c.logit for c in sorted(candidates, key=lambda c: c.id)])
         assert np.abs(logits - expected).max() < 1e-3
         # The rounding is there, and it is small.
-        exact = forward(built.config, checkpoint.tensors, token_ids).logits[-1]
+        exact = forward(CONFIG, checkpoint.tensors, token_ids).logits[-1]
         difference = np.linalg.norm(expected - exact) / np.linalg.norm(exact)
         assert 1e-4 < difference < {"int8": 0.05, "int4": 0.5}[storage]
 
@@ -83,7 +84,7 @@ def test_decoding_is_greedy_on_the_stored_weights(built: Project, storage: str) 
     with open_engine(built, "session", sequence_id=0) as engine:
         engine.start(PROMPT, GREEDY)
         ids = [engine.step() for _ in range(70)]
-    assert ids == greedy(built.config, tensors, PROMPT, 70)
+    assert ids == greedy(CONFIG, tensors, PROMPT, 70)
 
 
 def test_without_blocks_the_result_is_equal(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_without_blocks_the_result_is_equal(tmp_path: Path) -> None:
         tmp_path / "rows", TINY_LLAMA, storage="int8", disabled_passes=list(disabled)
     )
     tensors = stored_tensors(project, open_checkpoint(TINY_LLAMA), "int8", disabled)
-    expected = forward(project.config, tensors, PROMPT).logits[-1]
+    expected = forward(CONFIG, tensors, PROMPT).logits[-1]
     candidates = top_logits(project, PROMPT, project.config.vocab_size)
     logits = np.array([c.logit for c in sorted(candidates, key=lambda c: c.id)])
     assert np.abs(logits - expected).max() < 1e-4

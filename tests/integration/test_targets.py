@@ -45,7 +45,7 @@ from tests.targets import (
     set_profile,
 )
 
-TENSORS = open_checkpoint(TINY_LLAMA).tensors
+CHECKPOINT = open_checkpoint(TINY_LLAMA)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def project(request: pytest.FixtureRequest, built: Callable[[str], Project]) -> 
 
 
 def test_fixture(built: Callable[[str], Project], kind: str) -> None:
-    assert_equals_the_oracle(built(kind), TENSORS, KINDS[kind].tolerance)
+    assert_equals_the_oracle(built(kind), CHECKPOINT, KINDS[kind].tolerance)
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "halfvec"], indirect=True)
@@ -151,7 +151,7 @@ def test_fixture(built: Callable[[str], Project], kind: str) -> None:
 def test_other_shapes(make: Make, kind: str, overrides: dict[str, Any], tmp_path: Path) -> None:
     write_tiny_llama(tmp_path / "checkpoint", **overrides)
     project = make(KINDS[kind], tmp_path / "checkpoint", tested=False)
-    assert_equals_the_oracle(project, open_checkpoint(tmp_path / "checkpoint").tensors)
+    assert_equals_the_oracle(project, open_checkpoint(tmp_path / "checkpoint"))
 
 
 def test_both_engines_sample_as_duckdb_does(project: Project, tiny_project: Project) -> None:
@@ -192,7 +192,7 @@ def test_plain_dbt_takes_steps_without_relama(project: Project) -> None:
     for _ in range(2):
         done = dbt(project, "run", "--select", "tag:step")
         assert done.returncode == 0, done.stdout
-    expected = greedy(project.config, TENSORS, PROMPT, 3)
+    expected = greedy(CHECKPOINT.config, CHECKPOINT.tensors, PROMPT, 3)
     assert token_ids(project) == [*PROMPT, *expected]
     done = dbt(project, "test")
     assert done.returncode == 0, done.stdout
@@ -314,7 +314,7 @@ def test_two_sequences_at_once(project: Project) -> None:
         with project.target.connect(project) as connection:
             for sequence_id, prompt in prompts.items():
                 ids = State(project, connection, sequence_id).token_ids()
-                assert ids == [*prompt, *greedy(project.config, TENSORS, prompt, 2)]
+                assert ids == [*prompt, *greedy(CHECKPOINT.config, CHECKPOINT.tensors, prompt, 2)]
     finally:
         with project.target.connect(project) as connection:
             State(project, connection, 0).clear()

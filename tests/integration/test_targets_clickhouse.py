@@ -42,7 +42,8 @@ from tests.targets import (
     make_project_on,
 )
 
-TENSORS = open_checkpoint(TINY_LLAMA).tensors
+CHECKPOINT = open_checkpoint(TINY_LLAMA)
+TENSORS = CHECKPOINT.tensors
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def assert_whole_tokens(project: Project) -> None:
 
 
 def test_fixture(tiny: Project) -> None:
-    assert_equals_the_oracle(tiny, TENSORS)
+    assert_equals_the_oracle(tiny, CHECKPOINT)
     differences = compare(tiny, open_checkpoint(TINY_LLAMA), PROMPT)
     assert max(d.relative for d in differences) < 1e-5
 
@@ -100,7 +101,7 @@ def test_other_shapes(
     project = make_project_on(
         "clickhouse", tmp_path / "project", tmp_path / "checkpoint", tested=False
     )
-    assert_equals_the_oracle(project, open_checkpoint(tmp_path / "checkpoint").tensors)
+    assert_equals_the_oracle(project, open_checkpoint(tmp_path / "checkpoint"))
 
 
 def tensor(name: str, rows: np.ndarray[Any, Any]) -> Tensor:
@@ -133,7 +134,7 @@ def test_int8_computes_with_what_is_stored(clickhouse_directory: Path, tmp_path:
     project = make_project_on("clickhouse", tmp_path / "tiny", TINY_LLAMA, storage="int8")
     tensors = stored_tensors(project)
     assert np.abs(tensors["lm_head.weight"].read() - TENSORS["lm_head.weight"].read()).max() > 1e-5
-    assert_equals_the_oracle(project, tensors)
+    assert_equals_the_oracle(project, CHECKPOINT, tensors=tensors)
 
 
 def test_sampling_draws_what_it_draws_on_duckdb(tiny: Project, tiny_project: Project) -> None:
@@ -147,7 +148,7 @@ def test_plain_dbt_takes_a_step_a_run(tiny: Project) -> None:
     ids = selected(tiny, "select token_id, is_prompt from tokens order by position")
     prompt = [token_id for token_id, is_prompt in ids if is_prompt]
     generated = [token_id for token_id, is_prompt in ids if not is_prompt]
-    assert generated == greedy(tiny.config, TENSORS, prompt, 3)
+    assert generated == greedy(CHECKPOINT.config, TENSORS, prompt, 3)
     assert_whole_tokens(tiny)
     dbt.invoke(tiny.directory, ["test", "--select", "tag:state"])
 
@@ -156,7 +157,7 @@ def test_engine_dbt(tiny: Project) -> None:
     with open_engine(tiny, "dbt", sequence_id=0) as engine:
         engine.start(PROMPT, GREEDY)
         ids = [engine.step() for _ in range(2)]
-    assert ids == greedy(tiny.config, TENSORS, PROMPT, 2)
+    assert ids == greedy(CHECKPOINT.config, TENSORS, PROMPT, 2)
     assert_whole_tokens(tiny)
 
 
@@ -191,7 +192,7 @@ def test_a_killed_client_leaves_whole_tokens(tiny: Project) -> None:
         "    while True:\n"
         "        print(engine.step(), flush=True)\n"
     )
-    expected = greedy(tiny.config, TENSORS, PROMPT, 40)
+    expected = greedy(CHECKPOINT.config, TENSORS, PROMPT, 40)
     for place in range(KILLS):
         with subprocess.Popen(
             [sys.executable, "-c", program, str(tiny.directory)], stdout=subprocess.PIPE, text=True
@@ -208,7 +209,7 @@ def test_a_killed_client_leaves_whole_tokens(tiny: Project) -> None:
         assert ids == [*PROMPT, *expected][: len(ids)]
     with open_engine(tiny, "session", sequence_id=0) as engine:
         engine.start(ids, GREEDY)
-        assert engine.step() == greedy(tiny.config, TENSORS, ids, 1)[0]
+        assert engine.step() == greedy(CHECKPOINT.config, TENSORS, ids, 1)[0]
 
 
 def test_two_sessions_at_once_are_noticed(tiny: Project) -> None:
@@ -248,7 +249,7 @@ def test_two_sequences_at_once(tiny: Project) -> None:
             f"select token_id from tokens where sequence_id = {sequence_id} and not is_prompt "
             "order by position",
         )
-        assert [token_id for (token_id,) in rows] == greedy(tiny.config, TENSORS, prompt, 2)
+        assert [token_id for (token_id,) in rows] == greedy(CHECKPOINT.config, TENSORS, prompt, 2)
 
 
 def test_a_step_without_tokens_adds_nothing(tiny: Project) -> None:

@@ -24,7 +24,8 @@ def test_trace(tmp_path: Path) -> None:
     with open_engine(project, "dbt", sequence_id=0) as engine:
         engine.start(PROMPT, (0.0, 0, 1.0, 0))
         chosen = engine.step()
-    reference = forward(project.config, open_checkpoint(TINY_LLAMA).tensors, PROMPT)
+    checkpoint = open_checkpoint(TINY_LLAMA)
+    reference = forward(checkpoint.config, checkpoint.tensors, PROMPT)
     assert chosen == int(reference.logits[-1].argmax())
     with duckdb.connect(database) as connection:
         for name, expected in (

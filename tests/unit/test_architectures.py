@@ -50,7 +50,7 @@ def test_a_stored_head_counts_where_it_is_not_the_embedding(
     graph = build_graph(checkpoint)
     assert ("lm_head_weight" in graph.weights) == (changed is not None)
     assert graph.config.tie_word_embeddings == (changed is None)
-    reference = forward(graph.config, checkpoint.tensors, [5, 60, 7])
+    reference = forward(checkpoint.config, checkpoint.tensors, [5, 60, 7])
     expected = reference.final_norm[-1:] @ head.T
     np.testing.assert_allclose(reference.logits, expected, atol=1e-5)
 

@@ -151,18 +151,19 @@ def test_a_published_layout_computes_a_llama(
     database = tmp_path / "weights.duckdb"
     write_database(database, synthetic, layout, chunk=32)
     checkpoint = open_checkpoint(synthetic)
-    config = model_config(checkpoint.config)
     system = Published(database, synthetic, layout, threads=1, chunk=32)
     system.load()
     ids = [1, 5, 3, 2, 7]
-    logits = forward(config, checkpoint.tensors, ids).logits[-1]
+    logits = forward(checkpoint.config, checkpoint.tensors, ids).logits[-1]
     assert cosine(system.logits(ids), logits) > 0.999999
 
     _, token = system.prefill(ids)
     _, tokens = system.decode([*ids, token], steps=3)
     expected = list(ids)
     for _ in range(4):
-        expected.append(int(forward(config, checkpoint.tensors, expected).logits[-1].argmax()))
+        expected.append(
+            int(forward(checkpoint.config, checkpoint.tensors, expected).logits[-1].argmax())
+        )
     assert [token, *tokens] == expected[len(ids) :]
     # A step back: what was read after it is forgotten.
     assert system.decode([*ids, token], steps=1)[1] == tokens[:1]

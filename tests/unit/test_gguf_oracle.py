@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Kind
 
-from relama.architectures import build_graph
 from relama.checkpoint import open_checkpoint
 from relama.reference import forward
 from tests.unit.broken_checkpoints import (
@@ -112,7 +111,7 @@ RECORDED = {
 @pytest.mark.parametrize("name", FILES)
 def test_logits_are_those_of_llama_cpp(name: str, tmp_path: Path) -> None:
     checkpoint = open_checkpoint(FILES[name](tmp_path / "model.gguf"))
-    logits = forward(build_graph(checkpoint).config, checkpoint.tensors, IDS).logits[-1]
+    logits = forward(checkpoint.config, checkpoint.tensors, IDS).logits[-1]
     np.testing.assert_allclose(logits, RECORDED[name], atol=1e-4)
 
 

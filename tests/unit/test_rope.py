@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_table_agrees_with_the_oracle(rope: RopeParameters) -> None:
     half = head_dim // 2
     x = np.zeros((1, positions, head_dim), dtype=np.float32)
     x[..., :half] = 1.0
-    turned = reference.rotate(x, rope)[0]
+    turned = reference.rotate(x, dataclasses.asdict(rope))[0]
     cos, sin = rope_table(rope, head_dim, positions)
     # An angle near 4096 has float32 steps of 5e-4; frequencies may differ in their last bit.
     np.testing.assert_allclose(turned[:, :half], cos, atol=1e-3)

@@ -21,7 +21,6 @@ from types import ModuleType
 
 import pyarrow.parquet as pq
 
-from relama.architectures import build_graph
 from relama.checkpoint import Checkpoint, open_checkpoint
 from relama.project.macro_docs import macro_docs
 from relama.project.render import write
@@ -145,10 +144,9 @@ def _generate(root: Path, temporary: Path) -> Path:
 
 def _greedy_reference(checkpoint: Checkpoint) -> str:
     """The prompt and its most likely continuation by the oracle in numpy, as CSV."""
-    config = build_graph(checkpoint).config
     token_ids = list(PROMPT)
     for _ in range(STEPS):
-        logits = forward(config, checkpoint.tensors, token_ids).logits
+        logits = forward(checkpoint.config, checkpoint.tensors, token_ids).logits
         token_ids.append(int(logits[-1].argmax()))
     rows = [f"{position},{token_id}\n" for position, token_id in enumerate(token_ids)]
     return "position,token_id\n" + "".join(rows)

@@ -56,7 +56,7 @@ def compare(project: Project, checkpoint: Checkpoint, token_ids: Sequence[int]) 
     with project.target.connect(project) as connection, scratch(project, connection) as state:
         state.set_tokens(token_ids)
         rows = state.rows(statement, "model, vector", "order by place, position")
-    reference = forward(config, checkpoint.tensors, token_ids)
+    reference = forward(checkpoint.config, checkpoint.tensors, token_ids)
     expected = [*reference.hidden_states, reference.final_norm]
     differences = []
     for name, theirs in zip(project.graph.inputs["hidden_states"], expected, strict=True):

@@ -1,0 +1,267 @@
+"""The oracle beside transformers, on a tiny random model of each family and each `rope_type`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from relama.checkpoint import open_checkpoint
+from relama.errors import UnsupportedError
+from relama.reference import Experts, attend, decoder, forward, greedy, route
+from relama.reference.families import DEFAULTS, FAMILIES, completed
+from tests.families import NAMES, expected, family, write_family
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+import transformers
+
+#: Frequencies depend on the length, and transformers' cache keeps keys as they were turned.
+#: Phi-3 has such frequencies too, and reads everything anew when they change.
+CACHED_KEYS_DIFFER = {"llama_dynamic", "llama_dynamic_long", "llama_longrope"}
+
+#: A change of the config that the model must notice, so that its expected values check the field.
+CHANGES: list[tuple[str, dict[str, Any]]] = [
+    ("llama_dynamic", {"max_position_embeddings": 24}),
+    ("llama_linear", {"rope_theta": 10000.0}),
+    ("llama_linear", {"rope_scaling": None}),
+    ("llama_llama3", {"rope_scaling": None}),
+    ("llama_longrope", {"original_max_position_embeddings": 16}),
+    ("llama_yarn", {"rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}}),
+    ("mistral", {"sliding_window": 13}),
+    ("mistral", {"sliding_window": None}),
+    ("mixtral", {"sliding_window": None}),
+    ("mixtral", {"num_experts_per_tok": 3}),
+    ("mixtral", {"rope_theta": 10000.0}),
+    ("phi3", {"partial_rotary_factor": 1.0}),
+    ("phi3", {"sliding_window": None}),
+    ("phi3_longrope", {"original_max_position_embeddings": 16}),
+    ("phi3_longrope_partial", {"max_position_embeddings": 128}),
+    ("phi3_longrope_partial", {"original_max_position_embeddings": 48}),
+    ("qwen2_sliding", {"max_window_layers": 2}),
+    ("qwen2_sliding", {"max_window_layers": 0}),
+    ("qwen2_sliding", {"use_sliding_window": False}),
+    ("qwen3", {"layer_types": ["full_attention", "sliding_attention"]}),
+    ("qwen3", {"attention_bias": False}),
+    ("qwen3", {"rms_norm_eps": 1e-6}),
+    ("gemma2", {"attn_logit_softcapping": None}),
+    ("gemma2", {"final_logit_softcapping": None}),
+    ("gemma2", {"query_pre_attn_scalar": 8}),
+    ("gemma2", {"layer_types": ["full_attention", "sliding_attention"]}),
+    ("gemma3_text", {"rope_local_base_freq": 10000.0}),
+    ("gemma3_text", {"rope_theta": 10000.0}),
+    ("gemma3_text", {"rope_scaling": None}),
+    ("gemma3_text", {"sliding_window_pattern": 2}),
+    ("gemma3_text", {"rms_norm_eps": 1e-6}),
+    ("gemma3_text_yarn", {"layer_types": ["sliding_attention", "full_attention"]}),
+    ("gemma3_text_yarn", {"final_logit_softcapping": None}),
+    ("olmo2", {"attention_bias": False}),
+    ("olmo2", {"rms_norm_eps": 1e-6}),
+    ("granite", {"attention_bias": False}),
+    ("granite", {"mlp_bias": False}),
+    ("granite", {"attention_multiplier": 0.4}),
+    ("granite", {"embedding_multiplier": 1.0}),
+    ("granite", {"residual_multiplier": 1.0}),
+    ("granite", {"logits_scaling": 1.0}),
+    ("smollm3", {"no_rope_layer_interval": 3}),
+    ("smollm3_sliding", {"no_rope_layers": [0, 1, 1]}),
+    ("smollm3_sliding", {"layer_types": ["full_attention"] * 3}),
+    ("qwen2_moe", {"norm_topk_prob": False}),
+    ("qwen2_moe", {"max_window_layers": 3}),
+    ("qwen2_moe_unnormalised", {"norm_topk_prob": True}),
+    ("qwen2_moe_unnormalised", {"num_experts_per_tok": 3}),
+    ("qwen3_moe", {"norm_topk_prob": False}),
+    ("qwen3_moe_sliding", {"norm_topk_prob": True}),
+    ("qwen3_moe_sliding", {"use_sliding_window": False}),
+    ("deepseek_v2", {"topk_method": "greedy"}),
+    ("deepseek_v2", {"mlp_bias": False}),
+    ("deepseek_v2", {"attention_bias": False}),
+    ("deepseek_v2", {"rms_norm_eps": 1e-6}),
+    ("deepseek_v2_lite", {"routed_scaling_factor": 1.0}),
+    ("deepseek_v3", {"topk_group": 1}),
+    ("deepseek_v3", {"norm_topk_prob": False}),
+    ("deepseek_v3", {"routed_scaling_factor": 1.0}),
+    ("deepseek_v3", {"rope_scaling": None}),
+    ("deepseek_v3_halves", {"rope_interleave": True}),
+    ("deepseek_v3_halves", {"norm_topk_prob": True}),
+]
+
+YARN_CHANGES: list[tuple[str, str, dict[str, Any]]] = [
+    ("llama_yarn_settings", "rope_parameters", {"attention_factor": None}),
+    ("llama_yarn_settings", "rope_parameters", {"beta_fast": None}),
+    ("llama_yarn_settings", "rope_parameters", {"beta_slow": None}),
+    ("llama_yarn_settings", "rope_parameters", {"truncate": True}),
+    ("llama_longrope", "rope_scaling", {"factor": None}),
+    ("llama_dynamic", "rope_scaling", {"factor": 3.0, "rope_type": "linear"}),
+    ("deepseek_v2", "rope_scaling", {"mscale": None}),
+    ("deepseek_v2", "rope_scaling", {"mscale_all_dim": None}),
+    ("deepseek_v3", "rope_scaling", {"mscale_all_dim": 0.5}),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_and_hidden_states_are_those_of_transformers(name: str) -> None:
+    checkpoint, values = family(name), expected(name)
+    result = forward(checkpoint.config, checkpoint.tensors, values["ids"])
+    logits = result.logits[-1]
+    assert np.argsort(-logits, kind="stable")[:10].tolist() == values["top_ids"]
+    np.testing.assert_allclose(logits[values["top_ids"]], values["top_logits"], rtol=1e-5)
+    # The last of transformers' hidden states is normalised, and none of the oracle's.
+    states = [*result.hidden_states[:-1], result.final_norm]
+    norms = [np.linalg.norm(state[-1].astype(np.float64)) for state in states]
+    np.testing.assert_allclose(norms, values["norms"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_greedy_tokens_are_those_of_transformers(name: str) -> None:
+    """Of passes over all tokens at once; a cache gives others where frequencies change."""
+    checkpoint, values = family(name), expected(name)
+    assert greedy(checkpoint.config, checkpoint.tensors, values["ids"], 24) == values["greedy"]
+    assert (values["greedy_with_cache"] != values["greedy"]) == (name in CACHED_KEYS_DIFFER)
+
+
+def test_every_family_has_a_model() -> None:
+    assert {family(name).config["model_type"] for name in NAMES} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("model_type", DEFAULTS)
+def test_defaults_are_those_of_transformers(model_type: str) -> None:
+    """What the configuration class of a family says where `config.json` says nothing."""
+    config = transformers.CONFIG_MAPPING[model_type]()
+    ours = completed({"model_type": model_type})
+    thetas = [ours.pop("rope_theta"), ours.pop("rope_local_base_freq", None)]
+    rope = config.rope_parameters
+    if model_type == "gemma3_text":
+        rope = {"rope_theta": rope["full_attention"]["rope_theta"]} | rope
+        assert rope["sliding_attention"]["rope_theta"] == thetas[1]
+    assert rope["rope_theta"] == thetas[0]
+    if model_type.startswith("gemma"):
+        del ours["hidden_act"]  # they say hidden_activation
+    if model_type.startswith("qwen"):
+        del ours["sliding_window"]  # theirs is gone without use_sliding_window
+    assert ours == {key: getattr(config, key) for key in ours} | {"model_type": model_type}
+
+
+def test_models_are_small_and_have_a_tokenizer(tmp_path: Path) -> None:
+    for name in NAMES:
+        checkpoint = open_checkpoint(write_family(tmp_path / name, name))
+        assert (tmp_path / name / "model.safetensors").stat().st_size < 60_000
+        values = expected(name)
+        tokenizer = checkpoint.tokenizer()
+        assert tokenizer.encode(values["prompt"], add_special_tokens=False).ids == values["ids"]
+
+
+@pytest.mark.parametrize(("name", "change"), CHANGES)
+def test_the_models_notice_their_settings(name: str, change: dict[str, Any]) -> None:
+    """At the positions whose best logits are known: the prompt's last, and all new ones."""
+    checkpoint, values = family(name), expected(name)
+    ids = values["ids"] + values["greedy"]
+    before = forward(checkpoint.config, checkpoint.tensors, ids, "all").logits
+    after = forward({**checkpoint.config, **change}, checkpoint.tensors, ids, "all").logits
+    assert np.abs(after - before)[len(values["ids"]) - 1 :].max() > 0.01
+
+
+@pytest.mark.parametrize(("name", "key", "change"), YARN_CHANGES)
+def test_the_models_notice_their_scaling(name: str, key: str, change: dict[str, Any]) -> None:
+    config = family(name).config
+    test_the_models_notice_their_settings(name, {key: {**config[key], **change}})
+
+
+def test_names_of_gemma3_in_transformers_5() -> None:
+    checkpoint, values = family("gemma3"), expected("gemma3")
+    renamed = {
+        name.replace("language_model.model.", "model.language_model."): tensor
+        for name, tensor in checkpoint.tensors.items()
+    }
+    assert "model.language_model.norm.weight" in renamed
+    result = forward(checkpoint.config, renamed, values["ids"])
+    np.testing.assert_allclose(
+        result.logits[-1][values["top_ids"]], values["top_logits"], rtol=1e-5
+    )
+
+
+def test_dialects_of_one_config_agree() -> None:
+    """`rope_theta` and `rope_scaling` of transformers 4, `rope_parameters` of 5."""
+    for name in ("llama_linear", "llama_longrope", "deepseek_v2"):
+        config = dict(family(name).config)
+        newer = {"rope_theta": config.pop("rope_theta", 10000.0), **config.pop("rope_scaling")}
+        older = decoder(family(name).config)
+        assert decoder({**config, "rope_parameters": newer}).layers == older.layers
+    config = dict(family("gemma3_text").config)
+    config["rope_parameters"] = {
+        "full_attention": {"rope_theta": config.pop("rope_theta"), **config.pop("rope_scaling")},
+        "sliding_attention": {"rope_theta": config.pop("rope_local_base_freq")},
+    }
+    assert decoder(config).layers == decoder(family("gemma3_text").config).layers
+
+
+def test_gemma3_has_no_truncate_by_layer_type() -> None:
+    """As in transformers 5.24, which looks for it beside the parameters of the layer types."""
+    config = family("gemma3_text_yarn").config
+    rope = config["rope_parameters"]
+    inside = {**rope, "full_attention": {**rope["full_attention"], "truncate": False}}
+    assert decoder({**config, "rope_parameters": inside}).layers == decoder(config).layers
+    beside = {**rope, "truncate": False}
+    assert decoder({**config, "rope_parameters": beside}).layers != decoder(config).layers
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"model_type": "mamba"}, "no model_type 'mamba'; it knows deepseek_v2, "),
+        ({"hidden_act": "relu"}, "no activation 'relu'; it knows gelu_pytorch_tanh, silu"),
+        ({"rope_scaling": {"rope_type": "axial"}}, "no rope_type 'axial'"),
+        ({"layer_types": ["full_attention"] * 2, "rope_parameters": {"full_attention": {}}},
+         "no rope_parameters by layer type for 'mistral'"),
+    ],
+)  # fmt: skip
+def test_what_the_oracle_lacks_is_named(change: dict[str, Any], complaint: str) -> None:
+    checkpoint = family("mistral")
+    with pytest.raises(UnsupportedError, match=complaint):
+        forward({**checkpoint.config, **change}, checkpoint.tensors, [1])
+
+
+def logits(*probabilities: float) -> np.ndarray[Any, Any]:
+    return np.log(np.array([probabilities], np.float32))
+
+
+def test_the_best_experts_are_chosen_by_hand() -> None:
+    chosen, weights = route(Experts(2), logits(0.1, 0.4, 0.3, 0.2))
+    assert chosen.tolist() == [[1, 2]]
+    np.testing.assert_allclose(weights, [[0.4, 0.3]], rtol=1e-6)
+    _, weights = route(Experts(2, norm_topk_prob=True), logits(0.1, 0.4, 0.3, 0.2))
+    np.testing.assert_allclose(weights, [[4 / 7, 3 / 7]], rtol=1e-6)
+    # The lowest id wins a tie.
+    assert route(Experts(1), logits(0.2, 0.4, 0.4))[0].tolist() == [[1]]
+
+
+def test_experts_of_the_best_group_by_hand() -> None:
+    groups = Experts(2, n_group=2, topk_group=1, routed_scaling_factor=2.0)
+    # The best expert is in the first group, and the second best is not.
+    chosen, weights = route(groups, logits(0.5, 0.05, 0.25, 0.2))
+    assert chosen.tolist() == [[0, 1]]
+    np.testing.assert_allclose(weights, [[1.0, 0.1]], rtol=1e-6)
+
+
+def test_a_correction_bias_counts_in_the_choice_alone() -> None:
+    experts = Experts(
+        1, scoring="sigmoid", n_group=2, topk_group=1, group_score_of=2, has_correction_bias=True
+    )
+    scores = np.array([[0.9, 0.1, 0.6, 0.5]])
+    raw = np.log(scores / (1 - scores)).astype(np.float32)
+    # Groups have 1.0 and 1.1; a bias makes them 1.0 and 0.9.
+    assert route(experts, raw, np.zeros(4, np.float32))[0].tolist() == [[2]]
+    chosen, weights = route(experts, raw, np.array([0, 0, -0.2, 0], np.float32))
+    assert chosen.tolist() == [[0]]
+    np.testing.assert_allclose(weights, [[0.9]], rtol=1e-6)
+
+
+def test_a_window_by_hand() -> None:
+    """Equal scores: each position averages the values of the last two, or of all before it."""
+    zeros = np.zeros((1, 3, 2), np.float32)
+    values = np.array([[[3.0], [6.0], [12.0]]], np.float32)
+    np.testing.assert_allclose(attend(zeros, zeros, values, 1.0)[0, :, 0], [3, 4.5, 7])
+    np.testing.assert_allclose(attend(zeros, zeros, values, 1.0, window=2)[0, :, 0], [3, 4.5, 9])
