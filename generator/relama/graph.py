@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from relama.config import ModelConfig
+from relama.config import ModelConfig, RopeParameters
 from relama.errors import GraphError
 from relama.operators.base import Computation, Kind, Reads, Shape
 
@@ -98,12 +98,14 @@ class Graph:
         weights: weight tables by name.
         operators: operators by name, in the order of the forward pass.
         shapes: output shape of every operator.
+        rotary: the rotary embedding behind each model of angles that operators read, by name.
     """
 
     config: ModelConfig
     weights: dict[str, Weight] = field(default_factory=dict)
     operators: dict[str, Operator] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
+    rotary: dict[str, RopeParameters] = field(default_factory=dict)
 
     def add_weight(self, weight: Weight) -> str:
         """Adds a weight and returns its name. Raises `GraphError` where the name is taken."""
@@ -160,7 +162,7 @@ class Graph:
         self, weights: Mapping[str, Weight], operators: Mapping[str, Operator] | None = None
     ) -> Graph:
         """The same model with other weights and operators, every shape checked again."""
-        graph = Graph(self.config)
+        graph = Graph(self.config, rotary=self.rotary)
         for weight in weights.values():
             graph.add_weight(weight)
         for operator in (self.operators if operators is None else operators).values():

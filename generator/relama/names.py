@@ -88,6 +88,11 @@ def all_kv_pages(layers: int) -> list[str]:
     return [kv_pages(layer) for layer in range(layers)]
 
 
+def inverse_frequencies(angles: str) -> str:
+    """The table of frequencies behind a model of angles, `rotary_angles` or another."""
+    return "inverse_frequencies" + angles.removeprefix("rotary_angles")
+
+
 def staged(tensor: str) -> str:
     """`model.layers.7.mlp.up_proj.weight` -> `layer_07__up_proj`, a bias ending in `_bias`."""
     words = tensor.split(".")

@@ -9,6 +9,10 @@
     {%- set head = [
         '(' ~ relama._last_hidden() ~ ')', language_model['head'], language_model['head_storage']
     ] -%}
+    {%- set scaled = {
+        'multiplier': language_model['logits_multiplier'],
+        'softcap': language_model['logits_softcap'],
+    } -%}
     {%- set in_lists = language_model['native'] -%}
     {%- set choose -%}
 with {% if settings['grammar'] -%}
@@ -23,7 +27,7 @@ allowed as materialized (
 normalised as materialized (
 
     {{ relama._normalised_lists(
-        relama._allowed_lists(head) if settings['grammar'] else relama._logit_lists(*head)
+        relama._allowed_lists(head, scaled) if settings['grammar'] else relama._logit_lists(*head, **scaled)
     ) | indent(4) }}
 
 ),
@@ -37,7 +41,7 @@ logits as (
 {% else -%}
 logits as (
 
-    {{ relama.logits(*head, many=true, native=language_model['native']) | indent(4) }}
+    {{ relama.logits(*head, many=true, native=language_model['native'], **scaled) | indent(4) }}
 
 ),
 
@@ -110,9 +114,9 @@ execute relama_choose;
     The logits of the tokens that may follow. A select of (sequence_id, position, logits,
     token_places), which are in the order of `logits`.
 
-    head  arguments of `_logit_lists`
+    head, scaled  arguments of `_logit_lists`
 #}
-{% macro _allowed_lists(head) -%}
+{% macro _allowed_lists(head, scaled) -%}
 select
     l.sequence_id,
     l.position,
@@ -120,7 +124,7 @@ select
     a.token_places
 from (
 
-    {{ relama._logit_lists(*head) | indent(4) }}
+    {{ relama._logit_lists(*head, **scaled) | indent(4) }}
 
 ) as l
 inner join allowed as a on l.sequence_id = a.sequence_id

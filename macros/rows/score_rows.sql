@@ -66,7 +66,9 @@ logits as materialized (
         language_model['head'],
         language_model['head_storage'],
         many=true,
-        native=language_model['native']
+        native=language_model['native'],
+        multiplier=language_model['logits_multiplier'],
+        softcap=language_model['logits_softcap']
     ) | indent(4) }}
 
 ),

@@ -16,15 +16,18 @@
     head_dim      width of a head
     parallelism   into how many parts a step of many positions is cut, one for a thread
     scaling       what query . key is multiplied by in place of 1 / sqrt(head_dim)
+    softcap       where it is given, a score is softcap * tanh(score / softcap) (arXiv 2408.00118)
+    sliding_window  how many positions are attended to, the last of them the query's own (arXiv
+                  2310.06825); none for all up to it
     single_token  see the macro of this name
 #}
 {% macro attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism=2,
-    scaling=none, single_token=false
+    scaling=none, softcap=none, sliding_window=none, single_token=false
 ) -%}
     {{ return(adapter.dispatch('attention', 'relama')(
         rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
-        scaling, single_token
+        scaling, softcap, sliding_window, single_token
     )) }}
 {%- endmacro %}
 
@@ -34,7 +37,7 @@
 #}
 {% macro default__attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
-    scaling, single_token
+    scaling, softcap, sliding_window, single_token
 ) -%}
     {%- set scale = scaling if scaling is not none else 1 / head_dim ** 0.5 -%}
     {%- set head = relama._vector_slice('r.vector', 'h.head * ' ~ head_dim, head_dim) -%}
@@ -79,13 +82,18 @@ scored as materialized (
         q.position,
         q.head,
         k.value,
-        {{ relama._cached_product('k.key', 'q.vector') }} * {{ scale }} as score
+        {{ relama._softcapped(
+            relama._cached_product('k.key', 'q.vector') ~ ' * ' ~ scale, softcap
+        ) }} as score
     from cached as k
     inner join query as q
         on
             k.sequence_id = q.sequence_id
             and k.kv_head = {{ relama._integer_divide('q.head', num_heads // num_kv_heads) }}
             and k.position <= q.position
+            {%- if sliding_window is not none %}
+            and k.position > q.position - {{ sliding_window }}
+            {%- endif %}
 
 ),
 
@@ -139,12 +147,14 @@ from {{ rotated }} as q
 #}
 {% macro clickhouse__attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
-    scaling, single_token
+    scaling, softcap, sliding_window, single_token
 ) -%}
     {%- set scale = scaling if scaling is not none else 1 / head_dim ** 0.5 -%}
     {%- set group = num_heads // num_kv_heads -%}
     {%- if single_token -%}
-{{ relama._single_attention(rotated, cache, appended, num_heads, group, head_dim, scale) }}
+{{ relama._single_attention(
+    rotated, cache, appended, num_heads, group, head_dim, scale, softcap, sliding_window
+) }}
     {%- else -%}
 with query as (
 
@@ -188,10 +198,11 @@ pairs as (
         q.position as position,
         q.head as head,
         k.value as value,
-        arrayDotProduct(k.key, q.vector) * {{ scale }} as score
+        {{ relama._softcapped('arrayDotProduct(k.key, q.vector) * ' ~ scale, softcap) }} as score
     from cached as k
     inner join query as q on k.sequence_id = q.sequence_id and k.kv_head = q.kv_head
     where k.position <= q.position
+    {%- if sliding_window is not none %} and k.position > q.position - {{ sliding_window }}{% endif %}
 
 ),
 
@@ -246,10 +257,17 @@ group by sequence_id, position
 {%- endmacro %}
 
 {#
-    A single token comes after everything cached, so that no score is masked, and the values are
-    few enough to be collected.
+    A single token comes after everything cached, so that no score is masked but by a window, and
+    the values are few enough to be collected.
 #}
-{% macro _single_attention(rotated, cache, appended, num_heads, group, head_dim, scale) -%}
+{% macro _single_attention(
+    rotated, cache, appended, num_heads, group, head_dim, scale, softcap, sliding_window
+) -%}
+    {%- set score -%}
+arrayDotProduct(
+                k.key, {{ relama._vector_slice('q.vector', 'head * ' ~ head_dim, head_dim) }}
+            ) * {{ scale }}
+    {%- endset -%}
 select
     sequence_id,
     position,
@@ -267,18 +285,19 @@ from (
         any(q.position) as position,
         groupArray(k.value) as vals,
         groupArray(
-            arrayDotProduct(
-                k.key, {{ relama._vector_slice('q.vector', 'head * ' ~ head_dim, head_dim) }}
-            ) * {{ scale }}
+            {{ relama._softcapped(score, softcap) }}
         ) as scores,
         arrayMap(s -> exp(s - arrayMax(scores)), scores) as weights
     from (
-        select kv_head, key, value from {{ cache }}
+        select position, kv_head, key, value from {{ cache }}
         union all
-        select kv_head, key, value from {{ appended }}
+        select position, kv_head, key, value from {{ appended }}
     ) as k
     cross join {{ rotated }} as q
     array join range(k.kv_head * {{ group }}, (k.kv_head + 1) * {{ group }}) as head
+    {%- if sliding_window is not none %}
+    where k.position > q.position - {{ sliding_window }}
+    {%- endif %}
     group by head
 ) as heads
 group by sequence_id, position
@@ -326,16 +345,17 @@ array[
 
 {% macro duckdb__attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
-    scaling, single_token
+    scaling, softcap, sliding_window, single_token
 ) -%}
-    {%- if relama._native() -%}
+    {%- if relama._native() and softcap is none -%}
 {{ relama._native_attention(
-    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling, single_token
+    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling, sliding_window,
+    single_token
 ) }}
     {%- else -%}
 {{ relama._paged_attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
-    scaling, single_token
+    scaling, softcap, sliding_window, single_token
 ) }}
     {%- endif -%}
 {%- endmacro %}
@@ -344,11 +364,19 @@ array[
     An aggregate over the rows of the cache, with a running maximum as in flash attention
     (arXiv 2205.14135, algorithm 1). A row without a sequence_id is one of every sequence.
     The function skips a pair whose key has no position, or a later one than the query:
-    a join would copy keys and values.
+    a join would copy keys and values. It knows no soft cap.
 #}
 {% macro _native_attention(
-    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling, single_token
+    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling, sliding_window,
+    single_token
 ) -%}
+    {%- set seen = [] -%}
+    {%- if not single_token -%}
+        {%- do seen.append('coalesce(k.sequence_id, q.sequence_id) = q.sequence_id') -%}
+    {%- endif -%}
+    {%- if sliding_window is not none -%}
+        {%- do seen.append('k.position > q.position - ' ~ sliding_window) -%}
+    {%- endif -%}
 with query as (
 
     select
@@ -381,11 +409,11 @@ select
         q.vector,
         q.position,
         cast(k.kv_head as integer),
-        {% if single_token -%}
+        {% if not seen -%}
         k.position,
         {%- else -%}
         case
-            when coalesce(k.sequence_id, q.sequence_id) = q.sequence_id then k.position
+            when {{ seen | join(' and ') }} then k.position
         end,
         {%- endif %}
         k.key,
@@ -412,17 +440,20 @@ group by q.sequence_id, q.position
     page is copied. A page without a sequence_id is one of every sequence: what all
     texts begin with is kept once.
 
-    A single token comes after everything cached, so no score is masked, and it goes into
-    one page with what no page holds yet. Otherwise the rows of the step are `parallelism`
+    A single token comes after everything cached, so no score is masked but by a window, and it
+    goes into one page with what no page holds yet. A page that a window has left behind is not
+    read. Otherwise the rows of the step are `parallelism`
     pages, one for a thread: the heads are dealt out to them.
 #}
 {% macro _paged_attention(
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
-    scaling, single_token
+    scaling, softcap, sliding_window, single_token
 ) -%}
     {%- set parts = ['recent'] -%}
     {%- set scale = relama._real(scaling if scaling is not none else 1 / head_dim ** 0.5) -%}
-    {%- set score = relama._inner_product('key', 'q.vector') ~ ' * ' ~ scale -%}
+    {%- set score = relama._softcapped(
+        relama._inner_product('key', 'q.vector') ~ ' * ' ~ scale, softcap
+    ) -%}
     {%- set place = '(i // ' ~ head_dim ~ ') * page_count + p' -%}
 with query as (
 
@@ -484,7 +515,7 @@ scored as (
         q.head,
         k.first_position,
         k.dimensions,
-        {%- if single_token %}
+        {%- if single_token and sliding_window is none %}
         list_transform(
             k.keys,
             lambda key: {{ score }}
@@ -493,7 +524,11 @@ scored as (
         list_transform(
             k.keys,
             lambda key, i: case
-                when k.first_position + i - 1 <= q.position
+                when
+                    k.first_position + i - 1 <= q.position
+                    {%- if sliding_window is not none %}
+                    and k.first_position + i - 1 > q.position - {{ sliding_window }}
+                    {%- endif %}
                     then {{ score }}
                 else {{ relama._real("'-infinity'") }}
             end
@@ -508,6 +543,9 @@ scored as (
             k.kv_head = q.head // {{ num_heads // num_kv_heads }}
             and coalesce(k.sequence_id, q.sequence_id) = q.sequence_id
             and k.first_position <= q.position
+            {%- endif %}
+            {%- if sliding_window is not none %}
+            and k.first_position + len(k.keys) > q.position - {{ sliding_window - 1 }}
             {%- endif %}
 
 ),

@@ -15,9 +15,11 @@
     num_kv_heads  number of heads that have a key
     head_dim      width of a head
     scaling       what query . key is multiplied by in place of 1 / sqrt(head_dim)
+    softcap, sliding_window  see `attention`
 #}
 {% macro attention_weights(
-    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling=none
+    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling=none, softcap=none,
+    sliding_window=none
 ) -%}
     {%- set keys = ['sequence_id', 'position', 'head'] -%}
     {%- set scale = relama._real(scaling if scaling is not none else 1 / head_dim ** 0.5) -%}
@@ -29,10 +31,16 @@
         q.head as head,
         k.position as key_position,
         case
-            when k.position <= q.position
+            when
+                k.position <= q.position
+                {%- if sliding_window is not none %}
+                and k.position > q.position - {{ sliding_window }}
+                {%- endif %}
                 then
-                    {{ relama._inner_product(relama._from_cache('k.key'), 'q.vector') }}
-                    * {{ scale }}
+                    {{ relama._softcapped(
+                        relama._inner_product(relama._from_cache('k.key'), 'q.vector')
+                        ~ ' * ' ~ scale, softcap
+                    ) }}
             else {{ relama._real("'-infinity'") }}
         end as score
     from (

@@ -12,12 +12,26 @@
     many     whether there are many hidden states: rows are then prepared once for all
     native   whether native functions multiply; none asks `_native`
     single_token  see the macro of this name
+    multiplier    of every logit (GraniteForCausalLM)
+    softcap       where it is given, softcap * tanh(logit / softcap) (Gemma2ForCausalLM)
 #}
 {% macro logits(
-    hidden, weight, storage='float32', many=false, native=none, single_token=false
+    hidden, weight, storage='float32', many=false, native=none, single_token=false, multiplier=1,
+    softcap=none
 ) -%}
     {%- set native = relama._native() if native is none else native -%}
-    {%- if many and native -%}
+    {%- if multiplier != 1 or softcap is not none -%}
+select
+    sequence_id,
+    position,
+    token_id,
+    {{ relama._narrowed(relama._softcapped('logit * ' ~ multiplier, softcap)) }} as logit
+from (
+
+    {{ relama.logits(hidden, weight, storage, many, native, single_token) | indent(4) }}
+
+) as uncapped
+    {%- elif many and native -%}
 select
     sequence_id,
     position,
@@ -90,7 +104,7 @@ cross join {{ hidden }} as x
     The same as lists, by a native function that reads a row of the weight once for all
     hidden states. A select of (sequence_id, position, logits).
 #}
-{% macro _logit_lists(hidden, weight, storage) -%}
+{% macro _logit_lists(hidden, weight, storage, multiplier=1, softcap=none) -%}
 with x as materialized (
 
     select
@@ -119,7 +133,23 @@ multiplied as (
 select
     unnest(x.sequence_ids) as sequence_id,
     unnest(x.positions) as position,
+    {% if multiplier == 1 and softcap is none -%}
     unnest(m.logits) as logits
+    {%- else -%}
+    list_transform(
+        unnest(m.logits),
+        lambda logit: cast({{ relama._softcapped('logit * ' ~ multiplier, softcap) }} as real)
+    ) as logits
+    {%- endif %}
 from multiplied as m
 cross join x
+{%- endmacro %}
+
+
+{# A score within a limit (arXiv 2408.00118, section 2). An expression. #}
+{% macro _softcapped(score, softcap) -%}
+    {{ return(
+        score if softcap is none
+        else softcap ~ ' * tanh((' ~ score ~ ') / ' ~ softcap ~ ')'
+    ) }}
 {%- endmacro %}

@@ -8,21 +8,26 @@
 
     step_input           relation with a column position
     inverse_frequencies  relation of one row (row_id, vector)
+    attention_factor     of cosine and sine, with which YaRN (arXiv 2309.00071) and LongRoPE
+                         sharpen attention
 #}
-{% macro rotary_angles(step_input, inverse_frequencies) -%}
-    {{ return(adapter.dispatch('rotary_angles', 'relama')(step_input, inverse_frequencies)) }}
+{% macro rotary_angles(step_input, inverse_frequencies, attention_factor=1) -%}
+    {%- set times = ' * ' ~ attention_factor if attention_factor != 1 else '' -%}
+    {{ return(adapter.dispatch('rotary_angles', 'relama')(
+        step_input, inverse_frequencies, times
+    )) }}
 {%- endmacro %}
 
-{% macro default__rotary_angles(step_input, inverse_frequencies) -%}
+{% macro default__rotary_angles(step_input, inverse_frequencies, times) -%}
 select
     p.position,
     array(
-        select {{ relama._narrowed('cos(e.f * cast(p.position as real))') }}
+        select {{ relama._narrowed('cos(e.f * cast(p.position as real))' ~ times) }}
         from unnest(w.vector) with ordinality as e (f, i)
         order by e.i
     ) as cosine,
     array(
-        select {{ relama._narrowed('sin(e.f * cast(p.position as real))') }}
+        select {{ relama._narrowed('sin(e.f * cast(p.position as real))' ~ times) }}
         from unnest(w.vector) with ordinality as e (f, i)
         order by e.i
     ) as sine
@@ -31,24 +36,24 @@ cross join {{ inverse_frequencies }} as w
 {%- endmacro %}
 
 {# The angle is rounded to float32 first, as Hugging Face's is. #}
-{% macro duckdb__rotary_angles(step_input, inverse_frequencies) -%}
+{% macro duckdb__rotary_angles(step_input, inverse_frequencies, times) -%}
 select
     p.position,
     list_transform(
-        w.vector, lambda f: cast(cos(f * cast(p.position as real)) as real)
+        w.vector, lambda f: cast(cos(f * cast(p.position as real)){{ times }} as real)
     ) as cosine,
     list_transform(
-        w.vector, lambda f: cast(sin(f * cast(p.position as real)) as real)
+        w.vector, lambda f: cast(sin(f * cast(p.position as real)){{ times }} as real)
     ) as sine
 from (select distinct position from {{ step_input }}) as p
 cross join {{ inverse_frequencies }} as w
 {%- endmacro %}
 
-{% macro clickhouse__rotary_angles(step_input, inverse_frequencies) -%}
+{% macro clickhouse__rotary_angles(step_input, inverse_frequencies, times) -%}
 select
     p.position as position,
-    arrayMap(f -> toFloat32(cos(toFloat32(f * toFloat32(p.position)))), w.vector) as cosine,
-    arrayMap(f -> toFloat32(sin(toFloat32(f * toFloat32(p.position)))), w.vector) as sine
+    arrayMap(f -> toFloat32(cos(toFloat32(f * toFloat32(p.position))){{ times }}), w.vector) as cosine,
+    arrayMap(f -> toFloat32(sin(toFloat32(f * toFloat32(p.position))){{ times }}), w.vector) as sine
 from (select distinct position from {{ step_input }}) as p
 cross join {{ inverse_frequencies }} as w
 {%- endmacro %}

@@ -10,12 +10,16 @@
 
     inputs        list of (relation, number of heads); each relation is
                   (sequence_id, position, vector) with its heads at the front
-    angles        relation (position, cosine, sine)
+    angles        relation (position, cosine, sine); none where nothing turns, and the heads only
+                  come to stand side by side
     head_dim      width of a head
     single_token  see the macro of this name
 #}
 {% macro rotary_embedding(inputs, angles, head_dim, single_token=false) -%}
     {%- set heads = relama._heads_side_by_side(inputs, head_dim, single_token) -%}
+    {%- if angles is none -%}
+        {{ return(heads) }}
+    {%- endif -%}
     {{ return(adapter.dispatch('rotary_embedding', 'relama')(
         heads, angles, head_dim, single_token, inputs
     )) }}

@@ -3,58 +3,115 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from relama.architectures import llama
+from relama.architectures import (
+    gemma2,
+    gemma3_text,
+    granite,
+    llama,
+    mistral,
+    olmo2,
+    phi3,
+    qwen2,
+    qwen3,
+    smollm3,
+)
+from relama.architectures.base import Config
 from relama.checkpoint.base import Checkpoint, Tensor
-from relama.config import ModelConfig, model_config
+from relama.config import ModelConfig, config_warnings, model_config
 from relama.errors import CheckpointError, UnsupportedError
 from relama.graph import Graph
 
-__all__ = ["build_graph"]
+__all__ = ["ARCHITECTURES", "build_graph", "graph_tensors", "left_out"]
 
-
-class Architecture(NamedTuple):
-    """How to build a graph, and which tensors to leave out quietly."""
-
-    build: Callable[[ModelConfig], Graph]
-    harmless: re.Pattern[str]
-
-
-ARCHITECTURES: dict[str, Architecture] = {
-    "llama": Architecture(llama.build, llama.HARMLESS),
+#: A module says how its graph is built (`build`), and where a family needs it, what its config
+#: may leave out (`DEFAULTS`) and how its tensors become those that the graph reads (`tensors`).
+ARCHITECTURES: dict[str, ModuleType] = {
+    "gemma2": gemma2,
+    "gemma3": gemma3_text,
+    "gemma3_text": gemma3_text,
+    "granite": granite,
+    "llama": llama,
+    "mistral": mistral,
+    "olmo2": olmo2,
+    "phi3": phi3,
+    "qwen2": qwen2,
+    "qwen3": qwen3,
+    "smollm3": smollm3,
 }
+
+#: Tensors that some checkpoints carry and that a forward pass does not need.
+HARMLESS = re.compile(r"(^|\.)rotary_emb\.(inv_freq|cos_cached|sin_cached)$|\.masked_bias$")
 
 
 def build_graph(checkpoint: Checkpoint) -> Graph:
     """The graph of a checkpoint, its tensors checked against it.
 
     Raises:
-        UnsupportedError: the checkpoint's `model_type` is not supported.
+        UnsupportedError: the checkpoint's `model_type` is not supported, or a setting of it.
         CheckpointError: a tensor is missing, unknown, or has a wrong shape.
     """
-    architecture = _architecture(checkpoint.config)
-    _check_layers(checkpoint)
-    config = model_config(checkpoint.config)
-    if config.tie_word_embeddings and not _is_tied(checkpoint.tensors):
+    architecture, fields = _architecture(checkpoint)
+    _check_layers(fields, checkpoint)
+    config = _model_config(architecture, fields)
+    tensors = graph_tensors(checkpoint)
+    if config.tie_word_embeddings and not _is_tied(tensors):
         config = replace(config, tie_word_embeddings=False)
-    graph = architecture.build(config)
-    _check_tensors(graph, checkpoint.tensors, architecture.harmless)
+    graph: Graph = architecture.build(config, fields)
+    _check_tensors(graph, tensors)
     return graph
 
 
-def _architecture(config: Mapping[str, Any]) -> Architecture:
-    model_type = config.get("model_type")
+def graph_tensors(checkpoint: Checkpoint) -> Mapping[str, Tensor]:
+    """The tensors that the graph of a checkpoint reads, by the names that it has for them."""
+    architecture, fields = _architecture(checkpoint)
+    if not hasattr(architecture, "tensors"):
+        return checkpoint.tensors
+    tensors: Mapping[str, Tensor] = architecture.tensors(fields, checkpoint.tensors)
+    return tensors
+
+
+def left_out(checkpoint: Checkpoint) -> list[str]:
+    """Sentences of what a checkpoint has and its graph has not."""
+    _, fields = _architecture(checkpoint)
+    sentences = config_warnings(fields)
+    if checkpoint.config.get("model_type") == "gemma3":
+        sentences.append("The checkpoint is one of text and images; the text half is compiled.")
+    return sentences
+
+
+def _architecture(checkpoint: Checkpoint) -> tuple[ModuleType, Config]:
+    """The module of a checkpoint's `model_type`, and its config with the defaults of the family."""
+    model_type = checkpoint.config.get("model_type")
     if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise UnsupportedError(
             f"The architecture '{model_type}' is not supported; "
             f"supported: {', '.join(sorted(ARCHITECTURES))}."
         )
-    return ARCHITECTURES[model_type]
+    architecture = ARCHITECTURES[model_type]
+    fields: Config = checkpoint.config
+    if architecture is gemma3_text:
+        fields = gemma3_text.text_fields(fields)
+    return architecture, {**getattr(architecture, "DEFAULTS", {}), **fields}
+
+
+def _model_config(architecture: ModuleType, fields: Config) -> ModelConfig:
+    config = model_config(fields, "full_attention" if architecture is gemma3_text else None)
+    if architecture is phi3 or config.rope.partial_rotary_factor == 1:
+        return config
+    if config.rope.rope_type == "default":
+        # Without scaling, others than Phi-3 turn whole heads whatever the factor is.
+        return replace(config, rope=replace(config.rope, partial_rotary_factor=1.0))
+    raise UnsupportedError(
+        f"config.json: partial_rotary_factor {config.rope.partial_rotary_factor} with a rotary "
+        f"embedding of type '{config.rope.rope_type}' is not supported; supported: 1.0."
+    )
 
 
 def _is_tied(tensors: Mapping[str, Tensor]) -> bool:
@@ -72,17 +129,17 @@ def _is_tied(tensors: Mapping[str, Tensor]) -> bool:
     )
 
 
-def _check_layers(checkpoint: Checkpoint) -> None:
+def _check_layers(fields: Mapping[str, Any], checkpoint: Checkpoint) -> None:
     """Refuses more layers than there are tensors, before any is built."""
-    layers, tensors = checkpoint.config.get("num_hidden_layers"), len(checkpoint.tensors)
+    layers, tensors = fields.get("num_hidden_layers"), len(checkpoint.tensors)
     if isinstance(layers, int) and layers > tensors:
         raise CheckpointError(
             f"The config gives {layers} layers, but the checkpoint has {tensors} tensors in all."
         )
 
 
-def _check_tensors(graph: Graph, tensors: Mapping[str, Tensor], harmless: re.Pattern[str]) -> None:
-    """Compares the checkpoint's tensors with those that the graph reads."""
+def _check_tensors(graph: Graph, tensors: Mapping[str, Tensor]) -> None:
+    """Compares the tensors with those that the graph reads."""
     expected: dict[str, tuple[int, ...]] = {}
     for weight in graph.weights.values():
         for part in weight.parts:
@@ -99,7 +156,7 @@ def _check_tensors(graph: Graph, tensors: Mapping[str, Tensor], harmless: re.Pat
             )
     for name in tensors:
         tied_head = name == "lm_head.weight" and graph.config.tie_word_embeddings
-        if name not in expected and not tied_head and not harmless.search(name):
+        if name not in expected and not tied_head and not HARMLESS.search(name):
             raise CheckpointError(
                 f"The tensor {name!r} is not part of the architecture "
                 f"'{graph.config.model_type}'; its weights would be ignored."

@@ -288,7 +288,7 @@ def _absent_biases(tensors: dict[str, Tensor], config: dict[str, Any]) -> dict[s
     """
     absent = {}
     for key, part in (("attention_bias", "self_attn"), ("mlp_bias", "mlp")):
-        names = [name for name in tensors if f".{part}." in name]
+        names = [n for n in tensors if f".{part}." in n and n.split(".")[-2].endswith("_proj")]
         biased = {name.split(".")[-2] for name in names if name.endswith(".bias")}
         for name in names if config.get(key) and biased else ():
             *_, projection, last = name.split(".")

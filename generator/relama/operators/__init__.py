@@ -9,9 +9,11 @@ from __future__ import annotations
 from relama.operators.attention import Attention
 from relama.operators.attention_weights import AttentionWeights
 from relama.operators.embedding import Embedding
+from relama.operators.geglu import Geglu
 from relama.operators.kv_append import KvAppend
 from relama.operators.linear import Linear
 from relama.operators.logits import Logits
+from relama.operators.residual import Residual
 from relama.operators.rms_norm import RmsNorm
 from relama.operators.rotary_embedding import RotaryEmbedding
 from relama.operators.swiglu import Swiglu
@@ -20,9 +22,11 @@ __all__ = [
     "Attention",
     "AttentionWeights",
     "Embedding",
+    "Geglu",
     "KvAppend",
     "Linear",
     "Logits",
+    "Residual",
     "RmsNorm",
     "RotaryEmbedding",
     "Swiglu",

@@ -32,7 +32,7 @@ class Attention(GroupedQuery):
 
     def words(self, reads: Reads, shape: Shape) -> Words:
         return Words(
-            "Weighs the values of all positions by how well their keys fit the query.",
+            f"Weighs the values of {self.seen} by how well their keys fit the query.",
             f"y = {self.softmax} . value",
             f"query: {self.query} -> y: {bracket(shape)}",
         )

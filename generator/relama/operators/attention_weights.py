@@ -24,7 +24,7 @@ class AttentionWeights(GroupedQuery):
 
     def words(self, reads: Reads, shape: Shape) -> Words:
         return Words(
-            "How much each head attends to each position up to its own.",
+            f"How much each head attends to each position, to {self.seen} alone.",
             f"weight = {self.softmax}",
             f"query: {self.query} -> weight: [{self.num_attention_heads}, positions]",
         )

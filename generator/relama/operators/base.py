@@ -41,7 +41,9 @@ class Kind(StrEnum):
     KV_APPEND = "kv_append"
     ATTENTION_WEIGHTS = "attention_weights"
     ATTENTION = "attention"
+    RESIDUAL = "residual"
     SWIGLU = "swiglu"
+    GEGLU = "geglu"
     LOGITS = "logits"
 
 

@@ -13,6 +13,7 @@ class Embedding(Computation):
 
     Attributes:
         vocab_size: number of tokens.
+        multiplier: of every vector.
     """
 
     kind = Kind.EMBEDDING
@@ -21,6 +22,7 @@ class Embedding(Computation):
     group = "hidden"
 
     vocab_size: int
+    multiplier: float = 1.0
 
     def output_shape(self, reads: Reads) -> Shape:
         reads.some(0)
@@ -31,6 +33,6 @@ class Embedding(Computation):
     def words(self, reads: Reads, shape: Shape) -> Words:
         return Words(
             "Looks up the vector of each token.",
-            "x = weight[token_id]",
+            "x = weight[token_id]" + (f" * {self.multiplier}" if self.multiplier != 1 else ""),
             f"weight: {reads.matrix} -> x: {bracket(shape)}",
         )

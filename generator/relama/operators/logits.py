@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relama.operators.base import Computation, DataTest, Kind, Reads, Shape, Words, bracket
+from relama.operators.grouped_query import softcapped
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class Logits(Computation):
 
     Attributes:
         vocab_size: number of tokens.
+        multiplier: of every logit.
+        softcap: no logit is further from 0 than this; `None` for no limit.
     """
 
     kind = Kind.LOGITS
@@ -21,6 +24,8 @@ class Logits(Computation):
     group = "hidden"
 
     vocab_size: int
+    multiplier: float = 1.0
+    softcap: float | None = None
 
     def output_shape(self, reads: Reads) -> Shape:
         (hidden,) = reads.some(1)
@@ -30,9 +35,10 @@ class Logits(Computation):
         return (weight.rows,)
 
     def words(self, reads: Reads, shape: Shape) -> Words:
+        product = "weight x" + (f" * {self.multiplier}" if self.multiplier != 1 else "")
         return Words(
             "Scores every token of the vocabulary as the next one.",
-            "logit = weight x",
+            f"logit = {softcapped(product, self.softcap)}",
             f"weight: {reads.matrix}, x: {bracket(reads.inputs[0])} -> logit: {bracket(shape)}",
         )
 

@@ -17,15 +17,21 @@ class RotaryEmbedding(Computation):
     Attributes:
         num_heads: how many heads each input has, at the front of its vector.
         head_dim: width of a head.
+        angles: the model of its angles; `None` where nothing turns (NoPE, arXiv 2305.19466), and
+            the heads only come to stand side by side.
     """
 
     kind = Kind.ROTARY_EMBEDDING
     macros = ("rotary_embedding",)
-    step_models = ("rotary_angles",)
     group = "attention"
 
     num_heads: tuple[int, ...]
     head_dim: int
+    angles: str | None = "rotary_angles"
+
+    @property
+    def step_models(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (self.angles,) if self.angles else ()
 
     def output_shape(self, reads: Reads) -> Shape:
         shapes = reads.some(len(self.num_heads))
@@ -35,6 +41,13 @@ class RotaryEmbedding(Computation):
         return (sum(self.num_heads) * self.head_dim,)
 
     def words(self, reads: Reads, shape: Shape) -> Words:
+        if self.angles is None:
+            return Words(
+                "Queries and keys side by side; nothing tells this layer their positions.",
+                "y = x",
+                f"x: {', '.join(map(bracket, reads.inputs))} -> y: {bracket(shape)}, "
+                f"query heads before key heads",
+            )
         return Words(
             "Turns queries and keys by an angle that grows with the position.",
             "y = x * cos(angle) + rotate_half(x) * sin(angle)",

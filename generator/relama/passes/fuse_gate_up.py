@@ -14,12 +14,12 @@ from relama.passes.rewrite import Stack, can_stack, readers, stack_matmuls
 
 
 def fuse_gate_up(graph: Graph) -> Graph:
-    """Replaces the two matmuls that a SwiGLU alone reads by `gate_up_proj`."""
+    """Replaces the two matmuls that a gated activation alone reads by `gate_up_proj`."""
     read_by = readers(graph)
     stacks = []
     for swiglu in graph.operators.values():
         if (
-            swiglu.kind is Kind.SWIGLU
+            swiglu.kind in (Kind.SWIGLU, Kind.GEGLU)
             and len(swiglu.inputs) == 2
             and can_stack(graph, swiglu.inputs)
             and all(read_by[name] == [swiglu.name] for name in swiglu.inputs)

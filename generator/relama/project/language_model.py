@@ -9,14 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from relama.graph import Graph
+from relama.operators import Logits
 from relama.project.render import encoded
 from relama.runtime.tokenizer import ProjectTokenizer
 
 
 def language_model_settings(graph: Graph, tokenizer: ProjectTokenizer) -> dict[str, Any]:
     """Sizes, the head, tokens that open, close and end a text, and the chat template."""
-    head = graph.operators["logits"].weight
-    assert head is not None
+    logits = graph.operators["logits"]
+    head = logits.weight
+    assert head is not None and isinstance(logits.computes, Logits)
     config = graph.config
     return {
         "num_hidden_layers": config.num_hidden_layers,
@@ -26,6 +28,8 @@ def language_model_settings(graph: Graph, tokenizer: ProjectTokenizer) -> dict[s
         "max_position_embeddings": config.max_position_embeddings,
         "head": head,
         "head_storage": graph.weights[head].storage,
+        "logits_multiplier": logits.computes.multiplier,
+        "logits_softcap": logits.computes.softcap,
         "end_token_ids": sorted(tokenizer.end_token_ids),
         "opening_ids": tokenizer.opening_ids,
         "closing_ids": tokenizer.closing_ids,

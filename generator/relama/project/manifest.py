@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from relama import names
-from relama.config import ModelConfig, model_config
+from relama.config import ModelConfig, RopeParameters
 from relama.errors import InputError, ProjectError
 from relama.project.kept_graph import KeptGraph, kept_graph
 from relama.targets import DEFAULT, Target, target_named
@@ -111,7 +112,7 @@ def load_project(directory: str | Path) -> Project:
             directory,
             marker["project"],
             marker["source"],
-            model_config(marker["config"]),
+            _config_of(marker["config"]),
             marker["trace"],
             marker["storage"],
             target_named(marker.get("target", DEFAULT.name)),
@@ -125,10 +126,15 @@ def load_project(directory: str | Path) -> Project:
 
 
 def config_fields(config: ModelConfig) -> dict[str, Any]:
-    """`ModelConfig` as the fields of `config.json`, which `model_config` reads back."""
-    fields = asdict(config)
-    fields["rope_parameters"] = fields.pop("rope")
-    return fields
+    """`ModelConfig` as JSON has it."""
+    return asdict(config)
+
+
+def _config_of(fields: Mapping[str, Any]) -> ModelConfig:
+    """What `config_fields` has given. Raises `TypeError` or `KeyError` for anything else."""
+    rope = dict(fields["rope"])
+    short = tuple(rope.pop("short_factor"))
+    return ModelConfig(**{**fields, "rope": RopeParameters(**rope, short_factor=short)})
 
 
 def own_name(directory: Path) -> str:

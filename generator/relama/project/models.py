@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from relama import names
+from relama.architectures.decoder import ANGLES
 from relama.graph import Graph, Operator
 from relama.passes.cut_blocks import is_small
 from relama.project.describe import (
@@ -82,17 +83,9 @@ def write_models(
             render("kv_cache.sql", layer=layer),
         )
     config = graph.config
-    before = ["step_input", "rotary_angles"]
-    if target.cache_by_layer:
-        before.append("paged")
+    before = ["step_input", *graph.rotary, *(["paged"] if target.cache_by_layer else [])]
     for name in before:
-        sql = render(
-            f"{name}.sql",
-            packaged=False,
-            config=config,
-            inverse_frequencies=here.weight("inverse_frequencies"),
-        )
-        write(models / "layers" / f"{name}.sql", sql)
+        write(models / "layers" / f"{name}.sql", model_before_layers(graph, name, here))
     before += [operator.name for operator in graph.layer(None) if not operator.inputs]
     for layer in layers:
         sql = render(
@@ -108,10 +101,13 @@ def write_models(
     for name in ("next_token", "step", "tokens", "sequences", "transcript"):
         sql = render(f"{name}.sql", config=config, layers=whole, caches=caches, target=target)
         write(models / "state" / f"{name}.sql", sql)
-    small = ["inverse_frequencies", "vocabulary"]
-    small += ["alphabet", "merges"] if target.has_batches else []
+    small = ["vocabulary", *(["alphabet", "merges"] if target.has_batches else [])]
     for name in small:
         write(models / "weights" / f"{name}.sql", render(f"{name}.sql"))
+    for angles in graph.rotary:
+        name = names.inverse_frequencies(angles)
+        sql = render("inverse_frequencies.sql", name=name)
+        write(models / "weights" / f"{name}.sql", sql)
 
     for index in (None, *layers):
         subfolder = _layer_folder(index) or ""
@@ -119,10 +115,12 @@ def write_models(
         weights = [weight_properties(w) for w in graph.weights.values() if w.layer == index]
         operators = [operator_properties(graph, operator) for operator in graph.layer(index)]
         if index is None:
-            weights += fixed_properties("weights.yml", graph, digest=digest)
+            for angles in graph.rotary:
+                name = names.inverse_frequencies(angles)
+                weights += fixed_properties("weights.yml", graph, name=name, digest=digest)
             tables = fixed_properties("tokenizer.yml", graph, tokenizer=tokenizer, digest=digest)
             weights += [table for table in tables if table["name"] in small]
-            before_layers = fixed_properties("layers.yml", graph)
+            before_layers = properties_before_layers(graph)
             operators = [m for m in before_layers if m["name"] in before] + operators
         else:
             operators.append(layer_properties(graph, index))
@@ -145,7 +143,13 @@ def write_models(
     analyses = directory / "analyses"
     write(analyses / "candidates.sql", render("candidates.sql", layers=whole, library=library))
     head = graph.weights[str(graph.operators["logits"].weight)]
-    sql = render("score.sql", layers=whole, head=head, library=library)
+    sql = render(
+        "score.sql",
+        layers=whole,
+        head=head,
+        logits=graph.operators["logits"].computes,
+        library=library,
+    )
     write(analyses / "score.sql", sql)
     names_of_states = _hidden_states(graph)
     sql = render("hidden_states.sql", layers=whole, names=names_of_states, library=library)
@@ -171,7 +175,7 @@ def model_inputs(graph: Graph, target: Target) -> dict[str, tuple[str, ...]]:
     whole = names.layer_models(len(layers))
     return {
         "step_input": (),
-        "rotary_angles": ("step_input",),
+        **dict.fromkeys(graph.rotary, ("step_input",)),
         **({"paged": ("step_input",)} if target.cache_by_layer else {}),
         **{names.layer_model(layer): (graph.appended(layer).name,) for layer in layers},
         "next_token": ("logits",),
@@ -258,7 +262,9 @@ def operator_ctes(graph: Graph, operator: Operator, place: Place) -> str:
 def staged_names(graph: Graph, target: Target) -> list[tuple[str, str]]:
     """The staged tables, by name, and what each is of."""
     staged = [(item.name, item.tensor) for item in staged_tensors(graph)]
-    staged.append(("inverse_frequencies", "the rotary embedding's inverse frequencies"))
+    for angles in graph.rotary:
+        name = names.inverse_frequencies(angles)
+        staged.append((name, "the rotary embedding's inverse frequencies"))
     staged.append(("vocabulary", "the tokenizer's vocabulary"))
     if target.has_batches:
         staged.append(("merges", "the tokenizer's merges, best first"))
@@ -278,6 +284,26 @@ def _sources(graph: Graph, project: str, target: Target) -> str:
         caches=names.kv_caches(layers) if by_layer else [names.KV_CACHE],
         pages=names.all_kv_pages(layers) if by_layer else [],
     )
+
+
+def model_before_layers(graph: Graph, name: str, place: Place) -> str:
+    """The model `step_input`, `paged`, or one of the angles of rotary embedding."""
+    rope = graph.rotary.get(name)
+    return render(
+        "rotary_angles.sql" if rope else f"{name}.sql",
+        packaged=place.packaged,
+        config=graph.config,
+        inverse_frequencies=place.weight(names.inverse_frequencies(name)),
+        attention_factor=rope.attention_factor if rope else 1,
+    )
+
+
+def properties_before_layers(graph: Graph) -> list[dict[str, Any]]:
+    """The YAML entries of those models."""
+    entries = fixed_properties("layers.yml", graph)
+    (angles,) = (entry for entry in entries if entry["name"] == ANGLES)
+    others = [{**angles, "name": name} for name in graph.rotary if name != ANGLES]
+    return [*entries, *others]
 
 
 def fixed_properties(template: str, graph: Graph, **values: Any) -> list[dict[str, Any]]:

@@ -17,9 +17,11 @@ from relama.project.describe import layer_properties, operator_properties
 from relama.project.models import (
     Place,
     fixed_properties,
+    model_before_layers,
     operator_ctes,
     operator_imports,
     operator_sql,
+    properties_before_layers,
     staged_names,
 )
 from relama.project.render import render, write, write_yaml
@@ -78,14 +80,17 @@ def write_package(
 
 def _weight_tables(graph: Graph, digest: str) -> list[Properties]:
     """The tables that the model `weights` makes, as its `meta` has them."""
-    frequencies = {
-        "name": "inverse_frequencies",
-        "parts": [{"tensor": "inverse_frequencies", "rows": 1}],
-        "storage": "float32",
-        "blocks": 0,
-        "digest": digest,
-    }
-    return [frequencies, *map(weight_table, graph.weights.values())]
+    frequencies = [
+        {
+            "name": name,
+            "parts": [{"tensor": name, "rows": 1}],
+            "storage": "float32",
+            "blocks": 0,
+            "digest": digest,
+        }
+        for name in map(names.inverse_frequencies, graph.rotary)
+    ]
+    return [*frequencies, *map(weight_table, graph.weights.values())]
 
 
 def _write_layers(graph: Graph, project: str, package: Path, place: Place) -> None:
@@ -95,14 +100,10 @@ def _write_layers(graph: Graph, project: str, package: Path, place: Place) -> No
     """
     directory, macros = package / "models" / "layers", package / "macros"
     layers = range(graph.config.num_hidden_layers)
-    before = ["step_input", "rotary_angles", "paged"]
-    properties = fixed_properties("layers.yml", graph)
-    frequencies = place.weight("inverse_frequencies")
+    before = ["step_input", *graph.rotary, "paged"]
+    properties = properties_before_layers(graph)
     for name in before:
-        sql = render(
-            f"{name}.sql", packaged=True, config=graph.config, inverse_frequencies=frequencies
-        )
-        write(directory / f"{name}.sql", sql)
+        write(directory / f"{name}.sql", model_before_layers(graph, name, place))
     for operator in graph.layer(None):
         if operator.name == "logits":  # Of the head, materializations take what they need.
             continue

@@ -15,9 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from relama import __version__
-from relama.architectures import build_graph
+from relama import __version__, names
+from relama.architectures import build_graph, graph_tensors, left_out
 from relama.checkpoint import Checkpoint
+from relama.config import RopeParameters
 from relama.errors import InputError, ProjectError, RelamaError, UnsupportedError
 from relama.graph import Graph
 from relama.passes import PARALLELISM, run_passes
@@ -106,7 +107,7 @@ def write_project(
         write_tokenizer(checkpoint, temporary)
         tokenizer = ProjectTokenizer(temporary)
         on_start(sum(weight.rows * weight.columns for weight in graph.weights.values()))
-        digest = stage(graph, checkpoint.tensors, temporary / "weights", on_progress)
+        digest = stage(graph, graph_tensors(checkpoint), temporary / "weights", on_progress)
         definition = tokenizer.definition
         sql_tokenizer = _sql_tokenizer(definition)
         small = _stage_small_tables(graph, tokenizer, definition, temporary / "weights", target)
@@ -161,7 +162,11 @@ def write_project(
             "inputs": model_inputs(graph, target),
         }
         (temporary / MARKER).write_text(json.dumps(marker, indent=2) + "\n")
-    for sentence in (*checkpoint.warnings, *sampling_warnings(checkpoint.generation_config)):
+    for sentence in (
+        *checkpoint.warnings,
+        *left_out(checkpoint),
+        *sampling_warnings(checkpoint.generation_config),
+    ):
         on_warning(sentence)
     for sentence in _chat_warnings(tokenizer):
         on_warning(sentence)
@@ -251,14 +256,12 @@ def _stage_small_tables(
     Returns:
         A digest of what was written.
     """
-    frequencies = inverse_frequencies(graph.config.rope, graph.config.head_dim)
-    vectors = pa.array([frequencies.tolist()], pa.list_(pa.float32()))
-    row = pa.table({"row_id": pa.array([0], pa.int32()), "vector": vectors})
     texts = [_token_text(tokenizer, i) for i in range(graph.config.vocab_size)]
     tables = {
-        "inverse_frequencies": row,
-        "vocabulary": vocabulary_table(definition, texts),
+        names.inverse_frequencies(angles): _frequencies(rope, graph.config.head_dim)
+        for angles, rope in graph.rotary.items()
     }
+    tables["vocabulary"] = vocabulary_table(definition, texts)
     if target.has_batches:
         tables |= {"merges": merges_table(definition), "alphabet": alphabet_table(definition)}
     digest = hashlib.sha256()
@@ -266,6 +269,12 @@ def _stage_small_tables(
         pq.write_table(table, directory / f"{name}.parquet")
         digest.update(repr(table.to_pydict()).encode())
     return digest.hexdigest()
+
+
+def _frequencies(rope: RopeParameters, head_dim: int) -> pa.Table:
+    """The inverse frequencies of a rotary embedding as a table of one row."""
+    vectors = pa.array([inverse_frequencies(rope, head_dim).tolist()], pa.list_(pa.float32()))
+    return pa.table({"row_id": pa.array([0], pa.int32()), "vector": vectors})
 
 
 def _sql_tokenizer(definition: Definition) -> dict[str, Any]:

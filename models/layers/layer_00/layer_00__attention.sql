@@ -1,6 +1,6 @@
 {{ config(materialized=relama.activation()) }}
 
--- Weighs the values of all positions by how well their keys fit the query.
+-- Weighs the values of all positions up to its own by how well their keys fit the query.
 -- y = softmax(query . key / sqrt(8)) . value
 -- query: [6, 8] -> y: [48]
 with rotary_embedding as (

@@ -1,6 +1,6 @@
 {{ config(materialized=relama.activation()) }}
 
--- How much each head attends to each position up to its own.
+-- How much each head attends to each position, to all positions up to its own alone.
 -- weight = softmax(query . key / sqrt(8))
 -- query: [6, 8] -> weight: [6, positions]
 with rotary_embedding as (

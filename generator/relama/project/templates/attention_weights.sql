@@ -10,6 +10,12 @@
 <%- if attributes.scaling is not none %>,
         scaling=<< attributes.scaling >>
 <%- endif %>
+<%- if attributes.softcap is not none %>,
+        softcap=<< attributes.softcap >>
+<%- endif %>
+<%- if attributes.sliding_window is not none %>,
+        sliding_window=<< attributes.sliding_window >>
+<%- endif %>
     ) | indent(4) }}
 
 )

@@ -1,1 +1,1 @@
-select * from {{ relama.staged(source('staged_weights', 'inverse_frequencies')) }}
+select * from {{ relama.staged(source('staged_weights', '<< name >>')) }}

@@ -10,6 +10,12 @@ last_position as (
         'last_position',
         << weight >>,
         storage='<< storage >>',
+<%- if attributes.multiplier != 1 %>
+        multiplier=<< attributes.multiplier >>,
+<%- endif %>
+<%- if attributes.softcap is not none %>
+        softcap=<< attributes.softcap >>,
+<%- endif %>
         single_token=relama.single_token()
     ) | indent(4) }}
 

@@ -17,7 +17,7 @@ inverse_frequencies as (
 
 rotary_angles as (
 
-    {{ relama.rotary_angles('step_input', 'inverse_frequencies') | indent(4) }}
+    {{ relama.rotary_angles('step_input', 'inverse_frequencies'<% if attention_factor != 1 %>, attention_factor=<< attention_factor >><% endif %>) | indent(4) }}
 
 )
 

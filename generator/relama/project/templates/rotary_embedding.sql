@@ -6,7 +6,7 @@
             ('<< read >>', << attributes.num_heads[loop.index0] >>),
 <%- endfor %>
         ],
-        'rotary_angles',
+        <% if attributes.angles %>'<< attributes.angles >>'<% else %>none<% endif %>,
         head_dim=<< attributes.head_dim >>,
         single_token=relama.single_token()
     ) | indent(4) }}

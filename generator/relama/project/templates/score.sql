@@ -32,7 +32,7 @@ key_values as (
 
 logits as (
 
-    {{ relama.logits(ref('final_norm'), ref('<< head.name >>'), storage='<< head.storage >>') | indent(4) }}
+    {{ relama.logits(ref('final_norm'), ref('<< head.name >>'), storage='<< head.storage >>'<% if logits.multiplier != 1 %>, multiplier=<< logits.multiplier >><% endif %><% if logits.softcap is not none %>, softcap=<< logits.softcap >><% endif %>) | indent(4) }}
 
 ),
 

@@ -1,0 +1,45 @@
+{#
+    The residual connection where nothing else adds it (GraniteDecoderLayer):
+
+        y[i] = x[i] * multiplier + residual[i]
+
+    A select of (sequence_id, position, vector).
+
+    hidden        relation (sequence_id, position, vector)
+    residual      the same
+    multiplier    a number
+    single_token  see the macro of this name
+#}
+{% macro residual(hidden, residual, multiplier=1, single_token=false) -%}
+    {%- set sum = adapter.dispatch('_residual_sum', 'relama')(multiplier) -%}
+select
+    x.sequence_id as sequence_id,
+    x.position as position,
+    {{ sum | trim }} as vector
+from {{ hidden }} as x
+inner join {{ residual }} as r
+    on {{ relama._same('x', 'r', ['sequence_id', 'position'], single_token) }}
+{%- endmacro %}
+
+{# x.vector times a number, plus r.vector. An expression. #}
+{% macro default___residual_sum(multiplier) -%}
+    array(
+        select {{ relama._narrowed(
+            'cast(e.x as double precision) * ' ~ multiplier ~ ' + e.residual'
+        ) }}
+        from unnest(x.vector, r.vector) with ordinality as e (x, residual, i)
+        order by e.i
+    )
+{%- endmacro %}
+
+{% macro duckdb___residual_sum(multiplier) -%}
+    {%- if relama._native() and multiplier == 1 -%}
+    relama_add(x.vector, r.vector)
+    {%- else -%}
+    list_transform(x.vector, lambda v, i: cast(v * {{ multiplier }} + r.vector[i] as real))
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro clickhouse___residual_sum(multiplier) -%}
+    arrayMap((v, w) -> toFloat32(v * {{ multiplier }} + w), x.vector, r.vector)
+{%- endmacro %}
