@@ -58,7 +58,7 @@ def test_decoding_across_two_pages(tiny_project: Project) -> None:
     The text for any number of tokens and the one for a single token agree as well.
     """
     steps = 135
-    expected = oracle(tiny_project, PROMPT, steps)
+    expected = oracle(PROMPT, steps)
     fresh_sql = compiled(tiny_project, ["step"], decode=True)["step"].sql
     general_sql = compiled(tiny_project, ["step"])["step"].sql
     with open_engine(tiny_project, "session", sequence_id=0) as engine:
@@ -90,7 +90,7 @@ def test_a_long_prompt_is_packed_at_once(tiny_project: Project) -> None:
         ids = [engine.step() for _ in range(6)]
         connection = engine.connection  # type: ignore[attr-defined]
         assert assert_pages_repeat_the_cache(tiny_project, connection) == [0, 64, 128]
-    assert ids == oracle(tiny_project, prompt, 6)
+    assert ids == oracle(prompt, 6)
 
 
 def test_going_back_to_a_shorter_prefix(tiny_project: Project) -> None:
@@ -109,7 +109,7 @@ def test_going_back_to_a_shorter_prefix(tiny_project: Project) -> None:
             waiting = engine.state.set_tokens(prompt)  # type: ignore[attr-defined]
             assert waiting == kept, "a prefix that has been read is read again"
             ids = [engine.step() for _ in range(4)]
-            assert ids == oracle(tiny_project, prompt, 4), kept
+            assert ids == oracle(prompt, 4), kept
             tokens = [*prompt, *ids] if kept > 132 else tokens
             assert_pages_repeat_the_cache(tiny_project, connection)
             engine.start([*tokens, 7], GREEDY)
@@ -127,7 +127,7 @@ def test_dbt_reads_pages_and_removes_what_tokens_does_not_vouch_for(
     with duckdb.connect(database) as connection:
         assert assert_pages_repeat_the_cache(tiny_project, connection) == [0]
         ((last,),) = connection.execute("select max_by(token_id, position) from tokens").fetchall()
-        assert [last] == oracle(tiny_project, tokens, 1)
+        assert [last] == oracle(tokens, 1)
         connection.execute("delete from tokens where position >= 50")
     dbt.invoke(tiny_project.directory, ["run", "--select", "tag:step"])
     with duckdb.connect(database) as connection:

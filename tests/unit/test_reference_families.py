@@ -12,7 +12,8 @@ import pytest
 from relama.checkpoint import open_checkpoint
 from relama.errors import UnsupportedError
 from relama.reference import Experts, attend, decoder, forward, greedy, route
-from relama.reference.families import DEFAULTS, FAMILIES, completed
+from relama.reference.configs import DEFAULTS, completed
+from relama.reference.families import FAMILIES
 from tests.families import NAMES, expected, family, write_family
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -211,6 +212,7 @@ def test_gemma3_has_no_truncate_by_layer_type() -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
+        ({"model_type": ["llama"]}, "no model_type '\\['llama'\\]'"),
         ({"model_type": "mamba"}, "no model_type 'mamba'; it knows deepseek_v2, "),
         ({"hidden_act": "relu"}, "no activation 'relu'; it knows gelu_pytorch_tanh, silu"),
         ({"rope_scaling": {"rope_type": "axial"}}, "no rope_type 'axial'"),
@@ -222,6 +224,13 @@ def test_what_the_oracle_lacks_is_named(change: dict[str, Any], complaint: str) 
     checkpoint = family("mistral")
     with pytest.raises(UnsupportedError, match=complaint):
         forward({**checkpoint.config, **change}, checkpoint.tensors, [1])
+
+
+def test_attention_both_ways_is_named() -> None:
+    checkpoint = family("gemma3_text")
+    config = {**checkpoint.config, "use_bidirectional_attention": True}
+    with pytest.raises(UnsupportedError, match="no use_bidirectional_attention"):
+        forward(config, checkpoint.tensors, [1])
 
 
 def logits(*probabilities: float) -> np.ndarray[Any, Any]:

@@ -9,6 +9,8 @@ to read from top to bottom.
 |---|---|
 | `forward.py` | the pass: embedding, layers, final norm, logits; `greedy` |
 | `families.py` | what each `model_type` does that Llama does not |
+| `decoder.py` | a decoder of any family in one form |
+| `configs.py` | defaults of a config, and dialects of its rotary parameters |
 | `attention.py` | grouped and latent attention, windows, norms of queries and keys |
 | `rotary.py` | rotary embedding and every `rope_type` |
 | `experts.py` | the gated MLP, routers, mixtures of experts |
@@ -19,8 +21,9 @@ Arithmetic is float32; means, softmax and activations go through float64.
 
 from relama.reference.arithmetic import log_softmax, rms_norm
 from relama.reference.attention import attend
+from relama.reference.decoder import Decoder, Experts, Latent, Layer
 from relama.reference.experts import gated_mlp, route
-from relama.reference.families import Decoder, Experts, Latent, Layer, decoder
+from relama.reference.families import decoder
 from relama.reference.forward import Reference, forward, greedy
 from relama.reference.rotary import rotate
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from relama.checkpoint.base import FloatArray, Tensor
 from relama.reference.arithmetic import linear, log_softmax, rms_norm, softcap
-from relama.reference.families import Decoder, Latent, Layer
+from relama.reference.decoder import Decoder, Latent, Layer
 from relama.reference.rotary import rotate
 
 #: The norms of the latents take no eps of the config: `DeepseekV3RMSNorm(q_lora_rank)`.

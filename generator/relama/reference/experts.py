@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from relama.checkpoint.base import FloatArray, Tensor
 from relama.reference.arithmetic import ACTIVATIONS, DoubleArray, linear, log_softmax, sigmoid
-from relama.reference.families import Decoder, Experts
+from relama.reference.decoder import Decoder, Experts
 
 #: The matrices of gate, up and down.
 NAMES = ("gate_proj", "up_proj", "down_proj")

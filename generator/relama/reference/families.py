@@ -1,131 +1,32 @@
 """What each `model_type` of Hugging Face computes, as differences from Llama.
 
-A family is a function from its config to a `Decoder`. The values that a `config.json` may leave
-out are those of transformers' configuration classes (`configuration_*.py`), in `DEFAULTS`.
+A family is a function from its config to a `Decoder`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from relama.errors import UnsupportedError
 from relama.reference.arithmetic import ACTIVATIONS
-from relama.reference.rotary import Rope, mscale
-
-Config = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Experts:
-    """A mixture of experts in the place of an MLP; fields without a comment are the config's.
-
-    Attributes:
-        module: its name in a layer.
-        names: of the matrices of gate, up and down of an expert.
-        scoring: how the router's logits become scores.
-        norm_topk_prob: whether the weights of the chosen experts add up to 1.
-        topk_group: how many of `n_group` groups experts are chosen from; None without groups.
-        group_score_of: how many of its best experts a group is judged by.
-        has_correction_bias: whether `e_score_correction_bias` takes part in the choice.
-        shared: the name of the expert that every token goes through.
-        is_shared_gated: whether a sigmoid of the token weighs that expert.
-    """
-
-    num_experts_per_tok: int
-    module: str = "mlp"
-    names: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj")
-    scoring: Literal["softmax", "sigmoid"] = "softmax"
-    norm_topk_prob: bool = False
-    routed_scaling_factor: float = 1.0
-    n_group: int = 1
-    topk_group: int | None = None
-    group_score_of: int = 1
-    has_correction_bias: bool = False
-    shared: str | None = None
-    is_shared_gated: bool = False
-
-
-@dataclass(frozen=True)
-class Latent:
-    """Multi-head latent attention of DeepSeek; the fields are the config's.
-
-    `q_lora_rank` is None where queries are projected at once, and `rope_interleave` says that the
-    pairs of rotary embedding are neighbours.
-    """
-
-    q_lora_rank: int | None
-    kv_lora_rank: int
-    qk_nope_head_dim: int
-    rope_interleave: bool
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What may differ from layer to layer.
-
-    Attributes:
-        rope: transformers' `rope_parameters`, see `rotary.py`; None where nothing turns.
-        window: how many positions attention sees, the last of them its own; None for all.
-        experts: None for a plain MLP.
-    """
-
-    rope: Rope | None
-    window: int | None = None
-    experts: Experts | None = None
-
-
-@dataclass(frozen=True)
-class Decoder:
-    """A decoder of any family, with the defaults that make it a Llama.
-
-    Attributes:
-        attention_scale: what queries times keys are multiplied by.
-        qkv_bias, o_bias, mlp_bias: whether these linear layers have a bias. Those of experts
-            that a router chooses have none.
-        norms: where they stand about attention and MLP, see `decoder_layer`.
-        norm_offset: what is added to the weight of every norm.
-        qk_norm: whether queries and keys are normalised, each head or the whole vector.
-        is_fused: whether Q, K and V are one matrix, and gate and up another.
-    """
-
-    vocab_size: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    rms_norm_eps: float
-    activation: str
-    tie_word_embeddings: bool
-    attention_scale: float
-    layers: tuple[Layer, ...]
-    qkv_bias: bool = False
-    o_bias: bool = False
-    mlp_bias: bool = False
-    is_fused: bool = False
-    norms: Literal["pre", "post", "both"] = "pre"
-    norm_offset: float = 0.0
-    qk_norm: Literal["head", "vector"] | None = None
-    embedding_multiplier: float = 1.0
-    residual_multiplier: float = 1.0
-    logits_scaling: float = 1.0
-    attn_logit_softcapping: float | None = None
-    final_logit_softcapping: float | None = None
-    latent: Latent | None = None
+from relama.reference.configs import Config, completed, gemma3_rope_parameters, rope_parameters
+from relama.reference.decoder import Decoder, Experts, Latent, Layer
+from relama.reference.rotary import mscale
 
 
 def decoder(config: Config) -> Decoder:
     """The decoder that a `config.json` describes.
 
     Raises:
-        UnsupportedError: its `model_type` or its activation is not known here.
+        UnsupportedError: its `model_type`, its activation or a setting is not known here.
         KeyError: a field is missing that transformers has no default for.
     """
     model_type = config.get("model_type")
-    if model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise UnsupportedError(
             f"The reference knows no model_type '{model_type}'; "
             f"it knows {', '.join(sorted(FAMILIES))}."
@@ -215,8 +116,13 @@ def gemma2(config: Config) -> Decoder:
 
     The embedding is multiplied by sqrt(hidden_size), rounded to the type of the computation:
     float32 here.
+
+    Raises:
+        UnsupportedError: attention goes both ways, as in a model of embeddings.
     """
     full = completed(config)
+    if full.get("use_bidirectional_attention"):
+        raise UnsupportedError("The reference has no use_bidirectional_attention.")
     return with_layers(
         replace(
             llama(config),
@@ -242,7 +148,7 @@ def gemma3_text(config: Config) -> Decoder:
     full = completed(config)
     pattern = full.get("sliding_window_pattern") or 6
     window = _window_of_types(full, lambda layer: (layer + 1) % pattern != 0)
-    ropes = _gemma3_ropes(full)
+    ropes = gemma3_rope_parameters(full)
     unturned = {**config, "rope_parameters": None, "rope_scaling": None}
     model = replace(gemma2(unturned), qk_norm="head", attn_logit_softcapping=None)
     layers = tuple(
@@ -326,7 +232,7 @@ def deepseek_v3(config: Config) -> Decoder:
     return _deepseek(full, experts)
 
 
-FAMILIES: dict[Any, Callable[[Config], Decoder]] = {
+FAMILIES: dict[str, Callable[[Config], Decoder]] = {
     family.__name__: family
     for family in (
         deepseek_v2,
@@ -347,157 +253,6 @@ FAMILIES: dict[Any, Callable[[Config], Decoder]] = {
         smollm3,
     )
 }
-
-_ALL = {
-    "hidden_act": "silu",
-    "max_position_embeddings": 2048,
-    "rms_norm_eps": 1e-6,
-    "rope_theta": 10000.0,
-    "tie_word_embeddings": False,
-}
-_QWEN = {"use_sliding_window": False, "sliding_window": 4096, "max_position_embeddings": 32768}
-_QWEN_MOE = {**_QWEN, "decoder_sparse_step": 1, "mlp_only_layers": [], "norm_topk_prob": False}
-_GEMMA = {
-    "num_attention_heads": 8,
-    "num_key_value_heads": 4,
-    "num_hidden_layers": 26,
-    "hidden_size": 2304,
-    "head_dim": 256,
-    "hidden_activation": "gelu_pytorch_tanh",
-    "query_pre_attn_scalar": 256,
-    "sliding_window": 4096,
-    "tie_word_embeddings": True,
-}
-_DEEPSEEK = {
-    "kv_lora_rank": 512,
-    "q_lora_rank": 1536,
-    "qk_nope_head_dim": 128,
-    "qk_rope_head_dim": 64,
-}
-
-#: What the configuration classes of transformers say where `config.json` says nothing.
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "llama": {},
-    "mistral": {
-        "num_key_value_heads": 8,
-        "sliding_window": 4096,
-        "max_position_embeddings": 131072,
-    },
-    "mixtral": {
-        "num_key_value_heads": 8,
-        "sliding_window": None,
-        "max_position_embeddings": 131072,
-        "rms_norm_eps": 1e-5,
-        "rope_theta": 1e6,
-        "num_experts_per_tok": 2,
-    },
-    "qwen2": {**_QWEN, "num_key_value_heads": 32, "max_window_layers": 28},
-    "qwen3": {**_QWEN, "num_key_value_heads": 32, "max_window_layers": 28, "head_dim": 128},
-    "qwen2_moe": {
-        **_QWEN_MOE,
-        "num_key_value_heads": 16,
-        "max_window_layers": 28,
-        "qkv_bias": True,
-        "num_experts_per_tok": 4,
-    },
-    "qwen3_moe": {**_QWEN_MOE, "num_key_value_heads": 4, "num_experts_per_tok": 8},
-    "phi3": {
-        "sliding_window": None,
-        "max_position_embeddings": 4096,
-        "original_max_position_embeddings": 4096,
-        "rms_norm_eps": 1e-5,
-    },
-    "gemma2": {
-        **_GEMMA,
-        "max_position_embeddings": 8192,
-        "attn_logit_softcapping": 50.0,
-        "final_logit_softcapping": 30.0,
-    },
-    "gemma3_text": {
-        **_GEMMA,
-        "vocab_size": 262208,
-        "max_position_embeddings": 131072,
-        "rope_theta": 1e6,
-        "rope_local_base_freq": 10000.0,
-        "attn_logit_softcapping": None,
-        "final_logit_softcapping": None,
-    },
-    "olmo2": {"rms_norm_eps": 1e-5},
-    "granite": {
-        "attention_multiplier": 1.0,
-        "embedding_multiplier": 1.0,
-        "residual_multiplier": 1.0,
-        "logits_scaling": 1.0,
-    },
-    "smollm3": {
-        "max_position_embeddings": 32768,
-        "num_key_value_heads": 4,
-        "rope_theta": 2e6,
-        "no_rope_layer_interval": 4,
-        "use_sliding_window": False,
-        "sliding_window": None,
-        "tie_word_embeddings": True,
-    },
-    "deepseek_v2": {
-        **_DEEPSEEK,
-        "first_k_dense_replace": 0,
-        "mlp_bias": False,
-        "routed_scaling_factor": 1.0,
-        "topk_method": "greedy",
-    },
-    "deepseek_v3": {
-        **_DEEPSEEK,
-        "first_k_dense_replace": 3,
-        "max_position_embeddings": 4096,
-        "n_group": 8,
-        "norm_topk_prob": True,
-        "num_experts_per_tok": 8,
-        "rope_interleave": True,
-        "routed_scaling_factor": 2.5,
-        "topk_group": 4,
-    },
-}
-
-
-def completed(config: Config) -> dict[str, Any]:
-    """The config with the values of its family where it says nothing; null is a value."""
-    return {**_ALL, **DEFAULTS[config["model_type"]], **config}
-
-
-def rope_parameters(config: Config) -> Rope:
-    """Rotary embedding's parameters, the same for all layers, from either dialect.
-
-    As `convert_rope_params_to_dict` and `standardize_rope_params` of transformers: `rope_scaling`
-    goes before `rope_parameters`, what is in it before what is beside it, and the other way
-    round for `original_max_position_embeddings`. Without scaling, no head is turned in part
-    except by Phi-3, which calls LongRoPE `su` or `yarn` in its older files.
-
-    Raises:
-        UnsupportedError: there are parameters by layer type, which only Gemma 3 has.
-    """
-    given = dict(config.get("rope_scaling") or config.get("rope_parameters") or {})
-    if set(given) & set(config.get("layer_types") or ()):
-        raise UnsupportedError(
-            f"The reference has no rope_parameters by layer type for '{config['model_type']}', "
-            "and transformers has none."
-        )
-    rope_type = given.get("rope_type", given.get("type", "default"))
-    is_phi3 = config["model_type"] == "phi3"
-    if is_phi3 and rope_type in ("su", "yarn"):
-        rope_type = "longrope"
-    context = config["max_position_embeddings"]
-    original = given.get("original_max_position_embeddings", context)
-    partial = given.get("partial_rotary_factor", config.get("partial_rotary_factor") or 1.0)
-    return {
-        "rope_theta": config["rope_theta"],
-        **given,
-        "rope_type": rope_type,
-        "partial_rotary_factor": partial if is_phi3 or rope_type != "default" else 1.0,
-        "max_position_embeddings": context,
-        "original_max_position_embeddings": config.get(
-            "original_max_position_embeddings", original
-        ),
-    }
 
 
 def without_bias(model: Decoder) -> Decoder:
@@ -564,27 +319,6 @@ def _qwen_sparse_layers(config: Config, experts: Experts) -> Callable[[int], Exp
     return lambda layer: experts if layer not in dense and (layer + 1) % step == 0 else None
 
 
-def _gemma3_ropes(full: Config) -> dict[str, Rope]:
-    """The parameters of layers that see all and of those with a window.
-
-    As `Gemma3TextConfig.convert_rope_params_to_dict`: older files scale the former by
-    `rope_scaling` and have `rope_theta` and `rope_local_base_freq` beside it.
-    """
-    by_type = full.get("rope_parameters") or {}
-    everywhere = {**(by_type.get("full_attention") or {}), **(full.get("rope_scaling") or {})}
-    nearby = by_type.get("sliding_attention") or {}
-    # transformers looks for this one setting of YaRN beside the two, not in them.
-    truncate = {"truncate": by_type.get("truncate", True)}
-    everywhere, nearby = {**everywhere, **truncate}, {**nearby, **truncate}
-    common = {**full, "rope_scaling": None}
-    return {
-        "full_attention": rope_parameters({**common, "rope_parameters": everywhere}),
-        "sliding_attention": rope_parameters(
-            {**common, "rope_parameters": nearby, "rope_theta": full["rope_local_base_freq"]}
-        ),
-    }
-
-
 def _deepseek(full: Config, experts: Experts) -> Decoder:
     """Latent attention, and experts from layer `first_k_dense_replace` on.
 
@@ -594,7 +328,7 @@ def _deepseek(full: Config, experts: Experts) -> Decoder:
         q_lora_rank=full["q_lora_rank"],
         kv_lora_rank=full["kv_lora_rank"],
         qk_nope_head_dim=full["qk_nope_head_dim"],
-        rope_interleave=full.get("rope_interleave", True),
+        rope_interleave=full["model_type"] == "deepseek_v2" or full["rope_interleave"],
     )
     model = llama(full)
     rope = rope_parameters(full)

@@ -12,8 +12,9 @@ from relama.checkpoint.base import FloatArray, Tensor
 from relama.errors import InputError
 from relama.reference.arithmetic import rms_norm, softcap
 from relama.reference.attention import attention
+from relama.reference.decoder import Decoder, Layer
 from relama.reference.experts import gated_mlp, mixture
-from relama.reference.families import Decoder, Layer, decoder
+from relama.reference.families import decoder
 
 #: Where the decoder stands in a checkpoint. Gemma 3 has it beside a model of images, in the
 #: names of transformers 5 and in those of its files.
