@@ -66,7 +66,9 @@ class ModelConfig:
     mlp_bias: bool
 
 
-def model_config(config: Mapping[str, Any], rope_of: str | None = None) -> ModelConfig:
+def model_config(
+    config: Mapping[str, Any], rope_of: str | None = None, partial_rotary: bool = False
+) -> ModelConfig:
     """Reads what all families have from `config.json`.
 
     Both dialects are understood: `rope_theta` with `rope_scaling`, and
@@ -75,6 +77,7 @@ def model_config(config: Mapping[str, Any], rope_of: str | None = None) -> Model
 
     Args:
         rope_of: the type of layers whose rotary embedding is read, where types differ.
+        partial_rotary: whether the family turns the front of a head alone, if the config says so.
 
     Raises:
         CheckpointError: a field is missing or out of range.
@@ -105,6 +108,8 @@ def model_config(config: Mapping[str, Any], rope_of: str | None = None) -> Model
             f"config.json: head_dim ({head_dim}) must be even: rotary embedding turns pairs."
         )
     rope = rope_parameters(config, rope_of)
+    if not partial_rotary:
+        rope = _of_whole_heads(rope)
     context = positive(config, "max_position_embeddings", default=2048)
     if rope.rope_type == "longrope":
         context = min(context, rope.original_max_position_embeddings)
@@ -205,6 +210,16 @@ def rope_parameters(config: Mapping[str, Any], layer_type: str | None = None) ->
     if rope_type == "yarn":
         return _yarn(scaling, replace(common, factor=factor))
     return _longrope(scaling, replace(common, factor=factor), config)
+
+
+def _of_whole_heads(rope: RopeParameters) -> RopeParameters:
+    """Without scaling, most families turn whole heads whatever `partial_rotary_factor` is."""
+    if rope.rope_type != "default" and rope.partial_rotary_factor != 1:
+        raise UnsupportedError(
+            f"config.json: partial_rotary_factor {rope.partial_rotary_factor} with rotary "
+            f"embedding of type '{rope.rope_type}' is not supported; supported: 1.0."
+        )
+    return replace(rope, partial_rotary_factor=1.0)
 
 
 def _yarn(scaling: Mapping[str, Any], rope: RopeParameters) -> RopeParameters:

@@ -86,5 +86,6 @@ def rope_table(
     frequencies = inverse_frequencies(rope, head_dim).astype(np.float32)  # (head_dim / 2,)
     angles = np.outer(np.arange(positions, dtype=np.float32), frequencies)  # float32
     exact = angles.astype(np.float64)
-    cos, sin = (np.float64(rope.attention_factor) * f(exact) for f in (np.cos, np.sin))
+    factors = np.where(frequencies == 0, 1.0, rope.attention_factor)  # (head_dim / 2,)
+    cos, sin = factors * np.cos(exact), factors * np.sin(exact)
     return cos.astype(np.float32), sin.astype(np.float32)

@@ -15,7 +15,8 @@
     num_kv_heads  number of heads that have a key
     head_dim      width of a head
     scaling       what query . key is multiplied by in place of 1 / sqrt(head_dim)
-    softcap, sliding_window  see `attention`
+    softcap       see `attention`
+    sliding_window  see `attention`
 #}
 {% macro attention_weights(
     rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling=none, softcap=none,

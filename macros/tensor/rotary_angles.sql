@@ -12,9 +12,9 @@
                          sharpen attention
 #}
 {% macro rotary_angles(step_input, inverse_frequencies, attention_factor=1) -%}
-    {%- set times = ' * ' ~ attention_factor if attention_factor != 1 else '' -%}
+    {%- set frequency = 'e.f' if target.type == 'postgres' else 'f' -%}
     {{ return(adapter.dispatch('rotary_angles', 'relama')(
-        step_input, inverse_frequencies, times
+        step_input, inverse_frequencies, relama._sharpened(frequency, attention_factor)
     )) }}
 {%- endmacro %}
 
@@ -56,4 +56,12 @@ select
     arrayMap(f -> toFloat32(sin(toFloat32(f * toFloat32(p.position))){{ times }}), w.vector) as sine
 from (select distinct position from {{ step_input }}) as p
 cross join {{ inverse_frequencies }} as w
+{%- endmacro %}
+
+{# What cosine or sine of a pair is multiplied by; a pair that does not turn passes as it is. #}
+{% macro _sharpened(frequency, factor) -%}
+    {{ return(
+        '' if factor == 1
+        else ' * case when ' ~ frequency ~ ' = 0 then 1 else ' ~ factor ~ ' end'
+    ) }}
 {%- endmacro %}

@@ -13,6 +13,7 @@ from relama.checkpoint import open_checkpoint
 from relama.checkpoint.base import Checkpoint, Tensor
 from relama.errors import CheckpointError, UnsupportedError
 from relama.reference import forward
+from tests.families import write_family
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.unit.broken_checkpoints import CONFIG, put, write_directory, write_gguf
 
@@ -102,5 +103,36 @@ def test_another_architecture_is_refused_by_name(tmp_path: Path, model_type: obj
     write_tiny_llama(tmp_path / "c")
     config = json.loads((tmp_path / "c" / "config.json").read_text())
     (tmp_path / "c" / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
-    with pytest.raises(UnsupportedError, match=r"' is not supported; supported: llama"):
+    with pytest.raises(UnsupportedError, match=r"' is not supported; supported: .*llama, mistral"):
         build_graph(open_checkpoint(tmp_path / "c"))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "complaint"),
+    [
+        ("qwen2", {"hidden_act": "gelu"}, "hidden_act 'gelu' is not supported for qwen2; .*silu"),
+        ("gemma2", {"hidden_activation": "silu"}, "hidden_activation 'silu' .* gelu_pytorch_tanh"),
+        ("gemma3_text", {"layer_types": ["full_attention"]}, "layer_types must be 3 of"),
+        ("smollm3", {"no_rope_layers": [1]}, "no_rope_layers must be a list of 3"),
+        ("smollm3", {"layer_types": ["chunked_attention"] * 3}, "layer_types must be 3 of"),
+        ("mistral", {"sliding_window": -1}, "sliding_window must be a positive whole number"),
+        ("phi3_longrope", {"rope_scaling": {"type": "longrope"}}, "short_factor of longrope must"),
+        ("phi3", {"intermediate_size": 27}, "expected 54 rows"),
+        ("granite", {"logits_scaling": 0}, "logits_scaling must be a positive number"),
+        ("gemma3", {"text_config": None}, "text_config of gemma3 must be an object"),
+        ("olmo2", {"rope_scaling": {"rope_type": "su"}}, "of type 'su' is not supported"),
+    ],
+)
+def test_settings_of_a_family_that_are_not_computed(
+    tmp_path: Path, name: str, change: dict[str, object], complaint: str
+) -> None:
+    directory = write_family(tmp_path / name, name)
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises((CheckpointError, UnsupportedError), match=complaint):
+        build_graph(open_checkpoint(directory))
+
+
+@pytest.mark.parametrize("activation", ["silu", "swish"])
+def test_names_of_an_activation(tmp_path: Path, activation: str) -> None:
+    assert build_graph(opened(tmp_path / "c", {}, hidden_act=activation)).operators

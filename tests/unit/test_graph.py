@@ -29,7 +29,7 @@ CONFIG = model_config(
 
 
 def test_llama_in_the_order_of_the_paper() -> None:
-    graph = llama.build(CONFIG)
+    graph = llama.build(CONFIG, {})
     names = [operator.name.rpartition("__")[2] for operator in graph.layer(0)]
     assert names == [
         "attention_norm",
@@ -52,7 +52,7 @@ def test_llama_in_the_order_of_the_paper() -> None:
 
 
 def test_fused_graph() -> None:
-    graph = run_passes(llama.build(CONFIG))
+    graph = run_passes(llama.build(CONFIG, {}))
     names = [operator.name.rpartition("__")[2] for operator in graph.layer(1)]
     assert "qkv_proj" in names and "gate_up_proj" in names
     assert not {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"} & set(names)
@@ -64,7 +64,7 @@ def test_fused_graph() -> None:
 
 def test_what_stands_behind_a_projection_keeps_it_apart() -> None:
     """As the norms of queries and keys do that some models have; the rest is fused."""
-    plain = llama.build(CONFIG)
+    plain = llama.build(CONFIG, {})
     between = Part("model.layers.0.self_attn.q_norm.weight", rows=1)
     weight = Weight("layer_00__q_norm_weight", 0, (between,), 48)
     graph = plain.rebuilt({**plain.weights, weight.name: weight})
@@ -92,7 +92,7 @@ def test_what_stands_behind_a_projection_keeps_it_apart() -> None:
 
 
 def test_a_projection_that_is_read_twice_is_kept() -> None:
-    graph = llama.build(CONFIG)
+    graph = llama.build(CONFIG, {})
     gated = ("layer_01__gate_proj", "layer_01__up_proj")
     graph.add(Operator("twice", Swiglu(CONFIG.intermediate_size), 1, gated))
     fused = run_passes(graph)
@@ -102,16 +102,16 @@ def test_a_projection_that_is_read_twice_is_kept() -> None:
 
 @pytest.mark.parametrize("disabled", [[], *([name] for name in PASSES), list(PASSES)])
 def test_passes_keep_every_tensor_exactly_once(disabled: list[str]) -> None:
-    graph = run_passes(llama.build(CONFIG), disabled=disabled)
+    graph = run_passes(llama.build(CONFIG, {}), disabled=disabled)
     tensors = [part.tensor for weight in graph.weights.values() for part in weight.parts]
     expected = [
-        part.tensor for weight in llama.build(CONFIG).weights.values() for part in weight.parts
+        part.tensor for weight in llama.build(CONFIG, {}).weights.values() for part in weight.parts
     ]
     assert sorted(tensors) == sorted(expected)
 
 
 def test_passes_do_not_change_their_input() -> None:
-    graph = llama.build(CONFIG)
+    graph = llama.build(CONFIG, {})
     before = dict(graph.operators)
     run_passes(graph)
     assert graph.operators == before
@@ -119,27 +119,27 @@ def test_passes_do_not_change_their_input() -> None:
 
 def test_unknown_pass() -> None:
     with pytest.raises(InputError, match="no pass 'fuse'"):
-        run_passes(llama.build(CONFIG), disabled=["fuse"])
+        run_passes(llama.build(CONFIG, {}), disabled=["fuse"])
 
 
 def test_unknown_storage() -> None:
     with pytest.raises(InputError, match=r"no storage 'float8'; storages: float32, int8"):
-        run_passes(llama.build(CONFIG), "float8")
+        run_passes(llama.build(CONFIG, {}), "float8")
 
 
 def test_norms_stay_float32() -> None:
-    weights = run_passes(llama.build(CONFIG), "int8").weights
+    weights = run_passes(llama.build(CONFIG, {}), "int8").weights
     assert {w.storage for name, w in weights.items() if "norm" in name} == {"float32"}
     assert {w.storage for name, w in weights.items() if "norm" not in name} == {"int8"}
 
 
 def test_int4_keeps_the_embedding_and_the_head_in_int567() -> None:
-    weights = run_passes(llama.build(CONFIG), "int4").weights
+    weights = run_passes(llama.build(CONFIG, {}), "int4").weights
     assert weights["layer_00__qkv_proj_weight"].storage == "int4"
     assert weights["embedding_weight"].storage == weights["lm_head_weight"].storage == "int567"
     assert weights["final_norm_weight"].storage == "float32"
     with pytest.raises(InputError, match="int4 needs the pass cut_blocks"):
-        run_passes(llama.build(CONFIG), "int4", ["cut_blocks"])
+        run_passes(llama.build(CONFIG, {}), "int4", ["cut_blocks"])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,9 @@ def test_int4_keeps_the_embedding_and_the_head_in_int567() -> None:
 )
 def test_only_linear_layers_are_cut_into_blocks(intermediate_size: int, blocks: int) -> None:
     """Less than 300,000 elements are one block; none has more than 2.1 million."""
-    weights = run_passes(llama.build(replace(CONFIG, intermediate_size=intermediate_size))).weights
+    weights = run_passes(
+        llama.build(replace(CONFIG, intermediate_size=intermediate_size), {})
+    ).weights
     assert weights["layer_00__down_proj_weight"].blocks == blocks
     assert weights["embedding_weight"].blocks == weights["lm_head_weight"].blocks == 0
     assert weights["layer_00__mlp_norm_weight"].blocks == 0
@@ -157,11 +159,11 @@ def test_only_linear_layers_are_cut_into_blocks(intermediate_size: int, blocks: 
 @pytest.mark.parametrize(("parallelism", "blocks"), [(1, 1), (2, 2), (5, 5)])
 def test_a_large_matrix_has_a_block_a_thread(parallelism: int, blocks: int) -> None:
     config = replace(CONFIG, intermediate_size=7000)
-    weights = run_passes(llama.build(config), parallelism=parallelism).weights
+    weights = run_passes(llama.build(config, {}), parallelism=parallelism).weights
     assert weights["layer_00__down_proj_weight"].blocks == blocks
     assert weights["layer_00__o_proj_weight"].blocks == 1
     with pytest.raises(InputError, match="parallelism is 0"):
-        run_passes(llama.build(config), parallelism=0)
+        run_passes(llama.build(config, {}), parallelism=0)
 
 
 def small_graph(config: ModelConfig = CONFIG) -> Graph:
@@ -198,7 +200,7 @@ def test_shapes_that_do_not_fit(weight: Weight, operator: dict[str, object], mat
 
 @pytest.mark.parametrize("read", ["embedding", "layer_00__o_proj"])
 def test_a_layer_reads_what_the_layer_before_hands_on(read: str) -> None:
-    graph = llama.build(CONFIG)
+    graph = llama.build(CONFIG, {})
     norm = graph.operators["layer_01__attention_norm"]
     operators = {**graph.operators, norm.name: replace(norm, inputs=(read,))}
     with pytest.raises(GraphError, match=f"reads '{read}' .* hands on 'layer_00__down_proj' only"):

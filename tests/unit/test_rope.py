@@ -10,7 +10,6 @@ import pytest
 
 from relama import reference
 from relama.config import RopeParameters
-from relama.errors import UnsupportedError
 from relama.rope import inverse_frequencies, rope_table
 
 # Llama 3.1 8B, config.json.
@@ -75,11 +74,6 @@ def test_llama3_is_continuous(boundary: float, divisor: float) -> None:
         rope = RopeParameters(theta, "llama3", 8.0, 1.0, 4.0, 8192)
         scaled = inverse_frequencies(rope, head_dim=4)[1]
         assert scaled == pytest.approx(2 * math.pi / boundary / divisor, rel=1e-6)
-
-
-def test_unknown_type_is_named() -> None:
-    with pytest.raises(UnsupportedError, match="yarn"):
-        inverse_frequencies(RopeParameters(rope_type="yarn"), head_dim=8)
 
 
 def test_table_by_hand() -> None:

@@ -102,16 +102,8 @@ def _architecture(checkpoint: Checkpoint) -> tuple[ModuleType, Config]:
 
 
 def _model_config(architecture: ModuleType, fields: Config) -> ModelConfig:
-    config = model_config(fields, "full_attention" if architecture is gemma3_text else None)
-    if architecture is phi3 or config.rope.partial_rotary_factor == 1:
-        return config
-    if config.rope.rope_type == "default":
-        # Without scaling, others than Phi-3 turn whole heads whatever the factor is.
-        return replace(config, rope=replace(config.rope, partial_rotary_factor=1.0))
-    raise UnsupportedError(
-        f"config.json: partial_rotary_factor {config.rope.partial_rotary_factor} with a rotary "
-        f"embedding of type '{config.rope.rope_type}' is not supported; supported: 1.0."
-    )
+    rope_of = "full_attention" if architecture is gemma3_text else None
+    return model_config(fields, rope_of, partial_rotary=architecture is phi3)
 
 
 def _is_tied(tensors: Mapping[str, Tensor]) -> bool:

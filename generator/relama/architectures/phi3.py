@@ -25,7 +25,7 @@ DEFAULTS = {
 
 def tensors(fields: Config, stored: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """`qkv_proj` and `gate_up_proj` taken apart, the heads of queries and keys in our order."""
-    config = model_config(fields)
+    config = model_config(fields, partial_rotary=True)
     head_dim = config.head_dim
     order = np.array(turned_order(config.rope, head_dim))
     found: dict[str, Tensor] = {}
