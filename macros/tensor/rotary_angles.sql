@@ -12,9 +12,8 @@
                          sharpen attention
 #}
 {% macro rotary_angles(step_input, inverse_frequencies, attention_factor=1) -%}
-    {%- set frequency = 'e.f' if target.type == 'postgres' else 'f' -%}
     {{ return(adapter.dispatch('rotary_angles', 'relama')(
-        step_input, inverse_frequencies, relama._sharpened(frequency, attention_factor)
+        step_input, inverse_frequencies, relama._sharpened('f', attention_factor)
     )) }}
 {%- endmacro %}
 
