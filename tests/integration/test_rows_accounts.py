@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from relama.checkpoint import open_checkpoint
+from relama.project.manifest import load_project
+from relama.project.writer import write_project
 from tests.integration.conftest import TICKETS
-from tests.integration.test_rows import CONTEXT
+from tests.integration.test_rows import CONTEXT, build_and_kill
+from tests.integration.test_rows_chat import MOODY, lacking_a_token
 from tests.user_project import UserProject
 
 QUERY = "select id, body as prompt from {{ ref('tickets') }}"
@@ -73,6 +80,73 @@ def test_rows_that_cannot_be_answered(desk: UserProject) -> None:
     assert desk.rows("select count(error), count(completion) from on_null") == [(4, 6)]
 
 
+#: Rows that cannot be answered, each for a reason of its own, and the reason.
+WAYS = {
+    3: ("long " * 400, r"The prompt has at least \d+ tokens, and there is room for 256; "),
+    17: ("a forbidden word", "the model's chat template refuses these messages: not that; "),
+    31: ("the tool", r"The token id (\d+) is outside the vocabulary of \1[.]"),
+    44: ("lower <|IM_END|>", "the model's chat template does not keep as text what these "),
+    58: ("half of it", "the model's chat template fails on these messages: UnicodeEncodeError: "),
+    72: ("divide it", "the model's chat template fails on these messages: ZeroDivisionError: "),
+    99: ("append it", "the model's chat template fails on these messages: SecurityError: "),
+}
+
+
+def test_each_of_seven_bad_rows_has_its_own_reason(tmp_path: Path) -> None:
+    template = (
+        "{% set d = messages[-1].content %}{% if 'divide' in d %}{{ 1 // 0 }}"
+        f"{{% elif 'append' in d %}}{{{{ messages.append(d) }}}}{{% endif %}}{MOODY}"
+    )
+    made, _ = lacking_a_token(tmp_path, template)
+    write_project(tmp_path / "moody", open_checkpoint(made))
+    (tmp_path / "desk").mkdir()
+    desk = UserProject(tmp_path / "desk", load_project(tmp_path / "moody"))
+    rows = {i: f"question {i}" for i in range(100)} | {i: text for i, (text, _) in WAYS.items()}
+    desk.seed("tickets", "id,body", list(rows.items()))
+    ways = ("capture", "fail", "null")
+    for way in ways:
+        desk.model(f"on_{way}", f"{CONFIG.replace('=3', '=2')}, on_error='{way}'", QUERY)
+    assert desk.dbt("build", "--exclude", "on_*"), desk.output
+
+    def bad_ids(table: str) -> list[int]:
+        query = f"select id from {table} where completion is null order by id"
+        return [i for (i,) in desk.rows(query)]
+
+    def named_ids() -> list[int]:
+        """The keys of the rows whose reason the model that fails says."""
+        reasons = {i: re.search(f" {i}: {text}", desk.output) for i, (_, text) in WAYS.items()}
+        return [i for i, reason in reasons.items() if reason]
+
+    assert desk.build("on_capture", "on_null") == {"on_capture": 93, "on_null": 93}
+    assert not desk.dbt("build", "--select", "on_fail")
+    assert "on_fail: 7 of 100 rows have no answer" in desk.output
+    assert named_ids() == bad_ids("on_capture") == bad_ids("on_null") == list(WAYS)
+    good = [(i,) for i in range(100) if i not in WAYS]
+    assert desk.rows("select id from on_fail where completion is not null order by id") == good
+    assert desk.rows("select count(*) from on_fail") == [(93,)]
+    errors = dict(desk.rows("select id, error from on_capture where error is not null"))
+    assert errors.keys() == WAYS.keys() and len(set(errors.values())) == len(WAYS)
+    for i, (_, reason) in WAYS.items():
+        assert re.match(reason, errors[i]) and ".;" not in errors[i], errors[i]
+
+    # Three of them can be answered now.
+    mended = [3, 44, 72]
+    tables = {way: f"from on_{way} where id <> all({mended}) order by id" for way in ways}
+    before = {way: desk.rows(query) for way, query in tables.items()}
+    rows |= {i: f"question {i}" for i in mended}
+    desk.seed("tickets", "id,body", list(rows.items()))
+    desk.build("tickets")
+    assert desk.build("on_capture", "on_null") == {"on_capture": 3, "on_null": 3}
+    assert not desk.dbt("build", "--select", "on_fail")
+    assert "on_fail: 4 of 100 rows have no answer" in desk.output
+    left = [i for i in WAYS if i not in mended]
+    assert named_ids() == bad_ids("on_capture") == bad_ids("on_null") == left
+    for way, query in tables.items():
+        assert desk.rows(query) == before[way]
+        found = desk.rows(f"select count(completion) from on_{way} where id = any({mended})")
+        assert found == [(3,)]
+
+
 def test_a_run_ends_where_its_budget_does(desk: UserProject) -> None:
     desk.model("whole", CONFIG, QUERY)
     desk.model("rows", f"{CONFIG}, max_rows=5", QUERY)
@@ -95,7 +169,7 @@ def test_a_run_ends_where_its_budget_does(desk: UserProject) -> None:
 
 
 def test_seconds_of_a_budget(desk: UserProject) -> None:
-    """Each run answers some rows, and all runs together what one does."""
+    """All runs together answer what one does; a slow machine may finish no row within one."""
     rows = [(i, f"ticket number {i} of many") for i in range(120)]
     desk.seed("tickets", "id,body", rows)
     config = f"{CONFIG.replace('=3', '=12')}, batch_size=4"
@@ -106,9 +180,8 @@ def test_seconds_of_a_budget(desk: UserProject) -> None:
     while done < len(rows):
         if runs == 2:
             desk.model("parts", config, QUERY)
-        part = desk.build("parts")["parts"]
-        assert part > 0
-        runs, done = runs + 1, done + part
+        done += desk.build("parts")["parts"]
+        runs += 1
     assert runs > 1
     query = "select id, completion, finish_reason, relama_hash from {} order by id"
     assert desk.rows(query.format("parts")) == desk.rows(query.format("whole"))
@@ -125,6 +198,32 @@ def test_seconds_of_a_budget(desk: UserProject) -> None:
         "select sum(rows_answered), sum(runs) from relama_usage_by_day where model like '%parts'"
     )
     assert desk.rows(by_day) == [(len(rows), runs)]
+
+
+@pytest.mark.usefixtures("as_programs")
+def test_what_a_killed_run_has_answered_is_in_the_log(desk: UserProject) -> None:
+    """Three runs, of which the first is killed and the second has a budget."""
+    desk.seed("tickets", "id,body", [(i, f"ticket {i} of many" * (1 + i % 3)) for i in range(32)])
+    desk.build("tickets")
+    config = f"{CONFIG.replace('=3', '=9')}, batch_size=4"
+    desk.model("answers", config, QUERY)
+    build_and_kill(desk, "answers", 4)
+    ((killed,),) = desk.rows("select count(*) from answers")
+    assert 4 <= killed < 32
+    desk.model("answers", f"{config}, max_rows=5", QUERY)
+    assert desk.build("answers") == {"answers": 5}
+    desk.model("answers", config, QUERY)
+    assert desk.build("answers") == {"answers": 27 - killed}
+    columns = "sum(prompt_tokens), sum(completion_tokens)"
+    (spent,) = desk.rows(f"select count(completion), {columns} from answers")
+    assert spent[0] == 32
+    used = f"select sum(rows_answered), {columns} from relama_usage where model like '%answers'"
+    assert desk.rows(used) == [spent]
+    runs = desk.rows(
+        "select rows_asked, rows_from_cache, rows_answered from relama_usage "
+        "where model like '%answers' order by started_at"
+    )
+    assert runs == [(32, 0, killed), (32, killed, 5), (32, killed + 5, 27 - killed)]
 
 
 @pytest.mark.parametrize(
