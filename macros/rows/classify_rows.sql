@@ -33,7 +33,7 @@ create temporary table reading (place integer)
     {%- call relama._until(relama._all_answered, job) -%}
         {%- do relama._admit(job) -%}
         {%- do relama._read_running(job, 'relama_first_tokens') -%}
-        {%- for label in longer if not job['is_stopped'] -%}
+        {%- for label in longer if not relama._is_over(job) -%}
             {%- call relama._run() -%}
 delete from reading;
 insert into reading select unnest({{ label[1] }});

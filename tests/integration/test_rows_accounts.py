@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,7 @@ def test_seconds_of_a_budget(desk: UserProject) -> None:
         if runs == 2:
             desk.model("parts", config, QUERY)
         done += desk.build("parts")["parts"]
+        assert runs == 2 or late_steps(desk, 3) <= 1
         runs += 1
     assert runs > 1
     query = "select id, completion, finish_reason, relama_hash from {} order by id"
@@ -224,6 +226,38 @@ def test_what_a_killed_run_has_answered_is_in_the_log(desk: UserProject) -> None
         "where model like '%answers' order by started_at"
     )
     assert runs == [(32, 0, killed), (32, killed, 5), (32, killed + 5, 27 - killed)]
+
+
+def late_steps(desk: UserProject, seconds: float) -> int:
+    """Steps of the last run, of one model, that began when so many seconds were over."""
+    log = (desk.directory / "logs" / "dbt.log").read_text()
+    steps = 0
+    now = over = datetime.max
+    for line in log[log.rindex("Running with dbt") :].splitlines():
+        if time := re.match(r"\d\d:\d\d:\d\d\.\d{6}", line):
+            now = datetime.strptime(time[0], "%H:%M:%S.%f")
+        if line.startswith("create temporary table asked_row"):
+            over = now + timedelta(seconds=seconds)
+        steps += "execute relama_forward" in line and now > over
+    return steps
+
+
+def test_no_step_begins_when_the_seconds_are_over(desk: UserProject) -> None:
+    """Nor one of many labels, or one that reads what all prompts begin with."""
+    labels = [f"{i:03} is it" for i in range(300)]
+    kinds = {
+        "labelled": (8, f"classify', chat=false, labels={labels}"),
+        "completed": (2, "complete', max_tokens=200"),
+        "begun": (2, f"complete', max_tokens=2, max_batch_tokens=1, system='{'be kind ' * 25}'"),
+        "near": (2, "similarity', max_batch_tokens=1"),
+    }
+    query = QUERY.replace("prompt", "prompt, body || ' or not' as target")
+    for name, (seconds, kind) in kinds.items():
+        config = f"materialized='relama_{kind}, on_overflow='truncate', max_seconds={seconds}"
+        desk.model(name, config, query)
+        desk.build(name)
+        assert f"rows are left for the next run: max_seconds is {seconds}" in desk.output
+        assert late_steps(desk, seconds) <= 1, name
 
 
 @pytest.mark.parametrize(
