@@ -308,7 +308,7 @@ limit 1
     {%- set doubtful = relama._rows(beginnings) -%}
     {%- if doubtful | length -%}
         {%- do exceptions.raise_compiler_error(
-            model.name ~ ": the label '" ~ doubtful[0][0] ~ "' is the beginning of '"
+            model.name ~ ": labels have '" ~ doubtful[0][0] ~ "', which is the beginning of '"
             ~ doubtful[0][1] ~ "', token by token, and would always be the likelier one; "
             ~ 'name one of them otherwise.'
         ) -%}

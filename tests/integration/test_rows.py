@@ -587,7 +587,7 @@ BAD = {
     "begins": (
         "materialized='relama_classify', labels=['bug', 'bug report']",
         "select 'a' as prompt",
-        "the label 'bug' is the beginning of 'bug report'",
+        "labels have 'bug', which is the beginning of 'bug report'",
     ),
 }
 #: Settings that are out of range, the same.
@@ -608,8 +608,12 @@ BAD_SETTINGS = {
     "february": ("score", "template_date='2026-02-30'", "template_date must be a day as"),
     "year": ("complete", "template_date='0000-01-01'", "template_date must be a day as"),
     "no_labels": ("classify", "chat=true", "labels must be a list of texts"),
-    "empty_label": ("classify", "labels=['a', ' ']", "a label is empty"),
-    "null_label": ("classify", "labels=['a', none]", "a label is empty or no text: null"),
+    "empty_label": ("classify", "labels=['a', ' ']", "labels must be texts, none of them empty"),
+    "null_label": (
+        "classify",
+        "labels=['a', none]",
+        "labels must be texts, none of them empty, not null",
+    ),
     "one_label": ("classify", "labels=['a', 'a']", "at least two different texts"),
     "unspelled": ("complete", "allowed=['a', 'né']", "cannot spell 'né' of allowed"),
     "unspelled_label": ("classify", "labels=['né', 'a']", "cannot spell 'né' of labels"),

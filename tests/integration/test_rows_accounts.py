@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -273,3 +274,81 @@ def test_bad_settings(desk: UserProject, setting: str, sentence: str) -> None:
     desk.model("bad", f"{CONFIG}, {setting}", QUERY)
     assert not desk.dbt("build", "--select", "bad")
     assert f"bad: {sentence}" in desk.output
+
+
+#: Of each way of being wrong: a materialization, its config, and the setting that is named.
+_SCHEMA = "json_schema={{'type': 'object', 'properties': {{'a': {}}}, 'required': ['a']}}"
+_PAIR = "labels=['a', 'b']"
+WRONG = {
+    "bounds": (
+        "extract",
+        "fields={'a': {'type': 'integer', 'minimum': 2, 'maximum': 1}}",
+        "fields",
+    ),
+    "lengths": (
+        "extract",
+        _SCHEMA.format("{'type': 'string', 'minLength': 2, 'maxLength': 1}"),
+        "json_schema",
+    ),
+    "nothing": ("extract", _SCHEMA.format("{'type': 'string', 'enum': [1]}"), "json_schema"),
+    "unspelled": ("extract", _SCHEMA.format("{'const': 'né'}"), "json_schema"),
+    "letter": ("complete", "regex='é'", "regex"),
+    "recursive": ("complete", _SCHEMA.format("{'$ref': '#/properties/a'}"), "json_schema"),
+    "ring": (
+        "extract",
+        "json_schema={'$defs': {'a': {'$ref': '#/$defs/b'}, 'b': {'$ref': '#/$defs/a'}}, "
+        "'$ref': '#/$defs/a'}",
+        "json_schema",
+    ),
+    "keyword": ("complete", _SCHEMA.format("{'type': 'null', 'iff': 1}"), "json_schema"),
+    "no_type": ("extract", "fields={'a': 'varchr'}", "fields"),
+    "no_decimal": ("extract", "fields={'a': 'decimal(99,2)'}", "fields"),
+    "no_json": ("extract", _SCHEMA.format("{'type': 'date'}"), "json_schema"),
+    "above": ("filter", "predicate='x', threshold=1.01", "threshold"),
+    "below": ("classify", f"{_PAIR}, multi_label=true, threshold=-1", "threshold"),
+    "flag": ("filter", "predicate='x', threshold=true", "threshold"),
+    "trimmed": ("classify", "labels=['a', 'a ']", "labels"),
+    "trimmed_keys": ("classify", "labels={'a': 'x', ' a': 'y'}, multi_label=true", "labels"),
+    "trimmed_rows": ("classify", "labels=relama.ref_to('alike')", "labels"),
+    "empty_label": ("classify", "labels=['a', ' ']", "labels"),
+    "begins": ("classify", "labels=['bug', 'bug report']", "labels"),
+    "unlabelled": ("classify", f"{_PAIR}, examples=[{{'prompt': 'x'}}]", "examples"),
+    "null_label": (
+        "classify",
+        f"{_PAIR}, multi_label=true, examples=[{{'prompt': 'x', 'label': none}}]",
+        "examples",
+    ),
+    "no_verdict": ("filter", "predicate='x', examples=[{'prompt': 'x'}]", "examples"),
+    "no_column": ("classify", f"{_PAIR}, examples=relama.ref_to('tickets')", "examples"),
+    **{
+        f"option_of_{kind}": (kind, f"{needed}thresholt=1", "thresholt")
+        for kind, needed in {
+            "complete": "",
+            "extract": "fields={'a': 'date'}, ",
+            "classify": f"{_PAIR}, ",
+            "filter": "predicate='x', ",
+            "score": "",
+            "embed": "",
+            "similarity": "",
+        }.items()
+    },
+}
+
+
+def test_what_is_wrong_is_one_sentence_with_the_name_of_the_setting(desk: UserProject) -> None:
+    """All of it is seen before the language model computes anything."""
+    desk.model("alike", "materialized='ephemeral'", "select unnest(['a', 'a ']) as label")
+    query = "select 'a' as prompt, 'b' as target"
+    for name, (kind, config, _) in WRONG.items():
+        desk.model(f"wrong_{name}", f"materialized='relama_{kind}', {config}", query)
+    assert not desk.dbt("build", "--select", "path:models/wrong_*")
+    results = json.loads((desk.directory / "target" / "run_results.json").read_text())["results"]
+    said = {r["unique_id"].split(".")[-1]: r["message"] for r in results if r["status"] == "error"}
+    assert said.keys() == {f"wrong_{name}" for name in WRONG}
+    for name, (_, _, setting) in WRONG.items():
+        title, sentence, *rest = said[f"wrong_{name}"].split("\n")
+        assert title.startswith("Compilation Error in model"), said[f"wrong_{name}"]
+        assert re.fullmatch(rf" *wrong_{name}: .*\b{setting}\b.*[.]", sentence), sentence
+        assert not rest[0].strip() and all(" macro " in line for line in rest[1:-1]), rest
+    log = (desk.directory / "logs" / "dbt.log").read_text()
+    assert "execute relama_forward" not in log[log.rindex("Running with dbt") :]
