@@ -148,6 +148,17 @@ def test_each_of_seven_bad_rows_has_its_own_reason(tmp_path: Path) -> None:
         found = desk.rows(f"select count(completion) from on_{way} where id = any({mended})")
         assert found == [(3,)]
 
+    # A row that has an answer and can have none any more: where the model fails it stays.
+    answered = desk.rows("select prompt, completion, error is null from on_capture where id = 5")
+    desk.seed("tickets", "id,body", list((rows | {5: "now forbidden"}).items()))
+    desk.build("tickets")
+    assert desk.build("on_capture") == {"on_capture": 0}
+    assert not desk.dbt("build", "--select", "on_fail")
+    assert " 5: the model's chat template refuses these messages: not that; " in desk.output
+    assert desk.rows("select prompt, completion, true from on_fail where id = 5") == answered
+    now = desk.rows("select prompt, completion, error is null from on_capture where id = 5")
+    assert now == [("now forbidden", None, False)]
+
 
 def test_a_run_ends_where_its_budget_does(desk: UserProject) -> None:
     desk.model("whole", CONFIG, QUERY)
