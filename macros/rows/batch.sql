@@ -311,7 +311,7 @@ from (
     {%- endset -%}
     {%- set prefix = relama._value(shared) if job['waiting'] > 1 else 0 -%}
     {%- if prefix >= 4 and job['share_prefix'] -%}
-        {%- for first in range(0, prefix, job['max_batch_tokens']) -%}
+        {%- for first in range(0, prefix, job['max_batch_tokens']) if not relama._is_over(job) -%}
             {%- set end = [prefix, first + job['max_batch_tokens']] | min -%}
             {%- call relama._run() -%}
 delete from tokens;
@@ -329,6 +329,7 @@ where prompt.place = 0
             {%- do relama._forward(job) -%}
             {%- do relama._append_step(job) -%}
         {%- endfor -%}
+        {%- if job['is_stopped'] -%}{{ return('') }}{%- endif -%}
         {%- call relama._run() -%}
 delete from packing;
 insert into packing values (-1)
