@@ -60,6 +60,13 @@ where relama_hash is null and error is distinct from {{ unasked }}
             {%- do other.append(name) -%}
         {%- endif -%}
     {%- endfor -%}
+    {%- if 'stored_levels' in job and stored -%}
+        {#- Rows of other groups than those of today's group_by are rows of none. -#}
+        {%- set groups = job['columns'] | map(attribute='name') | map('lower') | list -%}
+        {%- set known = groups + types | list + ['error', 'relama_hash'] -%}
+        {%- do other.extend(stored | reject('in', known) | list) -%}
+        {%- do other.extend(groups | reject('in', stored | list) | list) -%}
+    {%- endif -%}
     {%- set is_new = other | length > 0 or not stored -%}
     {%- do job.update({
         'has_error': 'error' in job['answers'] or (not is_new and 'error' in stored)
