@@ -307,8 +307,8 @@ left join answer as a on i.relama_hash = a.relama_hash
     {%- endif -%}
     {%- if unasked -%}
         {%- do exceptions.warn(
-            model.name ~ ': ' ~ unasked ~ ' of ' ~ counted ~ ' ask nothing (the ' ~ job['asks'] | join(' or the ')
-            ~ ' is NULL or empty); their answer is NULL.'
+            model.name ~ ': ' ~ unasked ~ ' of ' ~ counted ~ ' ask nothing (the '
+            ~ job['asks'] | join(' or the ') ~ ' is NULL or empty); their answer is NULL.'
         ) -%}
     {%- endif -%}
     {%- if wordless -%}
