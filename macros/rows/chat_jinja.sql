@@ -86,16 +86,14 @@ def render(
 
 def failure(error: Exception) -> str:
     """What went wrong when a template was compiled or rendered, in one sentence without a stop."""
+    reason = str(error).rstrip(". \n") or "no reason given"
     if isinstance(error, RefusedError):
-        return f"the model's chat template refuses these messages: {error}"
+        return f"the model's chat template refuses these messages: {reason}"
     if isinstance(error, MisspelledError):
         return "the model's chat template does not keep as text what these messages say"
     if isinstance(error, TemplateSyntaxError):
         return f"the model's chat template is not valid Jinja, line {error.lineno}: {error.message}"
-    return (
-        "the model's chat template fails on these messages: "
-        f"{type(error).__name__}: {str(error) or 'no reason given'}"
-    )
+    return f"the model's chat template fails on these messages: {type(error).__name__}: {reason}"
 
 
 def guarded(text: str, tokens: Sequence[str], guard: str | None) -> str:

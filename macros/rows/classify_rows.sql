@@ -33,7 +33,7 @@ create temporary table reading (place integer)
     {%- call relama._until(relama._all_answered, job) -%}
         {%- do relama._admit(job) -%}
         {%- do relama._read_running(job, 'relama_first_tokens') -%}
-        {%- for label in longer if not job['is_stopped'] -%}
+        {%- for label in longer if not relama._is_over(job) -%}
             {%- call relama._run() -%}
 delete from reading;
 insert into reading select unnest({{ label[1] }});
@@ -312,7 +312,7 @@ limit 1
     {%- set doubtful = relama._rows(beginnings) -%}
     {%- if doubtful | length -%}
         {%- do exceptions.raise_compiler_error(
-            model.name ~ ": the label '" ~ doubtful[0][0] ~ "' is the beginning of '"
+            model.name ~ ": labels have '" ~ doubtful[0][0] ~ "', which is the beginning of '"
             ~ doubtful[0][1] ~ "', token by token, and would always be the likelier one; "
             ~ 'name one of them otherwise.'
         ) -%}

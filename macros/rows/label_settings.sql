@@ -137,9 +137,7 @@
     {%- set trimmed = [] -%}
     {%- for text, _ in labels -%}
         {%- if text is not string or not text | trim -%}
-            {%- do exceptions.raise_compiler_error(
-                model.name ~ ': a label is empty or no text: ' ~ (text | tojson) ~ '.'
-            ) -%}
+            {%- do relama._bad_setting('labels', text, 'texts, none of them empty') -%}
         {%- endif -%}
         {%- do trimmed.append(text | trim) -%}
     {%- endfor -%}

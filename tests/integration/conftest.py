@@ -52,3 +52,17 @@ def desk(built: UserProject, tmp_path: Path) -> UserProject:
     copy.directory, copy.output = tmp_path / "desk", ""
     shutil.copytree(built.directory, copy.directory, symlinks=True)
     return copy
+
+
+def build_natively(desk: UserProject) -> None:
+    """Lets DuckDB load the native kernels, and makes `forward_pass` anew."""
+    desk.allow_kernels()
+    assert desk.dbt("build", "--select", "forward_pass"), desk.output
+
+
+@pytest.fixture(params=["sql", "native"])
+def either_desk(desk: UserProject, request: pytest.FixtureRequest) -> UserProject:
+    """A desk, or one with a profile that lets DuckDB load the native kernels."""
+    if request.param == "native":
+        build_natively(desk)
+    return desk

@@ -342,14 +342,20 @@ MOODY = (
 )
 
 
-def test_answers_hold_while_their_texts_do(tmp_path: Path) -> None:
-    made = checkpoint(tmp_path / "moody_ck", MOODY)
+def lacking_a_token(directory: Path, template: str) -> tuple[Path, int]:
+    """A checkpoint whose embedding has no row for the token `<tool>`, and that token."""
+    made = checkpoint(directory / "moody_ck", template)
     config = json.loads((made / "config.json").read_text())
     size = Tokenizer.from_file(str(made / "tokenizer.json")).token_to_id("<tool>")
-    write_tiny_llama(tmp_path / "short", num_hidden_layers=1, vocab_size=size)
+    write_tiny_llama(directory / "short", num_hidden_layers=1, vocab_size=size)
     for name in ("config.json", "model.safetensors"):
-        shutil.copy(tmp_path / "short" / name, made / name)
+        shutil.copy(directory / "short" / name, made / name)
     assert config["vocab_size"] > size
+    return made, size
+
+
+def test_answers_hold_while_their_texts_do(tmp_path: Path) -> None:
+    made, size = lacking_a_token(tmp_path, MOODY)
     write_project(tmp_path / "moody", open_checkpoint(made))
     (tmp_path / "desk").mkdir()
     desk = UserProject(tmp_path / "desk", load_project(tmp_path / "moody"))

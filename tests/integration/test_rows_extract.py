@@ -17,8 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from relama.runtime.answer_form import schema_form
 from relama.runtime.pattern import lengths
-from tests.integration.conftest import TICKETS
-from tests.integration.test_rows import build_natively
+from tests.integration.conftest import TICKETS, build_natively
 from tests.schemas import agrees, schemas
 from tests.user_project import UserProject
 
@@ -34,14 +33,6 @@ FIELDS = """{
                 'calls': {'type': 'array', 'items': {'type': 'integer', 'minimum': 1,
                           'maximum': 99}, 'maxItems': 2}}, 'required': ['zip']},
 }"""
-
-
-@pytest.fixture(params=["sql", "native"])
-def either_desk(desk: UserProject, request: pytest.FixtureRequest) -> UserProject:
-    """A desk, or one with a profile that lets DuckDB load the native kernels."""
-    if request.param == "native":
-        build_natively(desk)
-    return desk
 
 
 def test_fields_become_columns_of_their_types(either_desk: UserProject) -> None:
@@ -112,6 +103,25 @@ HARD = {
 }
 
 
+def test_native_functions_write_what_sql_writes(desk: UserProject) -> None:
+    fields = "{'name': 'varchar(6)', 'urgent': 'boolean', 'level': ['low', 'high'], 'n': 'bigint'}"
+    models = {f"at_{temperature}": temperature for temperature in (0, 1)}
+    for name, temperature in models.items():
+        config = f"materialized='relama_extract', temperature={temperature}, max_tokens=90"
+        desk.model(name, f"{config}, fields={fields}", QUERY)
+    answers: dict[str, list[tuple[Any, ...]]] = {}
+    for kind in ("sql", "native"):
+        if kind == "native":
+            build_natively(desk)
+        built = desk.build(*models, arguments=["--full-refresh"])
+        assert built == dict.fromkeys(models, len(TICKETS))
+        query = "select * exclude (logprob), logprob from {} order by id"
+        answers[kind] = [row for name in models for row in desk.rows(query.format(name))]
+    for (*written, logprob), (*expected, right) in zip(*answers.values(), strict=True):
+        assert written == expected
+        assert logprob == pytest.approx(right, abs=1e-3)
+
+
 def test_what_breaks_others(desk: UserProject) -> None:
     build_natively(desk)
     for name, (schema, _) in HARD.items():
@@ -171,6 +181,38 @@ def test_max_tokens_and_the_context_close_what_is_open(desk: UserProject) -> Non
             assert reason == "length" or model in ("short", "long")
     assert not desk.dbt("build", "--select", "too_long")
     assert "tokens, and there is room for 230;" in desk.output
+
+
+def test_a_text_ends_at_its_own_length_or_at_max_tokens(desk: UserProject) -> None:
+    """Closed either way; `finish_reason` tells one from the other."""
+    build_natively(desk)
+    kind = "materialized='relama_extract', temperature=2, chat=false"
+    texts = {
+        "exact": {"type": "string", "minLength": 5, "maxLength": 5},
+        "filled": {"type": "string", "maxLength": 3},
+        "ended": {"type": "string", "minLength": 6, "maxLength": 64},
+    }
+
+    def write(name: str, max_tokens: int) -> None:
+        fields = f"fields={{'a': {texts[name]}, 'b': 'date'}}"
+        desk.model(name, f"{kind}, max_tokens={max_tokens}, {fields}", QUERY)
+
+    write("ended", 1)
+    assert not desk.dbt("build", "--select", "ended")
+    shortest = re.search(r"the shortest completion allowed has (\d+) tokens", desk.output)
+    assert shortest
+    for name in texts:
+        write(name, int(shortest[1]) if name == "ended" else 99)
+    desk.build(*texts)
+    for name in texts:
+        rows = desk.rows(f"select completion, finish_reason, a, b from {name}")
+        assert len(rows) == len(TICKETS)
+        for text, reason, a, b in rows:
+            assert json.loads(text) == {"a": a, "b": str(b)}
+            assert reason == ("length" if name == "ended" else "stop")
+    assert desk.rows("select distinct length(a) from exact") == [(5,)]
+    assert desk.rows("select max(length(a)) from filled") == [(3,)]
+    assert desk.rows("select distinct completion_tokens from ended") == [(int(shortest[1]),)]
 
 
 def test_names_and_values_are_never_sql_or_jinja(desk: UserProject) -> None:

@@ -45,7 +45,10 @@ def share(ids: Sequence[int], tokenizer: ProjectTokenizer, texts: Sequence[str])
     return [float(weight) for weight in weights / weights.sum()]
 
 
-def test_labels_of_which_several_are_right(desk: UserProject, tokenizer: ProjectTokenizer) -> None:
+def test_labels_of_which_several_are_right(
+    either_desk: UserProject, tokenizer: ProjectTokenizer
+) -> None:
+    desk = either_desk
     hostile = "it's {{ \"x\" }} '; --"
     labels = {"billing": "money", "bug": hostile, "a b": ""}
     many = f"materialized='relama_classify', unique_key='id', labels={labels}, multi_label=true"
@@ -99,7 +102,7 @@ def test_labels_of_which_several_are_right(desk: UserProject, tokenizer: Project
             right = [share(ids, tokenizer, [f"{t}: Yes", f"{t}: No"])[0] for t in texts]
             assert count == len(ids)
             assert list(probabilities) == texts
-            assert list(probabilities.values()) == pytest.approx(right, rel=2e-3)
+            assert list(probabilities.values()) == pytest.approx(right, rel=1e-3)
             order = sorted(texts, key=probabilities.get, reverse=True)
             kept = {"many": 0.001, "shown": 0.01, "referred": 0}[model]
             likely = [text for text in order if probabilities[text] >= kept]
@@ -116,8 +119,9 @@ def test_labels_of_which_several_are_right(desk: UserProject, tokenizer: Project
 
 
 def test_labels_and_completions_with_examples(
-    desk: UserProject, tokenizer: ProjectTokenizer
+    either_desk: UserProject, tokenizer: ProjectTokenizer
 ) -> None:
+    desk = either_desk
     hostile = "'{{ x }}"
     examples = [{"prompt": hostile, "label": "bug"}, {"prompt": "Pay", "label": "billing"}]
     labels = {"billing": "money", "bug": "it is broken"}
@@ -145,7 +149,7 @@ def test_labels_and_completions_with_examples(
         assert [row[0] for row in rows] == TICKETS
         for body, probabilities, label in rows:
             right = share(ids_of(tokenizer, before + body + after), tokenizer, list(labels))
-            assert list(probabilities.values()) == pytest.approx(right, rel=2e-3)
+            assert list(probabilities.values()) == pytest.approx(right, rel=1e-3)
             assert label == list(labels)[int(np.argmax(right))]
     before = f"Do it.\n\n{hostile}\nAnswer:\nd\n\na\nAnswer:\nb\n\n"
     rows = desk.rows(f"{ANSWERS} from completed order by id")
@@ -162,8 +166,9 @@ def filtered(tokenizer: ProjectTokenizer, body: str, before: str = "") -> float:
 
 
 def test_a_filter_keeps_rows_and_asks_about_none_again(
-    desk: UserProject, tokenizer: ProjectTokenizer
+    either_desk: UserProject, tokenizer: ProjectTokenizer
 ) -> None:
+    desk = either_desk
     predicate = "predicate=\"it's {{ late }}\", unique_key='id'"
     kind = f"materialized='relama_filter', {predicate}"
     right = [filtered(tokenizer, body) for body in TICKETS]
@@ -187,7 +192,7 @@ def test_a_filter_keeps_rows_and_asks_about_none_again(
     assert "kept: 2 of 9 rows ask nothing" in desk.output
     rows = desk.rows("select prompt, probability, is_match from every where id < 90 order by id")
     assert [row[0] for row in rows] == TICKETS
-    assert [row[1] for row in rows] == pytest.approx(right, rel=2e-3)
+    assert [row[1] for row in rows] == pytest.approx(right, rel=1e-3)
     assert [row[2] for row in rows] == [row[1] >= middle for row in rows]
     assert desk.rows("select id, is_match from every where id > 90 order by id") == [
         (98, None),
@@ -202,7 +207,7 @@ def test_a_filter_keeps_rows_and_asks_about_none_again(
     for body, probability in desk.rows("select prompt, probability from shown"):
         asked = "\nIs it true that it's {{ late }}? Answer Yes or No:\n"
         before = f"a{asked}Yes\n\nb{asked}No\n\n"
-        assert probability == pytest.approx(filtered(tokenizer, body, before), rel=2e-3)
+        assert probability == pytest.approx(filtered(tokenizer, body, before), rel=1e-3)
 
     # What was left out is not asked again; another threshold asks nothing, a new row itself.
     assert desk.build("kept", "every") == {"kept": 0, "every": 0}
@@ -237,8 +242,9 @@ def embedding(tokenizer: ProjectTokenizer, text: str, pooling: str) -> np.ndarra
 
 
 def test_embeddings_of_the_last_token_and_similarities(
-    desk: UserProject, tokenizer: ProjectTokenizer
+    either_desk: UserProject, tokenizer: ProjectTokenizer
 ) -> None:
+    desk = either_desk
     desk.model("last", "materialized='relama_embed', pooling='last', batch_size=3", QUERY)
     targets = (
         "select t.id, t.body as prompt, o.body as target from {{ ref('tickets') }} as t "
