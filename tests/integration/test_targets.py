@@ -32,6 +32,7 @@ from relama.runtime.session import State, open_engine
 from relama.targets import TARGETS
 from tests.conftest import TINY_LLAMA, quiet
 from tests.engines import PostgresServer, postgres_profile
+from tests.families import write_family
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.targets import (
     GREEDY,
@@ -471,3 +472,11 @@ class TestPostgres:
             engine.start(PROMPT, GREEDY)
             with pytest.raises(ProjectError, match=r"in use by server process \d+"):
                 continued(project, 1)
+
+
+@pytest.mark.parametrize("name", ["gemma2", "granite"])
+def test_another_family(name: str, make: Make, tmp_path: Path) -> None:
+    """Windows, soft caps, multipliers, GEGLU and norms behind blocks, in plain PostgreSQL."""
+    directory = write_family(tmp_path / name, name)
+    project = make(KINDS["plain postgres"], directory, tested=False)
+    assert_equals_the_oracle(project, open_checkpoint(directory))

@@ -30,6 +30,7 @@ from relama.targets.clickhouse import _sentence
 from tests.chdb_site import chdb_redirect
 from tests.conftest import TINY_LLAMA, quiet
 from tests.engines import CHDB_SITE
+from tests.families import write_family
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.targets import (
     GREEDY,
@@ -390,3 +391,11 @@ def test_a_trace_is_tested(clickhouse_directory: Path, tmp_path: Path) -> None:
         dbt.invoke(project.directory, ["test", "--select", "layer_01__attention_weights"])
     with pytest.raises(ProjectError):
         dbt.invoke(project.directory, ["test", "--select", "final_norm"])
+
+
+@pytest.mark.parametrize("name", ["gemma2", "granite"])
+def test_another_family(name: str, clickhouse_directory: Path, tmp_path: Path) -> None:
+    """Windows, soft caps, multipliers, GEGLU and norms behind blocks."""
+    directory = write_family(tmp_path / name, name)
+    project = make_project_on("clickhouse", tmp_path / "project", directory, tested=False)
+    assert_equals_the_oracle(project, open_checkpoint(directory))
