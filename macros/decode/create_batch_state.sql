@@ -6,7 +6,7 @@
 #}
 {% macro create_batch_state(num_hidden_layers=none) -%}
     {%- for name, columns in relama._state_tables(num_hidden_layers).items() %}
-    create temporary table {{ name }} (
+    create or replace temporary table {{ name }} (
         {{ columns | indent(4) }}
     );
     {%- endfor %}

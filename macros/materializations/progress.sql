@@ -21,7 +21,7 @@
         {%- set seconds = (now - progress['started']).total_seconds() -%}
         {%- set said = [done ~ ' of ' ~ progress['total'] ~ ' ' ~ progress['things']] -%}
         {%- if tokens is not none -%}
-            {%- do said.append('%.1f' % (done / seconds) ~ ' rows per second') -%}
+            {%- do said.append('%.1f' % (done / seconds) ~ ' ' ~ progress['things'] ~ ' per second') -%}
             {%- do said.append('%.0f' % (tokens / seconds) ~ ' tokens per second') -%}
         {%- endif -%}
         {%- if done -%}

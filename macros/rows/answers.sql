@@ -5,6 +5,45 @@
 #}
 {% macro _open_answers(job, types) -%}
     {%- set relation = job['relation'] -%}
+    {%- if not job.get('is_open') -%}
+        {%- do relama._open_table(job, types) -%}
+    {%- endif -%}
+    {%- call relama._run() -%}
+create or replace temporary table answer as
+select distinct on (relama_hash)
+    relama_hash,
+    {{ job['answers'] | join(',\n    ') }}
+from {{ relation }}
+where relama_hash in (select relama_hash from input_row);
+create or replace temporary table written_row as
+select {{ (job['columns'] | map(attribute='quoted') | list + ['relama_hash']) | join(', ') }}
+from {{ relation }}
+limit 0;
+{{ relama._write_answers(
+    job, 'i.relama_hash is null or i.relama_hash in (select relama_hash from answer)'
+) }}
+    {%- endcall -%}
+    {%- if job.get('has_error') -%}
+        {%- set unasked = relama._text_literal(
+            'Nothing is asked: the ' ~ job['asks'] | join(' or the ') ~ ' is NULL or empty.'
+        ) if job['on_error'] == 'capture' else 'null' -%}
+        {%- call relama._run() -%}
+update {{ relation }}
+set error = {{ unasked }}
+where relama_hash is null and error is distinct from {{ unasked }}
+        {%- endcall -%}
+    {%- endif -%}
+    {%- call relama._run() -%}
+{{ relama._used(job, {
+    'rows_asked': 'count(i.relama_hash)',
+    'rows_from_cache': 'count(a.relama_hash)',
+}, 'input_row as i left join answer as a on i.relama_hash = a.relama_hash') }}
+    {%- endcall -%}
+{%- endmacro %}
+
+{# The table, created or brought up to the query. #}
+{% macro _open_table(job, types) -%}
+    {%- set relation = job['relation'] -%}
     {%- set existing = load_cached_relation(relation) -%}
     {%- set stored = {} -%}
     {%- if existing is not none and existing.is_table and not should_full_refresh() -%}
@@ -21,7 +60,11 @@
             {%- do other.append(name) -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- if other or not stored -%}
+    {%- set is_new = other | length > 0 or not stored -%}
+    {%- do job.update({
+        'has_error': 'error' in job['answers'] or (not is_new and 'error' in stored)
+    }) -%}
+    {%- if is_new -%}
         {%- if existing is not none -%}
             {%- do adapter.drop_relation(existing) -%}
         {%- endif -%}
@@ -42,37 +85,6 @@ delete from {{ relation }} where starts_with(relama_hash, 'failed:')
             {%- endcall -%}
         {%- endif -%}
     {%- endif -%}
-    {%- call relama._run() -%}
-create temporary table answer as
-select distinct on (relama_hash)
-    relama_hash,
-    {{ job['answers'] | join(',\n    ') }}
-from {{ relation }}
-where relama_hash in (select relama_hash from input_row);
-create temporary table written_row as
-select {{ (job['columns'] | map(attribute='quoted') | list + ['relama_hash']) | join(', ') }}
-from {{ relation }}
-limit 0;
-{{ relama._write_answers(
-    job, 'i.relama_hash is null or i.relama_hash in (select relama_hash from answer)'
-) }}
-    {%- endcall -%}
-    {%- if 'error' in job['answers'] or 'error' in stored -%}
-        {%- set unasked = relama._text_literal(
-            'Nothing is asked: the ' ~ job['asks'] | join(' or the ') ~ ' is NULL or empty.'
-        ) if job['on_error'] == 'capture' else 'null' -%}
-        {%- call relama._run() -%}
-update {{ relation }}
-set error = {{ unasked }}
-where relama_hash is null and error is distinct from {{ unasked }}
-        {%- endcall -%}
-    {%- endif -%}
-    {%- call relama._run() -%}
-{{ relama._used(job, {
-    'rows_asked': 'count(i.relama_hash)',
-    'rows_from_cache': 'count(a.relama_hash)',
-}, 'input_row as i left join answer as a on i.relama_hash = a.relama_hash') }}
-    {%- endcall -%}
 {%- endmacro %}
 
 {# The columns of an answered table, in a select without rows. #}
@@ -198,7 +210,7 @@ where try_cast(try_cast({{ column }} as {{ other }}) as {{ type }}) is distinct 
     {%- set relation = job['relation'] -%}
     {%- set columns = job['columns'] | map(attribute='quoted') | list -%}
     {%- set written = (columns + ['relama_hash']) | join(', ') -%}
-    {%- set key = relama._unique_key() or columns -%}
+    {%- set key = job['key'] or columns -%}
 begin;
 delete from written_row;
 insert into written_row ({{ written }})
@@ -266,17 +278,18 @@ from input_row as i
 left join answer as a on i.relama_hash = a.relama_hash
     {%- endset -%}
     {%- set unanswered, unasked, wordless, row_count = relama._rows(counting)[0].values() -%}
+    {%- set counted = row_count ~ ' ' ~ job['things'] -%}
     {%- call relama._run() -%} {{ relama._used(job, {}) }} {%- endcall -%}
     {%- set failure = relama._failure(job, row_count) -%}
     {%- set left = unanswered - (job['failed'] if job['on_error'] == 'fail' else 0) -%}
     {%- if left and not relama._budget(job) -%}
         {%- do exceptions.raise_compiler_error(
-            model.name ~ ': ' ~ left ~ ' of ' ~ row_count
-            ~ ' rows were asked and have no answer. This is a fault of relama.'
+            model.name ~ ': ' ~ left ~ ' of ' ~ counted
+            ~ ' were asked and have no answer. This is a fault of relama.'
         ) -%}
     {%- elif left -%}
         {%- do exceptions.warn(
-            model.name ~ ': ' ~ left ~ ' of ' ~ row_count ~ ' rows are left for the next run: '
+            model.name ~ ': ' ~ left ~ ' of ' ~ counted ~ ' are left for the next run: '
             ~ relama._budget(job) ~ '.'
         ) -%}
     {%- endif -%}
@@ -287,15 +300,14 @@ left join answer as a on i.relama_hash = a.relama_hash
     {%- endif -%}
     {%- if unasked -%}
         {%- do exceptions.warn(
-            model.name ~ ': ' ~ unasked ~ ' of ' ~ row_count
-            ~ ' rows ask nothing (the ' ~ job['asks'] | join(' or the ')
+            model.name ~ ': ' ~ unasked ~ ' of ' ~ counted ~ ' ask nothing (the ' ~ job['asks'] | join(' or the ')
             ~ ' is NULL or empty); their answer is NULL.'
         ) -%}
     {%- endif -%}
     {%- if wordless -%}
         {%- do exceptions.warn(
-            model.name ~ ': ' ~ wordless ~ ' of ' ~ row_count
-            ~ ' rows have no tokens (what is asked is none, or the chat template leaves it out); '
+            model.name ~ ': ' ~ wordless ~ ' of ' ~ counted
+            ~ ' have no tokens (what is asked is none, or the chat template leaves it out); '
             ~ 'their answer is NULL.'
         ) -%}
     {%- endif -%}

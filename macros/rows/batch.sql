@@ -18,7 +18,7 @@
     {%- set language_model = job['language_model'] -%}
     {%- do relama._answer_empty(job) -%}
     {%- call relama._run() -%}
-create temporary table prompt as
+create or replace temporary table prompt as
 select
     relama_hash,
     sequence_id,
@@ -40,12 +40,12 @@ limit {{ job['max_rows'] * (2 if job.get('has_pairs') else 1) }}
         'positions': 0,
         'tokens': 0,
         'prefix': 0,
-        'progress': relama._progress('rows', waiting),
+        'progress': relama._progress(job['things'], waiting),
     }) -%}
     {%- call relama._run() -%}
 set disabled_optimizers = 'statistics_propagation,join_order,build_side_probe_side';
 {{ relama.create_batch_state(language_model['num_hidden_layers']) }}
-create temporary table running (
+create or replace temporary table running (
     sequence_id bigint,
     relama_hash varchar,
     place bigint,
@@ -56,13 +56,13 @@ create temporary table running (
     is_closing boolean,
     logprob double
 );
-create temporary table packing (sequence_id bigint);
-create temporary table finished (
+create or replace temporary table packing (sequence_id bigint);
+create or replace temporary table finished (
     sequence_id bigint, relama_hash varchar, finish_reason varchar
 )
     {%- endcall -%}
     {%- call relama._run() -%}
-create temporary table step as select * from {{ language_model['function'] }}() limit 0
+create or replace temporary table step as select * from {{ language_model['function'] }}() limit 0
     {%- endcall -%}
 {%- endmacro %}
 

@@ -17,11 +17,11 @@
 {# Fills `chat_prompt` from `asked_row`, and chooses the guard of special tokens. #}
 {% macro _open_chat(job, settings) -%}
     {%- call relama._run() -%}
-create temporary table chat_prompt as
+create or replace temporary table chat_prompt as
 select distinct cast(prompt as varchar) as prompt
 from asked_row
 where cast(prompt as varchar) <> '';
-create temporary table chat_text (
+create or replace temporary table chat_text (
     prompt varchar, body varchar, is_dated boolean, error varchar
 )
     {%- endcall -%}
@@ -179,7 +179,11 @@ where c.error is not null
 
 {# Warns where the answers depend on today's date. #}
 {% macro _check_chat(job, settings) -%}
-    {%- if not settings['template_date'] and relama._value('select bool_or(is_dated) from chat_text') -%}
+    {%- if
+        not settings['template_date'] and not job.get('is_dated')
+        and relama._value('select bool_or(is_dated) from chat_text')
+    -%}
+        {%- do job.update({'is_dated': true}) -%}
         {%- do exceptions.warn(
             model.name ~ ": the chat template holds today's date, so rows are answered again on "
             ~ "another day; config(template_date='" ~ modules.datetime.date.today()

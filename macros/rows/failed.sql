@@ -76,11 +76,12 @@ where t.relama_hash = a.relama_hash and t.error is distinct from a.error
     {%- if not job['failed'] -%}
         {{ return(none) }}
     {%- endif -%}
-    {%- set counted = model.name ~ ': ' ~ job['failed'] ~ ' of ' ~ row_count ~ ' rows ' -%}
+    {%- set counted = model.name ~ ': ' ~ job['failed'] ~ ' of ' ~ row_count ~ ' ' ~ job['things']
+        ~ ' ' -%}
     {%- if job['on_error'] == 'capture' -%}
         {{ return(counted ~ 'have no answer; their column error says why.') }}
     {%- endif -%}
-    {%- set key = relama._unique_key() -%}
+    {%- set key = job['key'] -%}
     {%- set named = [] -%}
     {%- for row in relama._rows(
         'select ' ~ (key | join(", ") if key else 'left(cast(prompt as varchar), 40)') ~ ', f.error '
@@ -92,7 +93,8 @@ where t.relama_hash = a.relama_hash and t.error is distinct from a.error
     {%- endfor -%}
     {{ return(
         counted ~ 'have no answer. ' ~ (key | join(', ') if key else 'prompt') ~ ' ' ~ named | join(' ')
-        ~ (' ...' if job['failed'] > 3 else '') ~ ' Every other row is answered; '
+        ~ (' ...' if job['failed'] > 3 else '') ~ ' Every other ' ~ job['things'][:-1]
+        ~ ' is answered; '
         ~ "with on_error='capture', a column says what is wrong with each."
     ) }}
 {%- endmacro %}

@@ -53,6 +53,8 @@
         'types': answers,
         'computed': computed,
         'relation': this.incorporate(type='table'),
+        'key': relama._unique_key(),
+        'things': 'rows',
     } -%}
     {%- do job.update(relama._batch_settings()) -%}
     {%- if settings['chat'] -%}
@@ -72,16 +74,7 @@
     {%- if settings['chat'] -%}
         {%- do relama._check_chat(job, settings) -%}
     {%- endif -%}
-    {%- set depends_on = dict(settings) -%}
-    {#- A row's digest has the text in which the date is. -#}
-    {%- do depends_on.pop('template_date') -%}
-    {%- set fingerprint = local_md5(
-        [
-            model.config.materialized,
-            language_model['identity'],
-            depends_on,
-        ] | string
-    ) -%}
+    {%- set fingerprint = relama._fingerprint(language_model, settings) -%}
     {%- set hashed = [] -%}
     {%- for ask in job['asks'] -%}
         {%- set text = "nullif(cast(a." ~ ask ~ " as varchar), '')" -%}
@@ -92,7 +85,7 @@
         {%- do hashed.append('md5(' ~ text ~ ')') -%}
     {%- endfor -%}
     {%- call relama._run() -%}
-create temporary table input_row as
+create or replace temporary table input_row as
 select
     a.*,
     md5('{{ fingerprint }}:' || {{ hashed | join(" || ") }}) as relama_hash
@@ -104,11 +97,13 @@ order by a.rowid
     {%- endcall -%}
     {%- do relama._check_keys() -%}
     {%- set asks, answers = job['asks'], job['types'] -%}
-    {%- do relama._check_contract(dict(answers, **job['computed'])) -%}
+    {%- if not job.get('is_level') -%}
+        {%- do relama._check_contract(dict(answers, **job['computed'])) -%}
+    {%- endif -%}
     {%- do relama._open_answers(job, answers) -%}
     {%- call relama._run() -%}
-create temporary table failed (relama_hash varchar, error varchar);
-create temporary table request as
+create or replace temporary table failed (relama_hash varchar, error varchar);
+create or replace temporary table request as
 select
     relama_hash,
     cast('0x' || substr(relama_hash, 1, 15) as bigint) as sequence_id,
@@ -130,6 +125,20 @@ group by relama_hash
         {%- do relama._fail_rows(job, 'request', relama._refused_chats(settings, 'request', 'prompt')) -%}
     {%- endif -%}
     {%- do job.update({'waiting': relama._value('select count(*) from request')}) -%}
+{%- endmacro %}
+
+{# A digest of what all answers of a model depend on. #}
+{% macro _fingerprint(language_model, settings) -%}
+    {%- set depends_on = dict(settings) -%}
+    {#- A row's digest has the text in which the date is. -#}
+    {%- do depends_on.pop('template_date') -%}
+    {{ return(local_md5(
+        [
+            model.config.materialized,
+            language_model['identity'],
+            depends_on,
+        ] | string
+    )) }}
 {%- endmacro %}
 
 {#
@@ -188,7 +197,7 @@ group by relama_hash
         {%- call relama._run() -%} {{ config.get('sql_header') }} {%- endcall -%}
     {%- endif -%}
     {%- call relama._run() -%}
-create temporary table asked_row as {{ sql }}
+create or replace temporary table asked_row as {{ sql }}
     {%- endcall -%}
     {%- if flags.EMPTY -%}
         {%- call relama._run() -%} delete from asked_row {%- endcall -%}
@@ -224,15 +233,7 @@ create temporary table asked_row as {{ sql }}
             ) -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- for answer in answers + ['relama_hash'] -%}
-        {%- set name = relama._unquoted(answer) -%}
-        {%- if name | lower in names -%}
-            {%- do exceptions.raise_compiler_error(
-                model.name ~ ": '" ~ name ~ "' is a column of the answer; give the column of "
-                ~ 'the query another name.'
-            ) -%}
-        {%- endif -%}
-    {%- endfor -%}
+    {%- do relama._check_names(names, answers + ['relama_hash']) -%}
     {%- set quoted = columns | map(attribute='quoted') | map('lower') | list -%}
     {%- for name in relama._unique_key() if name | lower not in quoted -%}
         {%- do exceptions.raise_compiler_error(
@@ -241,6 +242,19 @@ create temporary table asked_row as {{ sql }}
         ) -%}
     {%- endfor -%}
     {{ return(columns) }}
+{%- endmacro %}
+
+{# Fails where a column of the query, in lower case, has the name of one of the answer. #}
+{% macro _check_names(names, answers) -%}
+    {%- for answer in answers -%}
+        {%- set name = relama._unquoted(answer) -%}
+        {%- if name | lower in names -%}
+            {%- do exceptions.raise_compiler_error(
+                model.name ~ ": '" ~ name ~ "' is a column of the answer; give the column of "
+                ~ 'the query another name.'
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
 {%- endmacro %}
 
 {# A name of a column as SQL has it, whatever it is. #}
@@ -253,10 +267,15 @@ create temporary table asked_row as {{ sql }}
     {{ return(name[1:-1] | replace('""', '"') if name.startswith('"') else name) }}
 {%- endmacro %}
 
-{# The columns of the config `unique_key`, which may be quoted there; here they are. #}
+{# The columns of the config `unique_key`, quoted. #}
 {% macro _unique_key() -%}
+    {{ return(relama._quoted_names(relama._texts_setting('unique_key'))) }}
+{%- endmacro %}
+
+{# Names of columns in a config, which may be quoted there; here they are. #}
+{% macro _quoted_names(names) -%}
     {%- set quoted = [] -%}
-    {%- for name in relama._texts_setting('unique_key') -%}
+    {%- for name in names -%}
         {%- set is_quoted = (
             name | length > 2 and name.startswith('"') and name.endswith('"')
             and '"' not in name[1:-1].replace('""', '')

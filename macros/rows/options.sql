@@ -37,6 +37,17 @@
             'regex',
             'stop',
         ],
+        'relama_aggregate': every | reject('equalto', 'unique_key') | list + chat + [
+            'group_by',
+            'instructions',
+            'max_tokens',
+            'order_by',
+            'seed',
+            'stop',
+            'temperature',
+            'top_k',
+            'top_p',
+        ],
         'relama_extract': every + chat + completion + [
             'fields',
             'json_schema',

@@ -17,7 +17,7 @@
         {%- set opening = [] -%}
     {%- endif -%}
     {%- call relama._run() -%}
-create temporary table prompted_request as
+create or replace temporary table prompted_request as
 select
     *,
     {%- if special and opening == [language_model['bos_token_id']] %}
@@ -99,7 +99,7 @@ select max(octet_length(bytes)) from {{ relama._tokenizer_table('vocabulary') }}
     {%- set length = relama._prompted_length() -%}
     {%- set prompt = relama._shortened('prompt', job['language_model']) -%}
     {%- call relama._run() -%}
-create temporary table long_prompt as
+create or replace temporary table long_prompt as
 select
     relama_hash,
     prompt,
@@ -124,8 +124,8 @@ from (
     ) as measured
     where excess > 0
 ) as long;
-create temporary table shortened_prompt (relama_hash varchar, token_ids integer[]);
-create temporary table refused_prompt (relama_hash varchar, error varchar)
+create or replace temporary table shortened_prompt (relama_hash varchar, token_ids integer[]);
+create or replace temporary table refused_prompt (relama_hash varchar, error varchar)
     {%- endcall -%}
     {{ return(relama._value('select count(*) from long_prompt') > 0) }}
 {%- endmacro %}

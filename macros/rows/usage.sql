@@ -74,6 +74,10 @@ group by cast(logged_at as date), language_model, model;
     source  what these read; none where they read nothing
 #}
 {% macro _used(job, counts, source=none) -%}
+    {%- if job.get('has_levels') -%}
+        {#- The prompts of its groups have been counted. -#}
+        {%- set counts, source = {}, none -%}
+    {%- endif -%}
     {%- set now = modules.datetime.datetime.now() -%}
     {%- set seconds = (now - job['logged']).total_seconds() -%}
     {%- do job.update({'logged': now}) -%}
