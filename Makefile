@@ -36,6 +36,11 @@ example: kernels $(GGUF)
 	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet show \
 	    --inline "select ticket_id, completion from {{ ref('ticket_summaries') }} order by 1" --limit 5
 	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet show --inline "select * from {{ ref('tickets_by_topic') }}"
+	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet show \
+	    --inline "select * from {{ ref('tickets_redacted') }} order by spans_found desc, 1" --limit 3
+	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet show --limit 20 \
+	    --inline "select model, rows_asked, rows_answered, prompt_tokens, completion_tokens, \
+	    round(seconds) as seconds from {{ target.schema }}.relama_usage order by started_at"
 
 # dbt build runs the macros' unit tests and the tests of the fixture's project.
 test: kernels $(GGUF)
