@@ -43,7 +43,7 @@ def example(directory: Path, kernels: Path) -> UserProject:
 def test_every_model_is_built_and_its_tests_pass(tmp_path: Path, kernels_file: Path) -> None:
     desk = example(tmp_path, kernels_file)
     assert desk.dbt("build"), desk.output
-    answered = desk.answered()
+    answered = dict(desk.answered())
     models = {path.stem for path in (desk.directory / "models" / "answers").glob("*.sql")}
     assert set(answered) == models
     assert answered.pop("topic_summaries") > 0

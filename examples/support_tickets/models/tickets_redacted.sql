@@ -1,15 +1,29 @@
 -- The language model only says what to take out; the text is changed here. A span that it made up,
 -- which the text does not have as it is, is left out, and so is a single letter.
 with spans as (
-    select ticket_id, 'name' as kind, unnest(names) as span from {{ ref('ticket_contacts') }}
+    select
+        ticket_id,
+        'name' as kind,
+        unnest(names) as span
+    from {{ ref('ticket_contacts') }}
     union
-    select ticket_id, 'e-mail' as kind, unnest(emails) as span from {{ ref('ticket_contacts') }}
+    select
+        ticket_id,
+        'e-mail' as kind,
+        unnest(emails) as span
+    from {{ ref('ticket_contacts') }}
     union
-    select ticket_id, 'phone' as kind, unnest(phones) as span from {{ ref('ticket_contacts') }}
+    select
+        ticket_id,
+        'phone' as kind,
+        unnest(phones) as span
+    from {{ ref('ticket_contacts') }}
 ),
 
 tickets as (
-    select ticket_id, prompt as body
+    select
+        ticket_id,
+        prompt as body
     from {{ ref('ticket_contacts') }}
     -- A ticket without an answer is not redacted, so it must not come through.
     where completion is not null
@@ -34,7 +48,7 @@ select
     list_reduce(
         [{'text': tickets.body, 'kind': ''}] || coalesce(found.spans, []),
         lambda done, span: {
-            'text': replace(done.text, span.text, '[' || span.kind || ']'), 'kind': ''
+            'text': replace(done['text'], span['text'], '[' || span['kind'] || ']'), 'kind': ''
         }
     ).text as body,
     len(coalesce(found.spans, [])) as spans_found
