@@ -33,9 +33,14 @@ example: kernels $(GGUF)
 	test -d $(EXAMPLE)/packages/smollm2 || \
 	    $(BIN)/relama new $(EXAMPLE)/packages/smollm2 --storage int8 --model $(GGUF)
 	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet deps && ../../$(BIN)/dbt build
-	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet show \
-	    --inline "select ticket_id, completion from {{ ref('ticket_summaries') }} order by 1" --limit 5
+	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet show --output json --limit 5 \
+	    --inline "select ticket_id, completion from {{ ref('ticket_summaries') }} order by 1"
 	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet show --inline "select * from {{ ref('tickets_by_topic') }}"
+	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet show --output json --limit 3 \
+	    --inline "select * from {{ ref('tickets_redacted') }} order by spans_found desc, 1"
+	cd $(EXAMPLE) && ../../$(BIN)/dbt --quiet show --limit 20 \
+	    --inline "select split_part(model, '.', 3) as model, rows_answered, prompt_tokens, completion_tokens, \
+	    round(seconds) as seconds from {{ target.schema }}.relama_usage where rows_answered > 0"
 
 # dbt build runs the macros' unit tests and the tests of the fixture's project.
 test: kernels $(GGUF)

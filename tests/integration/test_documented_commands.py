@@ -145,9 +145,9 @@ def test_a_language_model_over_a_table(tmp_path: Path) -> None:
     example = ROOT / "examples" / "support_tickets"
     for name in ("dbt_project.yml", "packages.yml", "profiles.yml"):
         shutil.copy(example / name, tmp_path / name)
-    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "answers").mkdir(parents=True)
     for name in ("ticket_summaries", "ticket_topics"):
-        (tmp_path / "models" / f"{name}.sql").write_text(
+        (tmp_path / "models" / "answers" / f"{name}.sql").write_text(
             "{{ config(materialized='relama_complete', max_tokens=2) }}\nselect 'Hi' as prompt"
         )
     # "Then `dbt deps`", says a sentence.
