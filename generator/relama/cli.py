@@ -110,7 +110,7 @@ def _sampling_options(command: Command) -> Command:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="relama")
 def main() -> None:
-    """Compiles a Llama-family language model into a dbt project and runs it in the database."""
+    """Compiles a language model into a dbt project and runs it in the database."""
 
 
 @main.command()
