@@ -13,12 +13,13 @@
     {%- set has_bias = parts | selectattr('bias', 'defined') | selectattr('bias') | list | length > 0 -%}
     {%- set offset = namespace(rows=0) -%}
 with stacked as (
-    {% for part in parts %}
+    {%- for part in parts %}
+
     select
-        {% if offset.rows %}w.row_id + {{ offset.rows }} as row_id{% else %}w.row_id{% endif %},
-        w.vector{{ ',' if has_bias }}
-        {%- if has_bias %}
-        {% if part.bias %}b.value{% else %}cast(0 as real){% endif %} as bias
+        {{ 'w.row_id + ' ~ offset.rows ~ ' as row_id' if offset.rows else 'w.row_id' }},
+        w.vector
+        {%- if has_bias %},
+        {{ 'b.value' if part.bias else 'cast(0 as real)' }} as bias
         {%- endif %}
     from {{ relama.staged(part.tensor) }} as w
         {%- if part.bias %}
@@ -30,7 +31,8 @@ with stacked as (
     union all
         {%- endif %}
         {%- set offset.rows = offset.rows + part.rows %}
-    {% endfor %}
+    {%- endfor %}
+
 )
     {%- set rows = 'stacked' -%}
     {%- if storage != 'float32' %},

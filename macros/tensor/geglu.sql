@@ -48,7 +48,9 @@ select
     list_transform(
         {{ relama._vector_slice('x.vector', 0, size) }},
         lambda gate, i: cast(
-            gate / (1 + exp(-{{ relama._gelu_exponent('gate') }})) * x.vector[i + {{ size }}] as real
+            gate
+            / (1 + exp(-{{ relama._gelu_exponent('gate') }}))
+            * x.vector[i + {{ size }}] as real
         )
     ) as vector
 from {{ relation }} as x
