@@ -102,5 +102,5 @@ def test_another_architecture_is_refused_by_name(tmp_path: Path, model_type: obj
     write_tiny_llama(tmp_path / "c")
     config = json.loads((tmp_path / "c" / "config.json").read_text())
     (tmp_path / "c" / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
-    with pytest.raises(UnsupportedError, match=r"' is not supported; supported: llama"):
+    with pytest.raises(UnsupportedError, match=r"' is not supported; supported: .*llama"):
         build_graph(open_checkpoint(tmp_path / "c"))

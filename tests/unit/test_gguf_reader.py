@@ -177,14 +177,13 @@ def test_no_rope_scaling(tmp_path: Path) -> None:
     assert GgufCheckpoint(path).config["rope_scaling"] is None
 
 
-def test_a_rope_scaling_that_is_not_computed_is_refused_by_name(tmp_path: Path) -> None:
-    def change(writer: gguf.GGUFWriter) -> None:
-        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
-        writer.add_rope_scaling_factor(4.0)
-
-    config = GgufCheckpoint(write_gguf(tmp_path / "model.gguf", change=change)).config
-    with pytest.raises(UnsupportedError, match="'yarn'"):
-        model_config(config)
+def test_longrope_without_its_factors_is_refused(tmp_path: Path) -> None:
+    path = write_gguf(
+        tmp_path / "model.gguf",
+        change=lambda w: w.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE),
+    )
+    with pytest.raises(CheckpointError, match=r"'rope_factors_short\.weight', which .* is missing"):
+        GgufCheckpoint(path)
 
 
 @pytest.mark.parametrize(
