@@ -55,7 +55,12 @@ class Case:
     @property
     def tensors(self) -> dict[str, np.ndarray]:
         """Hugging Face's, with copies of the second layer for those that were added."""
-        found = {name: tensor.read() for name, tensor in family(self.fixture).tensors.items()}
+        biased = self.changes.get("attention_bias", True)
+        found = {
+            name: tensor.read()
+            for name, tensor in family(self.fixture).tensors.items()
+            if biased or not name.endswith(".bias")
+        }
         for layer in range(2, self.config["num_hidden_layers"]):
             for name, value in list(found.items()):
                 own = name.replace("layers.1.", f"layers.{layer}.")
@@ -86,6 +91,11 @@ CASES = {
     "qwen3": Case(
         "qwen3", "qwen3", {"use_sliding_window": False, "layer_types": None}, {}, {"head_dim": 8}
     ),
+    "qwen3, without biases": Case(
+        "qwen3",
+        "qwen3",
+        {"use_sliding_window": False, "layer_types": None, "attention_bias": False},
+    ),
     "phi3": Case(
         "phi3",
         "phi3",
@@ -93,6 +103,7 @@ CASES = {
         {},
         {"partial_rotary_factor": 0.5, "sliding_window": 12, "rope_scaling": None},
     ),
+    "phi3, without a window": Case("phi3", "phi3", {"sliding_window": None}),
     "phi3, longrope": Case(
         "phi3_longrope",
         "phi3",
@@ -134,9 +145,8 @@ CASES = {
     "gemma3, all that is said": Case(
         "gemma3_text",
         "gemma3",
-        {"final_logit_softcapping": 12.0},
+        {"final_logit_softcapping": 12.0, "query_pre_attn_scalar": 8},
         {
-            "gemma3.attention.scale": 10**-0.5,
             "gemma3.attention.sliding_window_pattern": 3,
             "gemma3.rope.freq_base_swa": 1000.0,
         },
@@ -160,6 +170,7 @@ CASES = {
         {"layer_types": ["full_attention"] * 3},
     ),
     "olmo2": Case("olmo2", "olmo2", {}, {}, {"attention_bias": True, "rms_norm_eps": 0.01}),
+    "olmo2, without biases": Case("olmo2", "olmo2", {"attention_bias": False}),
     "granite": Case(
         "granite",
         "granite",
@@ -308,6 +319,44 @@ def directory(path: Path, case: Case) -> Checkpoint:
     (path / "config.json").write_text(json.dumps(case.config))
     save_file(case.tensors, path / "model.safetensors")
     return open_checkpoint(path)
+
+
+#: 40 tokens, of which some lie beyond the windows.
+IDS = [82, 11, 20, 26, 20, 81, 88, 60, 6, 12, 35, 45, 63, 49, 28, 18, 70, 74, 6, 14]
+IDS += [47, 41, 90, 53, 44, 45, 68, 60, 19, 75, 77, 96, 80, 30, 34, 66, 66, 71, 88, 31]
+
+# Recorded from llama.cpp (xllamacpp 2026.10.11549) reading these files: logarithms of what
+# `handle_completions` of a Server with n_ctx = 256, caches of F32, and flash attention disabled
+# gives as probabilities of tokens 5, 35, 65 and 95 after IDS. llama.cpp has GELU in a
+# table of float16, hence the tolerance for Gemma. It takes no biases of Qwen3 and OLMo 2, and
+# passes over Phi-3's window, yarn_attn_factor, and Gemma's attention.scale.
+RECORDED = {
+    "mistral": [-4.14935, -8.55796, -7.17343, -4.93628],
+    "llama, yarn": [-3.87014, -4.48837, -11.17601, -11.72993],
+    "qwen2": [-16.60468, -18.32868, -16.94277, -10.28656],
+    "qwen2, untied": [-6.77217, -8.63522, -7.90012, -8.57294],
+    "qwen3, without biases": [-5.41762, -6.45262, -7.95434, -11.93421],
+    "phi3, without a window": [-10.5072, -6.28399, -15.05905, -8.92999],
+    "phi3, part of a head, longrope": [-7.17309, -7.37955, -14.35249, -7.71972],
+    "gemma2": [-3.73877, -11.59415, -6.56193, -11.45306],
+    "gemma3": [-10.95733, -8.37224, -9.02915, -11.24597],
+    "gemma3, all that is said": [-9.58379, -8.62569, -10.31169, -6.42936],
+    "gemma3, a pattern by layers": [-9.34936, -5.88968, -10.7605, -9.36775],
+    "gemma3, without windows": [-8.74295, -6.83228, -10.68012, -8.62216],
+    "olmo2, without biases": [-9.0871, -13.15731, -9.68082, -11.90376],
+    "granite": [-10.66178, -20.85122, -13.51903, -18.93849],
+    "granite, without multipliers": [-8.46882, -9.54219, -9.25571, -9.99741],
+    "smollm3": [-17.1744, -19.39399, -5.53795, -12.42579],
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_probabilities_are_those_of_llama_cpp(name: str, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(write_file(tmp_path / "model.gguf", CASES[name]))
+    logits = forward(checkpoint.config, checkpoint.tensors, IDS).logits[-1].astype(np.float64)
+    found = logits - np.log(np.exp(logits).sum())
+    tolerance = 1e-2 if name.startswith("gemma") else 1e-4
+    np.testing.assert_allclose(found[5::30], RECORDED[name], rtol=0, atol=tolerance)
 
 
 @pytest.fixture(params=CASES)

@@ -155,7 +155,7 @@ def _query_pre_attn_scalar(
 ) -> float:
     """By the root of which Gemma divides scores.
 
-    Where the file does not say, llama.cpp tells the model of 27 billion by its layers.
+    The converter does not store it, and llama.cpp tells the model of 27 billion by its layers.
     """
     scale = settings.number("attention.scale", default=0.0)
     if scale:

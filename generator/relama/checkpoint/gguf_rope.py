@@ -77,8 +77,9 @@ def has_factors(vectors: Mapping[str, FloatArray]) -> bool:
 def _yarn(settings: Settings, factor: float) -> dict[str, Any]:
     """`yarn`, with those of its parameters that llama.cpp's converter found in `config.json`.
 
-    Whether the ramp is cut to whole pairs (`truncate`) no file says; llama.cpp cuts it, as is
-    the default of transformers.
+    llama.cpp itself passes the last three over for the architectures that are read here. Whether
+    the ramp is cut to whole pairs (`truncate`) no file says; llama.cpp cuts it, as is the default
+    of transformers.
     """
     context = settings.integer("context_length")
     scaling = {
