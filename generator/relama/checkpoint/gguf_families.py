@@ -89,7 +89,7 @@ class Family:
 
 
 def _qwen(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
-    """No file has a window; the biases of Qwen2 are part of it whatever the config says."""
+    """No file says which layers have a window, and llama.cpp has none for Qwen."""
     return {"use_sliding_window": False}
 
 
