@@ -16,8 +16,10 @@ from relama.checkpoint.gguf import GgufCheckpoint
 from relama.checkpoint.gguf_tokenizer import (
     DIGITS_APART,
     GPT2,
+    GPT4O,
     LLAMA3,
     LLAMA3_WORDS_ONLY,
+    QWEN2,
     build_tokenizer,
     generation_config,
     read_vocabulary,
@@ -177,14 +179,13 @@ def test_no_rope_scaling(tmp_path: Path) -> None:
     assert GgufCheckpoint(path).config["rope_scaling"] is None
 
 
-def test_a_rope_scaling_that_is_not_computed_is_refused_by_name(tmp_path: Path) -> None:
-    def change(writer: gguf.GGUFWriter) -> None:
-        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
-        writer.add_rope_scaling_factor(4.0)
-
-    config = GgufCheckpoint(write_gguf(tmp_path / "model.gguf", change=change)).config
-    with pytest.raises(UnsupportedError, match="'yarn'"):
-        model_config(config)
+def test_longrope_without_its_factors_is_refused(tmp_path: Path) -> None:
+    path = write_gguf(
+        tmp_path / "model.gguf",
+        change=lambda w: w.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE),
+    )
+    with pytest.raises(CheckpointError, match=r"'rope_factors_short\.weight', which .* is missing"):
+        GgufCheckpoint(path)
 
 
 @pytest.mark.parametrize(
@@ -311,12 +312,25 @@ def test_the_vocabulary_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("gpt-2", ["a", "Ġ1234", "'s", "Ċ", "Ċ", "b"]),
         ("smollm", ["a", "Ġ", "1", "2", "3", "4", "'s", "Ċ", "Ċ", "b"]),
         ("llama-bpe", ["a", "Ġ", "123", "4", "'s", "ĊĊ", "b"]),
+        ("qwen2", ["a", "Ġ", "1", "2", "3", "4", "'s", "ĊĊ", "b"]),
+        ("gpt-4o", ["a", "Ġ", "123", "4", "'s", "ĊĊ", "b"]),
     ],
 )
 def test_pre_tokenizers_split_as_the_models_do(pre: str, words: list[str]) -> None:
     tokenizer = build_tokenizer(byte_level(pre=pre))
     split = tokenizer.pre_tokenizer.pre_tokenize_str("a 1234's\n\nb")
     assert [word for word, _ in split] == words
+
+
+def test_gpt_4o_begins_a_word_at_a_capital_letter() -> None:
+    for pre, words in (("gpt-4o", ["Hello", "World's"]), ("qwen2", ["HelloWorld", "'s"])):
+        split = build_tokenizer(byte_level(pre=pre)).pre_tokenizer.pre_tokenize_str("HelloWorld's")
+        assert [word for word, _ in split] == words
+
+
+def test_qwen_composes_letters_with_their_accents() -> None:
+    normalizer = build_tokenizer(byte_level(pre="qwen2")).normalizer
+    assert normalizer.normalize_str("e\u0301") == "\u00e9"
 
 
 def test_llama3_takes_a_word_of_the_vocabulary_whole() -> None:
@@ -537,6 +551,11 @@ def test_a_pre_tokenizer_that_is_not_for_the_checkpoint_is_refused(tmp_path: Pat
             (*LLAMA3, *LLAMA3_WORDS_ONLY),
             ["a", "\u0120(", "b", ")'", "s", "\u0120", "123", "4", "\u010a\u010a", "b"],
         ),
+        (
+            QWEN2,
+            ["a", "\u0120(", "b", ")'", "s", "\u0120", *"1234", "\u010a\u010a", "b"],
+        ),
+        (GPT4O, ["a", "\u0120(", "b", ")'", "s", "\u0120", "123", "4", "\u010a\u010a", "b"]),
     ],
 )
 def test_names_that_llama_cpp_treats_alike(names: tuple[str, ...], words: list[str]) -> None:

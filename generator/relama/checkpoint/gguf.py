@@ -17,8 +17,10 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from relama.checkpoint.base import Checkpoint, FloatArray, Tensor, zeros
-from relama.checkpoint.gguf_config import huggingface_config, ignored_settings
+from relama.checkpoint.gguf_config import family_of, huggingface_config, ignored_settings
+from relama.checkpoint.gguf_families import FAMILIES, MODEL_NAMES, Family
 from relama.checkpoint.gguf_header import StoredTensor, read_header
+from relama.checkpoint.gguf_rope import ROPE_TENSORS
 from relama.checkpoint.gguf_tokenizer import (
     Vocabulary,
     build_tokenizer,
@@ -31,30 +33,9 @@ from relama.checkpoint.gguf_tokenizer import (
 )
 from relama.errors import CheckpointError, RelamaError, UnsupportedError
 
-#: Hugging Face's names for GGUF's, outside of the layers and within `blk.N`.
-MODEL_NAMES = {
-    "token_embd": "model.embed_tokens",
-    "output_norm": "model.norm",
-    "output": "lm_head",
-}
-LAYER_NAMES = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-
-#: RoPE's frequency divisors: a setting in the shape of a tensor, read into the config.
-ROPE_DIVISORS = "rope_freqs.weight"
-
 
 class GgufCheckpoint(Checkpoint):
-    """A GGUF file of architecture `llama`, under Hugging Face's names and conventions.
+    """A GGUF file of one of `FAMILIES`, under Hugging Face's names and conventions.
 
     Raises:
         CheckpointError: the file is truncated, damaged or lacks metadata.
@@ -69,15 +50,18 @@ class GgufCheckpoint(Checkpoint):
             self._metadata = with_pre(metadata, tokenizer_pre)
             shapes = {name: tensor.shape for name, tensor in stored.items()}
             _check_types(stored.values())
-            divisors = None
-            if ROPE_DIVISORS in stored:
-                divisors = _read_rows(stored.pop(ROPE_DIVISORS), None, 0, shapes[ROPE_DIVISORS][0])
-            self.config = huggingface_config(self._metadata, shapes, divisors)
+            family = family_of(self._metadata)
+            rope_vectors = {
+                name: _read_rows(stored.pop(name), None, 0, 0, shapes[name][0])
+                for name in ROPE_TENSORS
+                if name in stored
+            }
+            self.config = huggingface_config(self._metadata, shapes, rope_vectors)
             self.tensors = {
-                huggingface_name(name): _tensor(tensor, self.config)
+                huggingface_name(name, family): _tensor(tensor, self.config, family)
                 for name, tensor in stored.items()
             }
-            self.tensors |= _absent_biases(self.tensors, self.config)
+            self.tensors |= _absent_biases(self.tensors, self.config, family)
             self.tokenizer_config = {}
             self.generation_config = {}
             notes = ignored_settings(metadata) + pre_tokenizer_notes(self._metadata)
@@ -115,15 +99,15 @@ class GgufCheckpoint(Checkpoint):
             ) from error
 
 
-def huggingface_name(name: str) -> str:
+def huggingface_name(name: str, family: Family = FAMILIES["llama"]) -> str:
     """Hugging Face's name of a tensor; a name that is not known stays as it is.
 
     >>> huggingface_name("blk.7.attn_q.weight")
     'model.layers.7.self_attn.q_proj.weight'
     """
     match name.split("."):
-        case ["blk", layer, part, suffix] if part in LAYER_NAMES:
-            return f"model.layers.{layer}.{LAYER_NAMES[part]}.{suffix}"
+        case ["blk", layer, part, suffix] if part in family.layer_names:
+            return f"model.layers.{layer}.{family.layer_names[part]}.{suffix}"
         case [part, suffix] if part in MODEL_NAMES:
             return f"{MODEL_NAMES[part]}.{suffix}"
     return name
@@ -143,35 +127,46 @@ def _check_types(tensors: Iterable[StoredTensor]) -> None:
             ) from error
 
 
-def _tensor(tensor: StoredTensor, config: Mapping[str, Any]) -> Tensor:
-    """A lazily read tensor in Hugging Face's order of rows."""
+def _tensor(tensor: StoredTensor, config: Mapping[str, Any], family: Family) -> Tensor:
+    """A lazily read tensor in Hugging Face's order of rows, with Hugging Face's values."""
     shape = tensor.shape
+    name = huggingface_name(tensor.name, family)
     order = None
-    for part, heads in (("attn_q", "num_attention_heads"), ("attn_k", "num_key_value_heads")):
-        if tensor.name.startswith("blk.") and f".{part}." in tensor.name:
+    for part, heads in (("q_proj", "num_attention_heads"), ("k_proj", "num_key_value_heads")):
+        if family.interleaved and f".self_attn.{part}." in name:
             if shape[0] != config[heads] * config["head_dim"]:
                 raise CheckpointError(
                     f"tensor {tensor.name!r} has {shape[0]} rows, but the metadata give "
                     f"{config[heads]} heads of width {config['head_dim']}."
                 )
             order = half_rotation_order(config[heads], config["head_dim"])
+    offset = family.norm_offset if name.endswith("norm.weight") else 0
     return Tensor(
-        name=huggingface_name(tensor.name),
+        name=name,
         shape=shape,
         dtype=tensor.kind.name,
-        read_rows=partial(_read_rows, tensor, order),
+        read_rows=partial(_read_rows, tensor, order, offset),
     )
 
 
-def _absent_biases(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Zeros for the biases that are absent beside others: llama.cpp reads any one alone."""
+def _absent_biases(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], family: Family
+) -> dict[str, Tensor]:
+    """Zeros for the biases that are absent beside others: llama.cpp reads any one alone.
+
+    Those of Q, K and V in Qwen2 are part of the architecture, so it has them even without others.
+    """
+    modules: tuple[str, ...] = ()
+    if config["attention_bias"] or config["model_type"] == "qwen2":
+        modules += family.biased
+    if config["mlp_bias"]:
+        modules += ("gate_proj", "up_proj", "down_proj")
     absent = {}
-    for present, part in (("attention_bias", "self_attn"), ("mlp_bias", "mlp")):
-        if config[present]:
-            for name, weight in tensors.items():
-                bias = name.removesuffix(".weight") + ".bias"
-                if f".{part}." in name and name.endswith(".weight") and bias not in tensors:
-                    absent[bias] = zeros(bias, weight.shape[0])
+    for name, weight in tensors.items():
+        bias = name.removesuffix(".weight") + ".bias"
+        is_biased = name.endswith(tuple(f".{module}.weight" for module in modules))
+        if is_biased and bias not in tensors:
+            absent[bias] = zeros(bias, weight.shape[0])
     return absent
 
 
@@ -207,20 +202,26 @@ def half_rotation_order(heads: int, head_dim: int) -> npt.NDArray[np.intp]:
 
 
 def _read_rows(
-    tensor: StoredTensor, order: npt.NDArray[np.intp] | None, start: int, stop: int
+    tensor: StoredTensor,
+    order: npt.NDArray[np.intp] | None,
+    offset: int,
+    start: int,
+    stop: int,
 ) -> FloatArray:
     """Rows `[start, stop)` as float32, shape `(stop - start, *shape[1:])`.
 
     Args:
         tensor: the tensor as stored.
         order: where each row lies in the file; None if they lie in order.
+        offset: what was added to each value before it was stored.
         start: the first row.
         stop: the row after the last.
     """
     rows = slice(start, stop) if order is None else order[start:stop]
     if tensor.data.ndim == 1:
         # A vector is one row of blocks.
-        return np.array(gguf.dequantize(tensor.data, tensor.kind)[rows], np.float32)
+        values = np.array(gguf.dequantize(tensor.data, tensor.kind)[rows], np.float32)
+        return values - np.float32(offset) if offset else values
     blocks = tensor.data[rows]
     if len(blocks) == 0:
         # Most of gguf's quantised types cannot reshape an empty array.

@@ -57,14 +57,28 @@ DIGITS_APART = (
 LLAMA3 = ("llama-bpe", "llama3", "llama-v3", "falcon-h1", "falcon3", "lfm2", "midm-2.0", "pixtral")
 #: As Llama 3 splits, but neither whole words nor a beginning of text.
 LLAMA3_WORDS_ONLY = ("dbrx", "smaug-bpe")
-PRE_TOKENIZERS = DEFAULT + GPT2 + DIGITS_APART + LLAMA3 + LLAMA3_WORDS_ONLY
+QWEN2 = ("qwen2", "deepseek-r1-qwen", "kormo")
+GPT4O = ("gpt-4o", "llama4")
+PRE_TOKENIZERS = DEFAULT + GPT2 + DIGITS_APART + LLAMA3 + LLAMA3_WORDS_ONLY + QWEN2 + GPT4O
 
-SUPPORTED = "gpt-2, smollm, llama-bpe, smaug-bpe, default and those that split alike"
+SUPPORTED = "gpt-2, smollm, llama-bpe, smaug-bpe, qwen2, gpt-4o, default and those that split alike"
 
 #: The pattern in the tokenizer.json of Llama 3.
 LLAMA3_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+#: The pattern in the tokenizer.json of Qwen2: Llama 3's, but each digit is a word.
+QWEN2_WORDS = LLAMA3_WORDS.replace(r"\p{N}{1,3}", r"\p{N}")
+
+#: The pattern in the tokenizer.json of Phi-4-mini, which is that of GPT-4o.
+GPT4O_WORDS = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 #: llama.cpp's patterns for `default`, one after the other (`llm_tokenizer_bpe`).
@@ -445,6 +459,10 @@ def _byte_level(metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Tokenize
         steps = [pre_tokenizers.Digits(individual_digits=True), spell_words]
     elif pre in LLAMA3 + LLAMA3_WORDS_ONLY:
         steps = [_split(LLAMA3_WORDS), spell]
+    elif pre in QWEN2:
+        steps = [_split(QWEN2_WORDS), spell]
+    elif pre in GPT4O:
+        steps = [_split(GPT4O_WORDS), spell]
     else:
         raise UnsupportedError(
             f"the pre-tokenizer {_shown(pre)} (tokenizer.ggml.pre) is not supported; "
@@ -454,6 +472,9 @@ def _byte_level(metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Tokenize
     tokenizer = Tokenizer(
         BPE(vocabulary.id_of, _stated_merges(metadata), ignore_merges=pre in LLAMA3)
     )
+    if pre in QWEN2:
+        # In Qwen's tokenizer.json; llama.cpp leaves it out.
+        tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer

@@ -1,0 +1,256 @@
+"""The architectures of GGUF files that are read: names of tensors, and fields of the config.
+
+What a file of each holds is what llama.cpp's converter writes (`conversion/` in llama.cpp, a
+module for each family); how it is meant, what `src/models/` there does with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from relama.checkpoint.gguf_settings import Settings
+from relama.errors import CheckpointError
+
+#: Hugging Face's names for GGUF's outside of the layers.
+MODEL_NAMES = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+}
+
+#: And those within `blk.N`, part by part.
+_ATTENTION = {
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+}
+_MLP = {
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_NORMS_BEFORE = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
+_NORMS_BEHIND = {
+    "post_attention_norm": "post_attention_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
+_NORMS_ABOUT = {
+    **_NORMS_BEHIND,
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+}
+_NORMS_OF_HEADS = {"attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}
+_FUSED = {
+    "attn_qkv": "self_attn.qkv_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_up": "mlp.gate_up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+_SILU = {"hidden_act": "silu"}
+_GELU = {"hidden_activation": "gelu_pytorch_tanh"}
+
+Fields = Callable[[Settings, Mapping[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How files of one architecture are read, with Llama's ways where nothing is said.
+
+    Attributes:
+        model_type: Hugging Face's.
+        layer_names: Hugging Face's names of the modules of a layer by GGUF's.
+        activation: the field that names it in the config.
+        interleaved: whether the converter puts rows of Q and K that turn together side by side.
+        norm_offset: what the converter adds to the weights of norms.
+        biased: the modules of attention that have a bias where any of them has.
+        turns_in_part: whether `rope.dimension_count` may be less than the width of a head.
+        reads: settings that `fields` reads, and that would have to be neutral without it.
+        neutral: the values that leave everything as it is, of settings beside the common ones.
+        fields: what the config has beside the fields of all, from the settings and those fields.
+    """
+
+    model_type: str
+    layer_names: Mapping[str, str] = field(
+        default_factory=lambda: _NORMS_BEFORE | _ATTENTION | _MLP
+    )
+    activation: Mapping[str, str] = field(default_factory=lambda: _SILU)
+    interleaved: bool = False
+    norm_offset: int = 0
+    biased: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    turns_in_part: bool = False
+    reads: tuple[str, ...] = ()
+    neutral: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    fields: Fields = lambda settings, config: {}
+
+
+def _qwen(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """No file says which layers have a window, and llama.cpp has none for Qwen."""
+    return {"use_sliding_window": False}
+
+
+def _phi3(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A window of 0 is none (Phi-4). The part of a head that turns is stored as a width."""
+    head_dim, context = config["head_dim"], config["max_position_embeddings"]
+    width = settings.integer("rope.dimension_count", default=head_dim)
+    factor = width / head_dim
+    if int(head_dim * factor) < width:
+        factor = math.nextafter(factor, 1.0)
+    return {
+        "partial_rotary_factor": factor,
+        "sliding_window": _window(settings),
+        "original_max_position_embeddings": settings.integer(
+            "rope.scaling.original_context_length", default=context
+        ),
+    }
+
+
+def _gemma2(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Gemma 2: windows in every other layer, two soft caps."""
+    if settings.number("rope.freq_base_swa", default=config["rope_theta"]) != config["rope_theta"]:
+        raise settings.refuse("rope.freq_base_swa", f"{config['rope_theta']}, as everywhere")
+    return {
+        "query_pre_attn_scalar": _query_pre_attn_scalar(settings, config, layers_of_27b=46),
+        "sliding_window": _window(settings, default=4096),
+        "layer_types": _layer_types(settings, config, period=2),
+        "attn_logit_softcapping": settings.number("attn_logit_softcapping", default=50.0),
+        "final_logit_softcapping": settings.number("final_logit_softcapping", default=30.0),
+    }
+
+
+def _gemma3(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Gemma 3: windows in five of six layers, which turn by a smaller base."""
+    window = _window(settings)
+    period = 6 if window else 1
+    return {
+        "query_pre_attn_scalar": _query_pre_attn_scalar(settings, config, layers_of_27b=62),
+        "rope_local_base_freq": settings.number("rope.freq_base_swa", default=10000.0),
+        "layer_types": _layer_types(settings, config, period),
+        "final_logit_softcapping": settings.number("final_logit_softcapping", default=0.0) or None,
+    } | ({"sliding_window": window} if window else {})
+
+
+def _granite(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Granite's multipliers; what is absent or 0 means for llama.cpp what other models do."""
+    own_scale = config["head_dim"] ** -0.5
+    return {
+        "attention_multiplier": settings.number("attention.scale", default=0.0) or own_scale,
+        "embedding_multiplier": settings.number("embedding_scale", default=0.0) or 1.0,
+        "residual_multiplier": settings.number("residual_scale", default=0.0) or 1.0,
+        "logits_scaling": settings.number("logit_scale", default=1.0),
+    }
+
+
+def _smollm3(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Every fourth layer turns nothing: no file says so, llama.cpp has it in its code."""
+    return {"no_rope_layer_interval": 4}
+
+
+def _query_pre_attn_scalar(
+    settings: Settings, config: Mapping[str, Any], layers_of_27b: int
+) -> float:
+    """By the root of which Gemma divides scores.
+
+    The converter does not store it, and llama.cpp tells the model of 27 billion by its layers.
+    """
+    scale = settings.number("attention.scale", default=0.0)
+    if scale:
+        return scale**-2
+    if config["num_hidden_layers"] == layers_of_27b:
+        width: int = config["hidden_size"] // config["num_attention_heads"]
+        return width
+    head_dim: int = config["head_dim"]
+    return head_dim
+
+
+def _window(settings: Settings, default: int = 0) -> int | None:
+    """`attention.sliding_window`; 0 is none."""
+    name = "attention.sliding_window"
+    return settings.integer(name) if settings.get(name, default) != 0 else None
+
+
+def _layer_types(settings: Settings, config: Mapping[str, Any], period: int) -> list[str]:
+    """Hugging Face's type of each layer.
+
+    Args:
+        period: of so many layers the last has no window, where the file does not say.
+    """
+    name, layers = "attention.sliding_window_pattern", config["num_hidden_layers"]
+    slides = settings.get(name)
+    if isinstance(slides, list):
+        if len(slides) != layers:
+            raise CheckpointError(
+                f"{settings.key(name)} has {len(slides)} values for {layers} layers; "
+                "their numbers must be equal."
+            )
+    else:
+        period = settings.integer(name, default=period)
+        slides = [(layer + 1) % period != 0 for layer in range(layers)]
+    return ["sliding_attention" if slide else "full_attention" for slide in slides]
+
+
+_GEMMA_READS = (
+    "attention.scale",
+    "attention.sliding_window",
+    "attention.sliding_window_pattern",
+    "final_logit_softcapping",
+    "rope.freq_base_swa",
+)
+_GEMMA_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "hidden_activation": ("gelu", "gelu_pytorch_tanh"),
+}
+
+#: By `general.architecture`. Mistral's files are of architecture `llama`.
+FAMILIES: dict[str, Family] = {
+    "llama": Family("llama", interleaved=True),
+    "qwen2": Family("qwen2", biased=("q_proj", "k_proj", "v_proj"), fields=_qwen),
+    "qwen3": Family(
+        "qwen3",
+        layer_names=_NORMS_BEFORE | _NORMS_OF_HEADS | _ATTENTION | _MLP,
+        fields=_qwen,
+    ),
+    "phi3": Family(
+        "phi3",
+        layer_names=_NORMS_BEFORE | _FUSED,
+        turns_in_part=True,
+        reads=("attention.sliding_window",),
+        fields=_phi3,
+    ),
+    "gemma2": Family(
+        "gemma2",
+        layer_names=_NORMS_ABOUT | _ATTENTION | _MLP,
+        activation=_GELU,
+        norm_offset=1,
+        reads=(*_GEMMA_READS, "attn_logit_softcapping"),
+        neutral=_GEMMA_NEUTRAL,
+        fields=_gemma2,
+    ),
+    "gemma3": Family(
+        "gemma3_text",
+        layer_names=_NORMS_ABOUT | _NORMS_OF_HEADS | _ATTENTION | _MLP,
+        activation=_GELU,
+        norm_offset=1,
+        reads=_GEMMA_READS,
+        neutral=_GEMMA_NEUTRAL,
+        fields=_gemma3,
+    ),
+    "olmo2": Family(
+        "olmo2",
+        layer_names=_NORMS_BEHIND | _NORMS_OF_HEADS | _ATTENTION | _MLP,
+        # With a window it is an OLMo 3.
+        neutral={"attention.sliding_window": (0,)},
+    ),
+    "granite": Family(
+        "granite",
+        interleaved=True,
+        reads=("attention.scale", "embedding_scale", "residual_scale", "logit_scale"),
+        # llama.cpp turns nothing where this is false.
+        neutral={"rope.scaling.finetuned": (True,)},
+        fields=_granite,
+    ),
+    "smollm3": Family("smollm3", interleaved=True, fields=_smollm3),
+}

@@ -1,0 +1,488 @@
+"""GGUF files of each family, written as llama.cpp's converter writes them, read back.
+
+The families' tiny models (`tests/fixtures/families`) are written with the `gguf` package: names by
+its `TensorNameMap`, settings and values as the modules of llama.cpp's `conversion/` have them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from relama.architectures import build_graph
+from relama.checkpoint import open_checkpoint
+from relama.checkpoint.base import Checkpoint
+from relama.checkpoint.gguf_families import FAMILIES
+from relama.errors import CheckpointError, UnsupportedError
+from relama.reference import forward
+from relama.reference.configs import completed
+from tests.families import expected, family
+from tests.unit.broken_checkpoints import interleaved, put, write_gguf
+
+TOKENS = ["<unk>", "<s>", "</s>", *(chr(33 + i) for i in range(98))]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model of a family, and what its file says.
+
+    Attributes:
+        fixture: its directory in `tests/fixtures/families`.
+        architecture: of llama.cpp.
+        changes: to `config.json`, where a GGUF file cannot say what that has.
+        settings: beside those that the converter writes; None removes one.
+        fields: of the config that is read.
+    """
+
+    fixture: str
+    architecture: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return {**family(self.fixture).config, **self.changes}
+
+    @property
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Hugging Face's, with copies of the second layer for those that were added."""
+        biased = self.changes.get("attention_bias", True)
+        found = {
+            name: tensor.read()
+            for name, tensor in family(self.fixture).tensors.items()
+            if biased or not name.endswith(".bias")
+        }
+        for layer in range(2, self.config["num_hidden_layers"]):
+            for name, value in list(found.items()):
+                own = name.replace("layers.1.", f"layers.{layer}.")
+                found.setdefault(own, value)
+        return found
+
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+YARN_SETTINGS = YARN | {"attention_factor": 1.25, "beta_fast": 4.0, "beta_slow": 0.5}
+DEFAULT_ROPE = {"rope_parameters": None, "rope_theta": 10000.0}
+SMOLLM3 = {"num_hidden_layers": 4, "no_rope_layer_interval": 4}
+GEMMA3 = {"sliding_window_pattern": 6, "rope_local_base_freq": 10000.0}
+
+CASES = {
+    "mistral": Case("mistral_full", "llama", {"model_type": "llama"}, {}, {"rope_scaling": None}),
+    "llama, yarn": Case(
+        "llama_yarn", "llama", DEFAULT_ROPE | {"rope_scaling": YARN}, {}, {"rope_scaling": YARN}
+    ),
+    "qwen2": Case("qwen2", "qwen2", {}, {}, {"use_sliding_window": False}),
+    "qwen2, untied": Case("qwen2_sliding", "qwen2", {"use_sliding_window": False}),
+    "qwen2, yarn": Case(
+        "qwen2",
+        "qwen2",
+        DEFAULT_ROPE | {"rope_scaling": YARN_SETTINGS},
+        {},
+        {"rope_scaling": YARN_SETTINGS},
+    ),
+    "qwen3": Case(
+        "qwen3", "qwen3", {"use_sliding_window": False, "layer_types": None}, {}, {"head_dim": 8}
+    ),
+    "qwen3, without biases": Case(
+        "qwen3",
+        "qwen3",
+        {"use_sliding_window": False, "layer_types": None, "attention_bias": False},
+    ),
+    "phi3": Case(
+        "phi3",
+        "phi3",
+        {},
+        {},
+        {"partial_rotary_factor": 0.5, "sliding_window": 12, "rope_scaling": None},
+    ),
+    "phi3, without a window": Case("phi3", "phi3", {"sliding_window": None}),
+    "phi3, longrope": Case(
+        "phi3_longrope",
+        "phi3",
+        {},
+        {},
+        {"original_max_position_embeddings": 48, "sliding_window": None},
+    ),
+    "phi3, part of a head, longrope": Case(
+        "phi3_longrope_partial", "phi3", {}, {}, {"partial_rotary_factor": 0.75}
+    ),
+    "gemma2": Case(
+        "gemma2",
+        "gemma2",
+        {"query_pre_attn_scalar": 8},
+        {},
+        {
+            "query_pre_attn_scalar": 8,
+            "sliding_window": 12,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "attn_logit_softcapping": 4.0,
+            "final_logit_softcapping": 10.0,
+            "hidden_activation": "gelu_pytorch_tanh",
+        },
+    ),
+    "gemma2, scale": Case("gemma2", "gemma2", {}, {"gemma2.attention.scale": 10**-0.5}),
+    "gemma3": Case(
+        "gemma3_text",
+        "gemma3",
+        {**GEMMA3, "query_pre_attn_scalar": 8, "num_hidden_layers": 6},
+        {},
+        {
+            "model_type": "gemma3_text",
+            "layer_types": ["sliding_attention"] * 5 + ["full_attention"],
+            "rope_local_base_freq": 10000.0,
+            "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+            "final_logit_softcapping": None,
+        },
+    ),
+    "gemma3, all that is said": Case(
+        "gemma3_text",
+        "gemma3",
+        {"final_logit_softcapping": 12.0, "query_pre_attn_scalar": 8},
+        {
+            "gemma3.attention.sliding_window_pattern": 3,
+            "gemma3.rope.freq_base_swa": 1000.0,
+        },
+        {"rope_local_base_freq": 1000.0, "final_logit_softcapping": 12.0},
+    ),
+    "gemma3, a pattern by layers": Case(
+        "gemma3_text",
+        "gemma3",
+        {
+            **GEMMA3,
+            "query_pre_attn_scalar": 8,
+            "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+        },
+        {"gemma3.attention.sliding_window_pattern": [False, True, False]},
+    ),
+    "gemma3, without windows": Case(
+        "gemma3_text",
+        "gemma3",
+        {**GEMMA3, "query_pre_attn_scalar": 8, "sliding_window_pattern": 1},
+        {"gemma3.attention.sliding_window": None},
+        {"layer_types": ["full_attention"] * 3},
+    ),
+    "olmo2": Case("olmo2", "olmo2", {}, {}, {"attention_bias": True, "rms_norm_eps": 0.01}),
+    "olmo2, without biases": Case("olmo2", "olmo2", {"attention_bias": False}),
+    "granite": Case(
+        "granite",
+        "granite",
+        {},
+        {},
+        {
+            "attention_multiplier": 0.3,
+            "embedding_multiplier": 3.0,
+            "residual_multiplier": 0.6,
+            "logits_scaling": 0.5,
+        },
+    ),
+    "granite, without multipliers": Case(
+        "granite",
+        "granite",
+        {
+            "attention_multiplier": 6**-0.5,
+            "embedding_multiplier": 1.0,
+            "residual_multiplier": 1.0,
+            "logits_scaling": 1.0,
+        },
+        {
+            "granite.attention.scale": None,
+            "granite.embedding_scale": None,
+            "granite.residual_scale": None,
+            "granite.logit_scale": 1.0,
+        },
+    ),
+    "smollm3": Case("smollm3", "smollm3", SMOLLM3, {}, {"no_rope_layer_interval": 4}),
+}
+
+
+def settings(architecture: str, config: dict[str, Any]) -> dict[str, Any]:
+    """What `set_gguf_parameters` of llama.cpp's converter writes, without the prefix."""
+    heads, hidden = config["num_attention_heads"], config["hidden_size"]
+    head_dim = config.get("head_dim")
+    context = config["max_position_embeddings"]
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    found: dict[str, Any] = {
+        "block_count": config["num_hidden_layers"],
+        "context_length": context,
+        "embedding_length": hidden,
+        "feed_forward_length": config["intermediate_size"],
+        "attention.head_count": heads,
+        "attention.head_count_kv": config["num_key_value_heads"],
+        "attention.layer_norm_rms_epsilon": config["rms_norm_eps"],
+        "rope.freq_base": float(rope.get("rope_theta", config["rope_theta"])),
+    }
+    if head_dim:
+        found |= {"attention.key_length": head_dim, "attention.value_length": head_dim}
+    if rope.get("rope_type") in ("linear", "yarn"):
+        found |= {"rope.scaling.type": rope["rope_type"], "rope.scaling.factor": rope["factor"]}
+    if rope.get("rope_type") == "yarn":
+        original = rope["original_max_position_embeddings"]
+        found["rope.scaling.original_context_length"] = original
+        for name, key in (
+            ("attention_factor", "yarn_attn_factor"),
+            ("beta_fast", "yarn_beta_fast"),
+            ("beta_slow", "yarn_beta_slow"),
+        ):
+            if name in rope:
+                found[f"rope.scaling.{key}"] = rope[name]
+    if architecture in ("llama", "granite", "smollm3"):
+        found["rope.dimension_count"] = head_dim or hidden // heads
+        found["vocab_size"] = config["vocab_size"]
+    if architecture == "phi3":
+        original = config["original_max_position_embeddings"]
+        part = config.get("partial_rotary_factor", 1.0)
+        found["rope.dimension_count"] = int(part * hidden) // heads
+        found["rope.scaling.original_context_length"] = original
+        found["attention.sliding_window"] = config["sliding_window"] or 0
+        if rope:
+            stretch = math.log(context / original) / math.log(original)
+            found["rope.scaling.attn_factor"] = math.sqrt(1 + stretch)
+    if architecture in ("gemma2", "gemma3"):
+        found["attention.sliding_window"] = config["sliding_window"]
+        for name in ("attn_logit_softcapping", "final_logit_softcapping"):
+            if config[name]:
+                found[name] = config[name]
+    if architecture == "granite":
+        found["attention.scale"] = config["attention_multiplier"]
+        found["embedding_scale"] = config["embedding_multiplier"]
+        found["residual_scale"] = config["residual_multiplier"]
+        found["logit_scale"] = config["logits_scaling"]
+    return found
+
+
+def stored_tensors(
+    architecture: str, config: dict[str, Any], tensors: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What `modify_tensors` of llama.cpp's converter makes of tensors, by the names of a file."""
+    kind = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
+    names = gguf.get_tensor_name_map(kind, config["num_hidden_layers"])
+    heads = {"q": config["num_attention_heads"], "k": config["num_key_value_heads"]}
+    found = {}
+    for name, value in tensors.items():
+        if architecture in ("llama", "granite", "smollm3"):
+            for part, count in heads.items():
+                if f".{part}_proj." in name:
+                    value = interleaved(value, count)
+        if architecture.startswith("gemma") and name.endswith("norm.weight"):
+            value = value + 1
+        own = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        assert own is not None, name
+        found[own] = value
+    factors = config.get("rope_scaling") or {}
+    for length in ("short", "long"):
+        if architecture == "phi3" and factors:
+            values = np.array(factors[f"{length}_factor"], np.float32)
+            found[f"rope_factors_{length}.weight"] = values
+    return found
+
+
+def write_file(
+    path: Path,
+    case: Case,
+    tensors: dict[str, np.ndarray] | None = None,
+    changes: dict[str, Any] | None = None,
+) -> Path:
+    """Writes the file of a case, with other tensors or with changes to its settings."""
+    config = completed(case.config)
+    writer = gguf.GGUFWriter(path, case.architecture)
+    own = {
+        f"{case.architecture}.{name}": value
+        for name, value in settings(case.architecture, config).items()
+    }
+    put(writer, own | case.settings | (changes or {}))
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(TOKENS)
+    writer.add_token_scores([float(-i) for i in range(len(TOKENS))])
+    writer.add_token_types([2, 3, 3, *[1] * (len(TOKENS) - 3)])
+    writer.add_add_space_prefix(False)
+    stored = stored_tensors(case.architecture, config, case.tensors)
+    for name, value in (stored if tensors is None else tensors).items():
+        writer.add_tensor(name, np.ascontiguousarray(value))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def directory(path: Path, case: Case) -> Checkpoint:
+    """The same model as a directory of Hugging Face's."""
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps(case.config))
+    save_file(case.tensors, path / "model.safetensors")
+    return open_checkpoint(path)
+
+
+#: 40 tokens, of which some lie beyond the windows.
+IDS = [82, 11, 20, 26, 20, 81, 88, 60, 6, 12, 35, 45, 63, 49, 28, 18, 70, 74, 6, 14]
+IDS += [47, 41, 90, 53, 44, 45, 68, 60, 19, 75, 77, 96, 80, 30, 34, 66, 66, 71, 88, 31]
+
+# Recorded from llama.cpp (xllamacpp 2026.10.11549) reading these files: logarithms of what
+# `handle_completions` of a Server with n_ctx = 256, caches of F32, and flash attention disabled
+# gives as probabilities of tokens 5, 35, 65 and 95 after IDS. llama.cpp has GELU in a
+# table of float16, hence the tolerance for Gemma. It takes no biases of Qwen3 and OLMo 2, and
+# passes over Phi-3's window, yarn_attn_factor, and Gemma's attention.scale.
+RECORDED = {
+    "mistral": [-4.14935, -8.55796, -7.17343, -4.93628],
+    "llama, yarn": [-3.87014, -4.48837, -11.17601, -11.72993],
+    "qwen2": [-16.60468, -18.32868, -16.94277, -10.28656],
+    "qwen2, untied": [-6.77217, -8.63522, -7.90012, -8.57294],
+    "qwen3, without biases": [-5.41762, -6.45262, -7.95434, -11.93421],
+    "phi3, without a window": [-10.5072, -6.28399, -15.05905, -8.92999],
+    "phi3, part of a head, longrope": [-7.17309, -7.37955, -14.35249, -7.71972],
+    "gemma2": [-3.73877, -11.59415, -6.56193, -11.45306],
+    "gemma3": [-10.95733, -8.37224, -9.02915, -11.24597],
+    "gemma3, all that is said": [-9.58379, -8.62569, -10.31169, -6.42936],
+    "gemma3, a pattern by layers": [-9.34936, -5.88968, -10.7605, -9.36775],
+    "gemma3, without windows": [-8.74295, -6.83228, -10.68012, -8.62216],
+    "olmo2, without biases": [-9.0871, -13.15731, -9.68082, -11.90376],
+    "granite": [-10.66178, -20.85122, -13.51903, -18.93849],
+    "granite, without multipliers": [-8.46882, -9.54219, -9.25571, -9.99741],
+    "smollm3": [-17.1744, -19.39399, -5.53795, -12.42579],
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_probabilities_are_those_of_llama_cpp(name: str, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(write_file(tmp_path / "model.gguf", CASES[name]))
+    logits = forward(checkpoint.config, checkpoint.tensors, IDS).logits[-1].astype(np.float64)
+    found = logits - np.log(np.exp(logits).sum())
+    tolerance = 1e-2 if name.startswith("gemma") else 1e-4
+    np.testing.assert_allclose(found[5::30], RECORDED[name], rtol=0, atol=tolerance)
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+def test_the_config_is_hugging_faces(case: Case, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(write_file(tmp_path / "model.gguf", case))
+    wanted = completed(case.config)
+    common = (
+        "model_type",
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "max_position_embeddings",
+        "rms_norm_eps",
+        "tie_word_embeddings",
+    )
+    assert {key: checkpoint.config[key] for key in common} == {key: wanted[key] for key in common}
+    assert case.fields.items() <= checkpoint.config.items()
+    assert checkpoint.warnings == []
+    assert checkpoint.tokenizer().get_vocab_size() == wanted["vocab_size"]
+
+
+def test_tensors_are_hugging_faces(case: Case, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(write_file(tmp_path / "model.gguf", case))
+    assert checkpoint.tensors.keys() == case.tensors.keys()
+    for name, value in case.tensors.items():
+        tensor = checkpoint.tensors[name]
+        assert (tensor.name, tensor.shape) == (name, value.shape)
+        # What was added to a norm is taken away again in float32.
+        np.testing.assert_allclose(tensor.read(), value, rtol=0, atol=2**-23)
+        np.testing.assert_array_equal(tensor.read_rows(3, 7), tensor.read()[3:7])
+
+
+def test_logits_and_graph_are_those_of_the_directory(case: Case, tmp_path: Path) -> None:
+    ours = open_checkpoint(write_file(tmp_path / "model.gguf", case))
+    theirs = directory(tmp_path / "directory", case)
+    ids = expected(case.fixture)["ids"]
+    logits = forward(ours.config, ours.tensors, ids).logits
+    wanted = forward(theirs.config, theirs.tensors, ids).logits
+    np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+    graph, other = build_graph(ours), build_graph(theirs)
+    assert graph.weights == other.weights
+    assert graph.operators.keys() == other.operators.keys()
+    if "attention.scale" not in str(case.settings):  # which has one more rounding
+        assert graph.operators == other.operators
+
+
+@pytest.mark.parametrize("layers", [46, 62])
+def test_gemmas_of_27_billion_divide_scores_by_another_root(layers: int, tmp_path: Path) -> None:
+    name = {46: "gemma2", 62: "gemma3"}[layers]
+    path = write_file(tmp_path / "model.gguf", CASES[name], changes={f"{name}.block_count": layers})
+    assert open_checkpoint(path).config["query_pre_attn_scalar"] == 24 // 4
+
+
+@pytest.mark.parametrize("left_out", [".attn_k.bias", ".bias"])
+def test_zeros_stand_for_biases_of_qwen2_that_are_absent(left_out: str, tmp_path: Path) -> None:
+    case = CASES["qwen2"]
+    stored = stored_tensors("qwen2", completed(case.config), case.tensors)
+    kept = {name: tensor for name, tensor in stored.items() if not name.endswith(left_out)}
+    checkpoint = open_checkpoint(write_file(tmp_path / "model.gguf", case, kept))
+    assert not checkpoint.tensors["model.layers.1.self_attn.k_proj.bias"].read().any()
+    assert checkpoint.tensors.keys() == case.tensors.keys()
+    build_graph(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "error", "message"),
+    [
+        ("olmo2", {"olmo2.attention.sliding_window": 4096}, UnsupportedError, "supported: 0"),
+        ("granite", {"granite.rope.scaling.finetuned": False}, UnsupportedError, "supported: True"),
+        ("granite", {"granite.expert_count": 8}, UnsupportedError, "granite.expert_count is 8"),
+        ("gemma2", {"gemma2.rope.freq_base_swa": 5.0}, UnsupportedError, "supported: 10000.0, as"),
+        ("gemma3", {"gemma3.attn_logit_softcapping": 50.0}, UnsupportedError, "is 50.0, which"),
+        ("gemma3", {"gemma3.hidden_activation": "silu"}, UnsupportedError, "is 'silu', which"),
+        (
+            "gemma3",
+            {"gemma3.attention.sliding_window_pattern": [True, False]},
+            CheckpointError,
+            "has 2 values for 6 layers",
+        ),
+        ("phi3", {"phi3.rope.dimension_count": 16}, UnsupportedError, "width of a head"),
+        ("phi3", {"phi3.rope.scaling.attn_factor": 1.2}, UnsupportedError, "is 1.2, which"),
+        ("qwen3", {"qwen3.rope.dimension_count": 4}, UnsupportedError, "width of a head"),
+        ("qwen2", {"qwen2.attention.scale": 0.5}, UnsupportedError, "is 0.5, which"),
+        ("qwen2", {"qwen2.rope.scaling.type": "spiral"}, UnsupportedError, "none, linear, yarn, "),
+        ("llama, yarn", {"llama.rope.scaling.yarn_ext_factor": 0.0}, UnsupportedError, "is 0.0"),
+        (
+            "phi3, longrope",
+            {"phi3.rope.scaling.type": "linear", "phi3.rope.scaling.factor": 2.0},
+            UnsupportedError,
+            "in another way",
+        ),
+    ],
+)
+def test_what_would_be_computed_otherwise_is_refused(
+    name: str, changes: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    path = write_file(tmp_path / "model.gguf", CASES[name], changes=changes)
+    with pytest.raises(error, match=message) as raised:
+        open_checkpoint(path)
+    key = next(iter(changes))
+    assert key in str(raised.value) or name == "phi3, longrope"
+
+
+def test_queries_apart_in_a_phi3_are_refused(tmp_path: Path) -> None:
+    case = CASES["phi3"]
+    stored = stored_tensors("phi3", completed(case.config), case.tensors)
+    stored["blk.0.attn_q.weight"] = stored.pop("blk.0.attn_qkv.weight")[:32]
+    checkpoint = open_checkpoint(write_file(tmp_path / "model.gguf", case, stored))
+    with pytest.raises(CheckpointError, match=r"layers\.0\.self_attn\.q_proj\.weight' is missing"):
+        build_graph(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "architecture", ["qwen2moe", "qwen3moe", "phimoe", "granitemoe", "deepseek2", "gemma", "olmo"]
+)
+def test_mixtures_and_others_are_refused_by_name(architecture: str, tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "model.gguf", architecture=architecture)
+    with pytest.raises(UnsupportedError) as raised:
+        open_checkpoint(path)
+    assert f"'{architecture}' (general.architecture) is not supported" in str(raised.value)
+    assert str(raised.value).endswith(f"supported: {', '.join(FAMILIES)}.")
