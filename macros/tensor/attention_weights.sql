@@ -40,7 +40,8 @@
                 then
                     {{ relama._softcapped(
                         relama._inner_product(relama._from_cache('k.key'), 'q.vector')
-                        ~ ' * ' ~ scale, softcap
+                        ~ '\n                    * ' ~ scale,
+                        softcap
                     ) }}
             else {{ relama._real("'-infinity'") }}
         end as score
