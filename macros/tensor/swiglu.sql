@@ -10,15 +10,21 @@
     size  width of the result
 #}
 {% macro swiglu(gate, up, size) -%}
-    {%- if up is none -%}
-        {%- set relation = gate -%}
-    {%- else -%}
-        {%- set relation = relama._concatenated(gate, up) -%}
-    {%- endif -%}
-    {{ return(adapter.dispatch('swiglu', 'relama')(relation, size)) }}
+    {{ return(relama._gated(gate, up, size, none)) }}
 {%- endmacro %}
 
-{% macro default__swiglu(relation, size) -%}
+{#
+    A gated unit, y[i] = gate[i] * sigmoid(exponent(gate[i])) * up[i].
+
+    exponent  macro of an expression, the gate; none for the gate itself
+#}
+{% macro _gated(gate, up, size, exponent) -%}
+    {%- set relation = gate if up is none else relama._concatenated(gate, up) -%}
+    {{ return(adapter.dispatch('_gated', 'relama')(relation, size, exponent)) }}
+{%- endmacro %}
+
+{% macro default___gated(relation, size, exponent) -%}
+    {%- set gate = 'cast(e.gate as double precision)' -%}
 with x as materialized (
 
     select * from {{ relation }} as gate_up
@@ -30,7 +36,7 @@ select
     x.position,
     array(
         select {{ relama._narrowed(
-            relama._sigmoid('cast(e.gate as double precision)') ~ ' * e.gate * e.up'
+            relama._sigmoid(exponent(gate) if exponent else gate) ~ ' * e.gate * e.up'
         ) }}
         from unnest(
             {{ relama._vector_slice('x.vector', 0, size) }},
@@ -41,27 +47,27 @@ select
 from x
 {%- endmacro %}
 
-{% macro duckdb__swiglu(relation, size) -%}
+{% macro duckdb___gated(relation, size, exponent) -%}
 select
     x.sequence_id,
     x.position,
-    {%- if relama._native() %}
+    {%- if relama._native() and exponent is none %}
     relama_swiglu(x.vector) as vector
     {%- else %}
     list_transform(
         {{ relama._vector_slice('x.vector', 0, size) }},
-        lambda gate, i: cast(gate / (1 + exp(-gate)) * x.vector[i + {{ size }}] as real)
+        lambda gate, i: cast(gate / (1 + exp(-{{ exponent('gate') if exponent else 'gate' }})) * x.vector[i + {{ size }}] as real)
     ) as vector
     {%- endif %}
 from {{ relation }} as x
 {%- endmacro %}
 
-{% macro clickhouse__swiglu(relation, size) -%}
+{% macro clickhouse___gated(relation, size, exponent) -%}
 select
     sequence_id,
     position,
     arrayMap(
-        (gate, up) -> toFloat32(gate / (1 + exp(-gate)) * up),
+        (gate, up) -> toFloat32(gate / (1 + exp(-{{ exponent('gate') if exponent else 'gate' }})) * up),
         {{ relama._vector_slice('vector', 0, size) }},
         {{ relama._vector_slice('vector', size, size) }}
     ) as vector
