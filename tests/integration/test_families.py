@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from relama.architectures import ARCHITECTURES
-from relama.checkpoint import open_checkpoint
+from relama.checkpoint import Checkpoint, open_checkpoint
 from relama.project.manifest import Project
 from relama.project.writer import write_project
 from relama.reference import forward, greedy, log_softmax
@@ -124,9 +124,9 @@ def test_rows(name: str, kernels: bool, kernels_file: Path, tmp_path: Path) -> N
         assert score == pytest.approx(_logprob(checkpoint, ids, target_ids), abs=1e-4)
 
 
-def _logprob(checkpoint: object, ids: list[int], then: list[int]) -> float:
+def _logprob(checkpoint: Checkpoint, ids: list[int], then: list[int]) -> float:
     both = [*ids, *then]
-    logits = forward(checkpoint.config, checkpoint.tensors, both, "all").logits  # type: ignore[attr-defined]
+    logits = forward(checkpoint.config, checkpoint.tensors, both, "all").logits
     logprobs = log_softmax(logits)
     return sum(float(logprobs[i - 1, both[i]]) for i in range(len(ids), len(both)))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,28 +21,26 @@ from relama.architectures import (
     qwen3,
     smollm3,
 )
-from relama.architectures.base import Config
+from relama.architectures.base import Architecture, Config
 from relama.checkpoint.base import Checkpoint, Tensor
-from relama.config import ModelConfig, config_warnings, model_config
+from relama.config import config_warnings, model_config
 from relama.errors import CheckpointError, UnsupportedError
 from relama.graph import Graph
 
 __all__ = ["ARCHITECTURES", "build_graph", "graph_tensors", "left_out"]
 
-#: A module says how its graph is built (`build`), and where a family needs it, what its config
-#: may leave out (`DEFAULTS`) and how its tensors become those that the graph reads (`tensors`).
-ARCHITECTURES: dict[str, ModuleType] = {
-    "gemma2": gemma2,
-    "gemma3": gemma3_text,
-    "gemma3_text": gemma3_text,
-    "granite": granite,
-    "llama": llama,
-    "mistral": mistral,
-    "olmo2": olmo2,
-    "phi3": phi3,
-    "qwen2": qwen2,
-    "qwen3": qwen3,
-    "smollm3": smollm3,
+ARCHITECTURES: dict[str, Architecture] = {
+    "gemma2": gemma2.ARCHITECTURE,
+    "gemma3": gemma3_text.ARCHITECTURE,
+    "gemma3_text": gemma3_text.ARCHITECTURE,
+    "granite": granite.ARCHITECTURE,
+    "llama": llama.ARCHITECTURE,
+    "mistral": mistral.ARCHITECTURE,
+    "olmo2": olmo2.ARCHITECTURE,
+    "phi3": phi3.ARCHITECTURE,
+    "qwen2": qwen2.ARCHITECTURE,
+    "qwen3": qwen3.ARCHITECTURE,
+    "smollm3": smollm3.ARCHITECTURE,
 }
 
 #: Tensors that some checkpoints carry and that a forward pass does not need.
@@ -59,11 +56,11 @@ def build_graph(checkpoint: Checkpoint) -> Graph:
     """
     architecture, fields = _architecture(checkpoint)
     _check_layers(fields, checkpoint)
-    config = _model_config(architecture, fields)
+    config = model_config(fields, architecture.rope_of, architecture.partial_rotary)
     tensors = graph_tensors(checkpoint)
     if config.tie_word_embeddings and not _is_tied(tensors):
         config = replace(config, tie_word_embeddings=False)
-    graph: Graph = architecture.build(config, fields)
+    graph = architecture.build(config, fields)
     _check_tensors(graph, tensors)
     return graph
 
@@ -71,10 +68,7 @@ def build_graph(checkpoint: Checkpoint) -> Graph:
 def graph_tensors(checkpoint: Checkpoint) -> Mapping[str, Tensor]:
     """The tensors that the graph of a checkpoint reads, by the names that it has for them."""
     architecture, fields = _architecture(checkpoint)
-    if not hasattr(architecture, "tensors"):
-        return checkpoint.tensors
-    tensors: Mapping[str, Tensor] = architecture.tensors(fields, checkpoint.tensors)
-    return tensors
+    return architecture.tensors(fields, checkpoint.tensors)
 
 
 def left_out(checkpoint: Checkpoint) -> list[str]:
@@ -86,8 +80,8 @@ def left_out(checkpoint: Checkpoint) -> list[str]:
     return sentences
 
 
-def _architecture(checkpoint: Checkpoint) -> tuple[ModuleType, Config]:
-    """The module of a checkpoint's `model_type`, and its config with the defaults of the family."""
+def _architecture(checkpoint: Checkpoint) -> tuple[Architecture, Config]:
+    """What a checkpoint's `model_type` is, and its config with the defaults of the family."""
     model_type = checkpoint.config.get("model_type")
     if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise UnsupportedError(
@@ -95,15 +89,8 @@ def _architecture(checkpoint: Checkpoint) -> tuple[ModuleType, Config]:
             f"supported: {', '.join(sorted(ARCHITECTURES))}."
         )
     architecture = ARCHITECTURES[model_type]
-    fields: Config = checkpoint.config
-    if architecture is gemma3_text:
-        fields = gemma3_text.text_fields(fields)
-    return architecture, {**getattr(architecture, "DEFAULTS", {}), **fields}
-
-
-def _model_config(architecture: ModuleType, fields: Config) -> ModelConfig:
-    rope_of = "full_attention" if architecture is gemma3_text else None
-    return model_config(fields, rope_of, partial_rotary=architecture is phi3)
+    fields = architecture.text_fields(checkpoint.config)
+    return architecture, {**architecture.defaults, **fields}
 
 
 def _is_tied(tensors: Mapping[str, Tensor]) -> bool:

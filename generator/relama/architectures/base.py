@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,34 @@ import numpy.typing as npt
 from relama.checkpoint.base import FloatArray, Tensor
 from relama.config import ModelConfig
 from relama.errors import CheckpointError, UnsupportedError
+from relama.graph import Graph
 
 #: Hugging Face's `config.json`, complete with the defaults of its `model_type`.
 Config = Mapping[str, Any]
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A family: how its graph is built, and what of its files is not as in Llama's.
+
+    Attributes:
+        build: the graph of a config that is complete.
+        defaults: what `config.json` may leave out, as in the family's `configuration_*.py`.
+        tensors: what the graph reads, made of what is stored.
+        text_fields: the config of the text half of a model that has others too.
+        rope_of: the type of layers whose rotary embedding `ModelConfig` has, where types differ.
+        partial_rotary: whether it turns the front of a head alone, if the config says so.
+    """
+
+    build: Callable[[ModelConfig, Config], Graph]
+    defaults: Config = field(default_factory=dict)
+    tensors: Callable[[Config, Tensors], Tensors] = lambda fields, stored: stored
+    text_fields: Callable[[Config], Config] = lambda fields: fields
+    rope_of: str | None = None
+    partial_rotary: bool = False
+
 
 #: Other names of an activation in transformers' `ACT2FN`.
 _ALIASES = {"swish": "silu", "gelu_new": "gelu_pytorch_tanh"}

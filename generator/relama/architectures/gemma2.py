@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from relama.architectures.base import (
+    Architecture,
     Config,
     check_activation,
     layer_types,
@@ -84,3 +85,6 @@ def behind_attention(decoder: Decoder, attended: str, hidden: str) -> str:
     output = decoder.gated_mlp(normed, Geglu)
     output = decoder.norm("post_mlp_norm", output, "post_feedforward_layernorm", "mlp")
     return decoder.residual("mlp_residual", output, hidden)
+
+
+ARCHITECTURE = Architecture(build, DEFAULTS, tensors)

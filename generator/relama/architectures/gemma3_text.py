@@ -6,7 +6,13 @@ import re
 from collections.abc import Mapping
 
 from relama.architectures import gemma2
-from relama.architectures.base import Config, check_activation, layer_types, with_added_ones
+from relama.architectures.base import (
+    Architecture,
+    Config,
+    check_activation,
+    layer_types,
+    with_added_ones,
+)
 from relama.architectures.decoder import ANGLES, LOCAL_ANGLES, Decoder
 from relama.checkpoint.base import Tensor
 from relama.config import ModelConfig, RopeParameters, number, positive, rope_parameters
@@ -87,3 +93,6 @@ def _local_rope(fields: Config) -> RopeParameters:
     if "sliding_attention" in both:
         return rope_parameters(fields, "sliding_attention")
     return RopeParameters(number(fields, "rope_local_base_freq"))
+
+
+ARCHITECTURE = Architecture(build, DEFAULTS, tensors, text_fields, rope_of="full_attention")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relama.architectures.base import Config, check_activation
+from relama.architectures.base import Architecture, Config, check_activation
 from relama.architectures.decoder import Decoder
 from relama.config import ModelConfig, number
 from relama.graph import Graph
@@ -35,3 +35,6 @@ def build(config: ModelConfig, fields: Config) -> Graph:
         output = decoder.gated_mlp(normed, bias=config.mlp_bias)
         hidden = decoder.residual("mlp_residual", output, hidden, multiplier)
     return decoder.head(hidden, multiplier=1 / number(fields, "logits_scaling"))
+
+
+ARCHITECTURE = Architecture(build, DEFAULTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relama.architectures.base import Config, check_activation
+from relama.architectures.base import Architecture, Config, check_activation
 from relama.architectures.decoder import Decoder
 from relama.config import ModelConfig
 from relama.graph import Graph
@@ -30,3 +30,6 @@ def build(config: ModelConfig, fields: Config) -> Graph:
         output = decoder.norm("post_mlp_norm", output, "post_feedforward_layernorm", "mlp")
         hidden = decoder.residual("mlp_residual", output, hidden)
     return decoder.head(hidden)
+
+
+ARCHITECTURE = Architecture(build, DEFAULTS)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from relama.architectures import mistral
-from relama.architectures.base import Config, stacked_rows
+from relama.architectures.base import Architecture, Config, stacked_rows
 from relama.checkpoint.base import Tensor
 from relama.config import ModelConfig, model_config
 from relama.errors import CheckpointError
@@ -68,3 +68,6 @@ def _check_rows(tensor: Tensor, rows: int) -> None:
         raise CheckpointError(
             f"The tensor '{tensor.name}' has shape {tensor.shape}, expected {rows} rows."
         )
+
+
+ARCHITECTURE = Architecture(build, DEFAULTS, tensors, partial_rotary=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relama.architectures.base import Config, check_activation, layer_types
+from relama.architectures.base import Architecture, Config, check_activation, layer_types
 from relama.architectures.decoder import Decoder
 from relama.config import ModelConfig, flag, positive
 from relama.graph import Graph
@@ -43,3 +43,6 @@ def sliding_windows(config: ModelConfig, fields: Config) -> Sequence[int | None]
     types = layer_types(config, fields, lambda layer: layer >= fields["max_window_layers"])
     window = fields["sliding_window"] and positive(fields, "sliding_window")
     return [window if kind == "sliding_attention" else None for kind in types]
+
+
+ARCHITECTURE = Architecture(build, DEFAULTS)

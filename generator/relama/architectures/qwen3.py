@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relama.architectures import qwen2
-from relama.architectures.base import Config, check_activation
+from relama.architectures.base import Architecture, Config, check_activation
 from relama.architectures.decoder import Decoder
 from relama.config import ModelConfig
 from relama.graph import Graph
@@ -30,3 +30,6 @@ def build(config: ModelConfig, fields: Config) -> Graph:
         normed = decoder.norm("mlp_norm", hidden, "post_attention_layernorm", "mlp")
         hidden = decoder.gated_mlp(normed, residual=hidden)
     return decoder.head(hidden)
+
+
+ARCHITECTURE = Architecture(build, DEFAULTS)

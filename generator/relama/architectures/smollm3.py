@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relama.architectures.base import Config, check_activation, layer_types
+from relama.architectures.base import Architecture, Config, check_activation, layer_types
 from relama.architectures.decoder import ANGLES, Decoder
 from relama.config import ModelConfig, flag, positive
 from relama.errors import CheckpointError
@@ -58,3 +58,6 @@ def _turning(config: ModelConfig, fields: Config) -> list[bool]:
             "each layer."
         )
     return [bool(layer) for layer in given]
+
+
+ARCHITECTURE = Architecture(build, DEFAULTS)

@@ -151,8 +151,8 @@ def write_models(
         library=library,
     )
     write(analyses / "score.sql", sql)
-    names_of_states = _hidden_states(graph)
-    sql = render("hidden_states.sql", layers=whole, names=names_of_states, library=library)
+    states = _hidden_states(graph)
+    sql = render("hidden_states.sql", layers=whole, names=states, library=library)
     write(analyses / "hidden_states.sql", sql)
     for layer in layers if target.cache_by_layer else ():
         sql = render(
