@@ -9,10 +9,10 @@
     hidden       relation (sequence_id, position, vector)
     router       relation (sequence_id, position, expert_id) of the chosen experts, or none where
                  `hidden` has a row for each of them, with its expert_id
-    weight       relation of rows, see `matmul`; or of one row, see `matrix_blocks`
+    weight       relation of rows, see `matmul`; or of a row for each expert, see `matrix_blocks`
     num_experts  how many experts there are
     rows         rows of the matrix of one expert
-    blocks       number of blocks, a multiple of num_experts; 0 for a weight of rows
+    blocks       number of blocks of an expert; 0 for a weight of rows
     storage      how the weight is stored
 #}
 {% macro expert_matmul(hidden, router, weight, num_experts, rows, blocks=0, storage='float32') -%}
@@ -65,50 +65,58 @@ with x as (
 
 {{ relama._collect_vector(products, ['sequence_id', 'position', 'expert_id'], 'y', 'row_id') }}
     {%- else -%}
-{{ relama._expert_matmul_by_blocks(input, weight, num_experts, blocks, storage) }}
+{{ relama._expert_matmul_by_blocks(input, weight, blocks, storage) }}
     {%- endif -%}
 {%- endmacro %}
 
 {#
-    Each expert multiplies the rows that are sent to it. DuckDB looks at these first, and does not
-    read the blocks of an expert that there are none for.
+    The inputs of each chosen expert as a list, so that an expert's row is joined once, and its
+    blocks stand beside one input after the other without being copied. DuckDB looks at which
+    experts are chosen before it reads, and skips the row groups of others.
 #}
-{% macro _expert_matmul_by_blocks(input, weight, num_experts, blocks, storage) -%}
-    {%- set native = relama._native() -%}
-    {%- set each = blocks // num_experts -%}
-    {%- if not native -%}
-        {%- set input = relama._storage(storage, 'block_input')(input) -%}
-    {%- endif -%}
-with x as materialized (
-
-    {{ input | indent(4) }}
-
-)
-{%- for expert in range(num_experts) -%}
+{% macro _expert_matmul_by_blocks(input, weight, blocks, storage) -%}
     {%- set own = [] -%}
-    {%- for block in range(expert * each, (expert + 1) * each) -%}
+    {%- for block in range(blocks) -%}
         {%- do own.append('w.block_' ~ block) -%}
     {%- endfor -%}
-    {%- if native -%}
+    {%- if relama._native() -%}
         {%- set products = relama._native_products(own | join(', '), 'x') -%}
     {%- else -%}
+        {%- set input = relama._storage(storage, 'block_input')(input) -%}
         {%- set lists = [] -%}
         {%- for block in own -%}
             {%- do lists.append(relama._storage(storage, 'block_products')(block, 'x')) -%}
         {%- endfor -%}
         {%- set products = lists | join('\n|| ') -%}
-    {%- endif %}
-{% if expert %}
-union all
-{% endif %}
+    {%- endif -%}
+with x as (
+
+    {{ input | indent(4) }}
+
+),
+
+chosen as (
+
+    select
+        expert_id,
+        list(x) as inputs
+    from x
+    group by expert_id
+
+)
+
 select
     x.sequence_id,
     x.position,
     x.expert_id,
     {{ products | indent(4) }} as vector
-from {{ weight }} as w
-cross join (select * from x where expert_id = {{ expert }}) as x
-{%- endfor -%}
+from (
+    select
+        weight.*,
+        unnest(chosen.inputs) as x
+    from {{ weight }} as weight
+    inner join chosen on weight.expert_id = chosen.expert_id
+) as w
 {%- endmacro %}
 
 {% macro clickhouse__expert_matmul(hidden, router, weight, num_experts, rows, blocks, storage) -%}

@@ -196,7 +196,8 @@ class Decoder:
 
         def linear(name: str, rows: int, columns: int, inputs: tuple[str, ...]) -> str:
             tensor = self._tensor(f"mlp.{name}", "weight")
-            weight = self._weight(name, Part(tensor, counts[0] * rows), columns)
+            part = Part(tensor, counts[0] * rows)
+            weight = self._weight(name, part, columns, counts[0])
             return self._add(name, ExpertLinear(*counts), inputs, weight)
 
         gate_up = linear("experts_gate_up_proj", 2 * size, width, (hidden, router))
@@ -240,9 +241,10 @@ class Decoder:
         own = names.operator(name, self.layer)
         return self.graph.add(Operator(own, computes, self.layer, inputs, weight))
 
-    def _weight(self, name: str, part: Part, columns: int) -> str:
+    def _weight(self, name: str, part: Part, columns: int, num_experts: int = 0) -> str:
         table = names.weight(names.operator(name, self.layer))
-        return self.graph.add_weight(Weight(table, self.layer, (part,), columns))
+        weight = Weight(table, self.layer, (part,), columns, num_experts=num_experts)
+        return self.graph.add_weight(weight)
 
     def _tensor(self, module: str, kind: str) -> str:
         layer = "" if self.layer is None else f"layers.{self.layer}."

@@ -33,6 +33,7 @@ class ExpertLinear(Computation):
         hidden, *router = reads.some(1, 2)
         weight = reads.the_weight()
         reads.expect("the weight's row length", (weight.columns,), hidden)
+        reads.expect("the weight's number of experts", weight.num_experts, self.num_experts)
         reads.expect("rows that experts do not share", weight.rows % self.num_experts, 0)
         if router:
             reads.expect("the experts of a token", router[0], (self.num_experts_per_tok,))
