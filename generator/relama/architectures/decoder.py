@@ -203,7 +203,7 @@ class Decoder:
         gate_up = linear("experts_gate_up_proj", 2 * size, width, (hidden, router))
         activated = self._add("experts_swiglu", Swiglu(size, by_expert=True), (gate_up,))
         down = linear("experts_down_proj", width, size, (activated,))
-        return self._add("mixture", Mixture(), (down, router, residual))
+        return self._add("mixture", Mixture(), (down, residual))
 
     def residual(
         self,

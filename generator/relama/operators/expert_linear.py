@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relama.operators.base import Computation, Kind, Reads, Shape, Words, bracket
-from relama.operators.router import EXPERT
+from relama.operators.router import BY_EXPERT
 
 
 @dataclass(frozen=True)
@@ -48,4 +48,4 @@ class ExpertLinear(Computation):
         )
 
     def columns(self, shape: Shape) -> Mapping[str, str]:
-        return {"expert_id": EXPERT, **super().columns(shape)}
+        return {**BY_EXPERT, **super().columns(shape)}

@@ -120,7 +120,7 @@ def kept_graph(
             fields["columns"],
             fields["storage"],
             fields["blocks"],
-            fields["num_experts"],
+            fields.get("num_experts", 0),
         )
         for name, fields in weights.items()
     }
