@@ -177,6 +177,9 @@ def test_the_arguments_that_a_template_takes() -> None:
     assert taken_arguments(SWITCH) == ["enable_thinking", "x"]
     assert taken_arguments("{{ messages }}{{ tools }}{{ strftime_now('%Y') }}") == []
     assert taken_arguments("{% set a = 1 %}{{ a }}{% for b in messages %}{{ b }}{% endfor %}") == []
+    set_first = "{% if messages %}{% set x = 1 %}{% else %}{% set x = 2 %}{% endif %}{{ x }}"
+    assert taken_arguments(set_first) == []
+    assert taken_arguments("{% set x = x or 1 %}{% for y in y %}{{ y }}{% endfor %}") == ["x", "y"]
     assert taken_arguments(FAMILIES["templates"]["llama3_1"]) == [
         "builtin_tools",
         "date_string",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NoReturn
 
-from jinja2 import Template
+from jinja2 import Template, nodes
 from jinja2.meta import find_undeclared_variables
 
 from relama.errors import CheckpointError, InputError
@@ -63,7 +63,8 @@ def render_chat_template(
 def taken_arguments(template: str) -> list[str]:
     """The names of the arguments that a template takes: what it reads and is not given.
 
-    A variable that a template sets in one branch only is among them, as Jinja counts.
+    Jinja counts what a template sets in some branches only among what it reads; a name that is set
+    where it stands first is a variable of the template's own.
 
     >>> taken_arguments("{{ bos_token }}{{ messages }}{% if enable_thinking %}think{% endif %}")
     ['enable_thinking']
@@ -71,8 +72,12 @@ def taken_arguments(template: str) -> list[str]:
     Raises:
         CheckpointError: the template is not valid Jinja.
     """
-    read = find_undeclared_variables(_compiled(template).environment.parse(template))
-    return sorted(name for name in read if not _is_given(name))
+    tree = _compiled(template).environment.parse(template)
+    first: dict[str, str] = {}
+    for name in _names(tree):
+        first.setdefault(name.name, name.ctx)
+    read = find_undeclared_variables(tree)
+    return sorted(name for name in read if first[name] != "store" and not _is_given(name))
 
 
 def check_template_args(template: str, template_args: Mapping[str, Any]) -> None:
@@ -136,6 +141,17 @@ def _compiled(template: str) -> Template:
         return compile_template(template, lambda pattern: datetime.now().strftime(pattern))
     except Exception as error:  # TemplateSyntaxError, and what Python says of what Jinja made of it
         raise CheckpointError(failure(error)) from error
+
+
+def _names(node: nodes.Node) -> Iterator[nodes.Name]:
+    """The names below a node in the order in which they are read and set."""
+    if isinstance(node, nodes.Name):
+        yield node
+    children = list(node.iter_child_nodes())
+    if isinstance(node, nodes.Assign | nodes.AssignBlock | nodes.For):
+        children.sort(key=lambda child: child is node.target)  # set after what it is made of
+    for child in children:
+        yield from _names(child)
 
 
 def _is_given(name: str) -> bool:
