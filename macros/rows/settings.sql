@@ -72,10 +72,9 @@ from {{ relama._grammar_relation(settings['grammar']) }}
 #}
 {% macro _template_args(chat) -%}
     {%- set args = relama._setting('template_args', {}) -%}
-    {%- set text = tojson(args) -%}
-    {%- if args is not mapping or text is none or args | reject('string') | list -%}
+    {%- if args is not mapping or not relama._is_json(args) -%}
         {%- do relama._bad_setting(
-            'template_args', args if text is not none else args | string,
+            'template_args', args | string,
             'a mapping of names to values of JSON, such as {"enable_thinking": false}'
         ) -%}
     {%- endif -%}
@@ -89,7 +88,20 @@ from {{ relama._grammar_relation(settings['grammar']) }}
             ~ 'template; it takes ' ~ (taken | join(', ') or 'none') ~ '.'
         ) -%}
     {%- endfor -%}
-    {{ return(text) }}
+    {{ return(tojson(args)) }}
+{%- endmacro %}
+
+{# Whether a value is one of JSON: YAML has dates too. #}
+{% macro _is_json(value) -%}
+    {%- if value is mapping -%}
+        {{ return(not value | reject('string') | list and relama._is_json(value.values() | list)) }}
+    {%- elif value is sequence and value is not string -%}
+        {%- for item in value if not relama._is_json(item) -%}
+            {{ return(false) }}
+        {%- endfor -%}
+        {{ return(true) }}
+    {%- endif -%}
+    {{ return(value is none or value is string or value is number) }}
 {%- endmacro %}
 
 {# The day that a chat template takes for today, YYYY-MM-DD; none is today. #}
