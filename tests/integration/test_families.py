@@ -74,16 +74,10 @@ def test_hidden_states_logits_and_greedy_ids(name: str, tmp_path: Path) -> None:
         assert continued == expected(name)["greedy"][:STEPS]
 
 
-#: Those whose tensors have other names in the file, for which `stored_tensors` has no others.
-RENAMED = {"gemma3", "phi3", "phi3_longrope", "phi3_longrope_partial"}
-
-
 @pytest.mark.parametrize("storage", ["float32", "int8", "int4"])
 @pytest.mark.parametrize("name", some({"mistral"}))
 def test_native_and_rounded(name: str, storage: str, kernels_file: Path, tmp_path: Path) -> None:
     """With native kernels, on the stored weights: many positions at once, and one by one."""
-    if name in RENAMED and storage != "float32":
-        pytest.skip("the stored weights have no names in the file")
     project = built(tmp_path, name, storage=storage, kernels=kernels_file)
     checkpoint = open_checkpoint(tmp_path / "checkpoint")
     is_exact = storage == "float32"

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from relama.architectures import (
+    deepseek_v2,
+    deepseek_v3,
     gemma2,
     gemma3_text,
     granite,
@@ -30,6 +32,8 @@ from relama.graph import Graph
 __all__ = ["ARCHITECTURES", "build_graph", "graph_tensors", "left_out"]
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "deepseek_v2": deepseek_v2.ARCHITECTURE,
+    "deepseek_v3": deepseek_v3.ARCHITECTURE,
     "gemma2": gemma2.ARCHITECTURE,
     "gemma3": gemma3_text.ARCHITECTURE,
     "gemma3_text": gemma3_text.ARCHITECTURE,
@@ -89,7 +93,7 @@ def _architecture(checkpoint: Checkpoint) -> tuple[Architecture, Config]:
             f"supported: {', '.join(sorted(ARCHITECTURES))}."
         )
     architecture = ARCHITECTURES[model_type]
-    fields = architecture.text_fields(checkpoint.config)
+    fields = architecture.decoder_fields(checkpoint.config)
     return architecture, {**architecture.defaults, **fields}
 
 

@@ -35,7 +35,7 @@ _HEAD = re.compile(r"^language_model\.lm_head\.")
 _IMAGES = re.compile(r"^(model\.)?(vision_tower|multi_modal_projector)\.")
 
 
-def text_fields(fields: Config) -> Config:
+def decoder_fields(fields: Config) -> Config:
     """The config of the text half of `gemma3`, that of `gemma3_text` as it is."""
     if fields.get("model_type") != "gemma3":
         return fields
@@ -95,4 +95,4 @@ def _local_rope(fields: Config) -> RopeParameters:
     return RopeParameters(number(fields, "rope_local_base_freq"))
 
 
-ARCHITECTURE = Architecture(build, DEFAULTS, tensors, text_fields, rope_of="full_attention")
+ARCHITECTURE = Architecture(build, DEFAULTS, tensors, decoder_fields, rope_of="full_attention")

@@ -16,6 +16,7 @@ from relama.operators.logits import Logits
 from relama.operators.residual import Residual
 from relama.operators.rms_norm import RmsNorm
 from relama.operators.rotary_embedding import RotaryEmbedding
+from relama.operators.shared_key import SharedKey
 from relama.operators.swiglu import Swiglu
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "Residual",
     "RmsNorm",
     "RotaryEmbedding",
+    "SharedKey",
     "Swiglu",
 ]
