@@ -77,11 +77,9 @@ def graph_tensors(checkpoint: Checkpoint) -> Mapping[str, Tensor]:
 
 def left_out(checkpoint: Checkpoint) -> list[str]:
     """Sentences of what a checkpoint has and its graph has not."""
-    _, fields = _architecture(checkpoint)
-    sentences = config_warnings(fields)
-    if checkpoint.config.get("model_type") == "gemma3":
-        sentences.append("The checkpoint is one of text and images; the text half is compiled.")
-    return sentences
+    architecture, fields = _architecture(checkpoint)
+    sentences = architecture.left_out(checkpoint.config, checkpoint.tensors)
+    return [*config_warnings(fields), *sentences]
 
 
 def _architecture(checkpoint: Checkpoint) -> tuple[Architecture, Config]:

@@ -30,6 +30,8 @@ class Architecture:
         defaults: what `config.json` may leave out, as in the family's `configuration_*.py`.
         tensors: what the graph reads, made of what is stored.
         decoder_fields: the config as `ModelConfig` has it, where `config.json` has it otherwise.
+        left_out: sentences of what a checkpoint has and the graph has not, of its `config.json`
+            and of what is stored.
         rope_of: the type of layers whose rotary embedding `ModelConfig` has, where types differ.
         partial_rotary: whether it turns the front of a head alone, if the config says so.
     """
@@ -38,6 +40,7 @@ class Architecture:
     defaults: Config = field(default_factory=dict)
     tensors: Callable[[Config, Tensors], Tensors] = lambda fields, stored: stored
     decoder_fields: Callable[[Config], Config] = lambda fields: fields
+    left_out: Callable[[Config, Tensors], list[str]] = lambda fields, stored: []
     rope_of: str | None = None
     partial_rotary: bool = False
 

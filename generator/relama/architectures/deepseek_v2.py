@@ -32,8 +32,8 @@ def build(config: ModelConfig, fields: Config) -> Graph:
     check_activation(fields, "silu")
     if config.num_hidden_layers > int(fields["first_k_dense_replace"]):
         raise UnsupportedError(
-            f"config.json: first_k_dense_replace is {fields['first_k_dense_replace']}, and mixtures "
-            "of experts are not supported; supported: num_hidden_layers, which needs none."
+            f"config.json: first_k_dense_replace is {fields['first_k_dense_replace']}, and "
+            "mixtures of experts are not supported; supported: num_hidden_layers, which needs none."
         )
     latent = latent_attention.latent_attention(fields)
     scaling = latent_attention.attention_scale(config, fields, latent)

@@ -56,6 +56,13 @@ def tensors(fields: Config, stored: Mapping[str, Tensor]) -> Mapping[str, Tensor
     return with_added_ones(named)
 
 
+def left_out(fields: Config, stored: Mapping[str, Tensor]) -> list[str]:
+    """A sentence where the checkpoint has images."""
+    if fields["model_type"] != "gemma3":
+        return []
+    return ["The checkpoint is one of text and images; the text half is compiled."]
+
+
 def build(config: ModelConfig, fields: Config) -> Graph:
     """`Gemma3ForCausalLM` (arXiv 2503.19786): Gemma 2 with norms of heads instead of a soft cap.
 
@@ -95,4 +102,6 @@ def _local_rope(fields: Config) -> RopeParameters:
     return RopeParameters(number(fields, "rope_local_base_freq"))
 
 
-ARCHITECTURE = Architecture(build, DEFAULTS, tensors, decoder_fields, rope_of="full_attention")
+ARCHITECTURE = Architecture(
+    build, DEFAULTS, tensors, decoder_fields, left_out, rope_of="full_attention"
+)
