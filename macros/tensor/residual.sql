@@ -3,14 +3,23 @@
 
         y[i] = x[i] * multiplier + residual[i]
 
+    or, with a gate of one number (Qwen2MoeSparseMoeBlock),
+
+        y[i] = sigmoid(gate) * x[i] * multiplier + residual[i]
+
     A select of (sequence_id, position, vector).
 
     hidden        relation (sequence_id, position, vector)
     residual      the same
     multiplier    a number
+    gate          relation (sequence_id, position, vector) whose vector has one number, or none
     single_token  see the macro of this name
 #}
-{% macro residual(hidden, residual, multiplier=1, single_token=false) -%}
+{% macro residual(hidden, residual, multiplier=1, gate=none, single_token=false) -%}
+    {%- if gate is not none -%}
+        {%- set share = relama._sigmoid('cast(g.vector[1] as double precision)') | trim -%}
+        {%- set multiplier = multiplier ~ ' * ' ~ share -%}
+    {%- endif -%}
     {%- set sum = adapter.dispatch('_residual_sum', 'relama')(multiplier) -%}
 select
     x.sequence_id as sequence_id,
@@ -19,6 +28,10 @@ select
 from {{ hidden }} as x
 inner join {{ residual }} as r
     on {{ relama._same('x', 'r', ['sequence_id', 'position'], single_token) }}
+{%- if gate is not none %}
+inner join {{ gate }} as g
+    on {{ relama._same('x', 'g', ['sequence_id', 'position'], single_token) }}
+{%- endif %}
 {%- endmacro %}
 
 {# x.vector times a number, plus r.vector. An expression. #}

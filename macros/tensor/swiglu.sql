@@ -5,25 +5,28 @@
 
     A select of (sequence_id, position, vector).
 
-    gate  relation (sequence_id, position, vector)
-    up    the same, or none where one vector holds the gate and, behind it, up
-    size  width of the result
+    gate       relation (sequence_id, position, vector)
+    up         the same, or none where one vector holds the gate and, behind it, up
+    size       width of the result
+    by_expert  whether both relations have a column expert_id too, which the result has then
 #}
-{% macro swiglu(gate, up, size) -%}
-    {{ return(relama._gated(gate, up, size, none)) }}
+{% macro swiglu(gate, up, size, by_expert=false) -%}
+    {{ return(relama._gated(gate, up, size, none, by_expert)) }}
 {%- endmacro %}
 
 {#
     A gated unit, y[i] = gate[i] * sigmoid(exponent(gate[i])) * up[i].
 
-    exponent  macro of an expression, the gate; none for the gate itself
+    exponent   macro of an expression, the gate; none for the gate itself
+    by_expert  see `swiglu`
 #}
-{% macro _gated(gate, up, size, exponent) -%}
-    {%- set relation = gate if up is none else relama._concatenated(gate, up) -%}
-    {{ return(adapter.dispatch('_gated', 'relama')(relation, size, exponent)) }}
+{% macro _gated(gate, up, size, exponent, by_expert=false) -%}
+    {%- set keys = ['sequence_id', 'position'] + (['expert_id'] if by_expert else []) -%}
+    {%- set relation = gate if up is none else relama._concatenated(gate, up, keys) -%}
+    {{ return(adapter.dispatch('_gated', 'relama')(relation, keys, size, exponent)) }}
 {%- endmacro %}
 
-{% macro default___gated(relation, size, exponent) -%}
+{% macro default___gated(relation, keys, size, exponent) -%}
     {%- set gate = 'cast(e.gate as double precision)' -%}
 with x as materialized (
 
@@ -32,8 +35,9 @@ with x as materialized (
 )
 
 select
-    x.sequence_id,
-    x.position,
+    {%- for key in keys %}
+    x.{{ key }},
+    {%- endfor %}
     array(
         select {{ relama._narrowed(
             relama._sigmoid(exponent(gate) if exponent else gate) ~ ' * e.gate * e.up'
@@ -47,10 +51,11 @@ select
 from x
 {%- endmacro %}
 
-{% macro duckdb___gated(relation, size, exponent) -%}
+{% macro duckdb___gated(relation, keys, size, exponent) -%}
 select
-    x.sequence_id,
-    x.position,
+    {%- for key in keys %}
+    x.{{ key }},
+    {%- endfor %}
     {%- if relama._native() and exponent is none %}
     relama_swiglu(x.vector) as vector
     {%- else %}
@@ -62,10 +67,9 @@ select
 from {{ relation }} as x
 {%- endmacro %}
 
-{% macro clickhouse___gated(relation, size, exponent) -%}
+{% macro clickhouse___gated(relation, keys, size, exponent) -%}
 select
-    sequence_id,
-    position,
+    {{ keys | join(',\n    ') }},
     arrayMap(
         (gate, up) -> toFloat32(gate / (1 + exp(-{{ exponent('gate') if exponent else 'gate' }})) * up),
         {{ relama._vector_slice('vector', 0, size) }},
@@ -82,15 +86,16 @@ from {{ relation }} as x
     end
 {%- endmacro %}
 
-{# Two vectors of the same position one behind the other. #}
-{% macro _concatenated(first, second) -%}
+{# Two vectors of the same keys one behind the other. #}
+{% macro _concatenated(first, second, keys) -%}
 (
     select
-        a.sequence_id,
-        a.position,
+        {%- for key in keys %}
+        a.{{ key }},
+        {%- endfor %}
         a.vector || b.vector as vector
     from {{ first }} as a
     inner join {{ second }} as b
-        on a.sequence_id = b.sequence_id and a.position = b.position
+        on {{ relama._same('a', 'b', keys) }}
 )
 {%- endmacro %}

@@ -29,7 +29,7 @@ COMPILED = [name for name in NAMES if family(name).config["model_type"] in ARCHI
 #: One of each family and each rotary scaling, which `make test` builds; the others are slow.
 FIRST = {
     *("gemma2", "gemma3", "granite", "llama_yarn", "mistral", "olmo2"),
-    *("phi3", "phi3_longrope", "qwen2_sliding", "qwen3", "smollm3_sliding"),
+    *("mixtral", "phi3", "phi3_longrope", "qwen2_moe", "qwen2_sliding", "qwen3", "smollm3_sliding"),
 }
 STEPS = 12
 

@@ -23,11 +23,13 @@ from tests.engines import PostgresServer, clickhouse_profile, postgres_profile
 #: Examples of macros that `macros/unsupported.sql` names, and of pages.
 UNSUPPORTED = {
     "clickhouse": {
-        *("block_matmul", "block_matmul_int8", "matrix_rows", "kv_page", "paged"),
+        *("block_matmul", "block_matmul_int8", "expert_matmul_in_blocks", "matrix_rows"),
+        *("kv_page", "paged"),
         *("quantize_int4", "quantize_int567", "tokenize", "detokenize"),
     },
     "postgres": {
-        *("block_matmul", "block_matmul_int8", "matrix_rows", "kv_page", "paged"),
+        *("block_matmul", "block_matmul_int8", "expert_matmul_in_blocks", "matrix_rows"),
+        *("kv_page", "paged"),
         *("quantize_int4", "quantize_int567", "quantize_int8", "tokenize", "detokenize"),
     },
 }

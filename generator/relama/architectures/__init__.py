@@ -17,10 +17,13 @@ from relama.architectures import (
     granite,
     llama,
     mistral,
+    mixtral,
     olmo2,
     phi3,
     qwen2,
+    qwen2_moe,
     qwen3,
+    qwen3_moe,
     smollm3,
 )
 from relama.architectures.base import Architecture, Config
@@ -40,10 +43,13 @@ ARCHITECTURES: dict[str, Architecture] = {
     "granite": granite.ARCHITECTURE,
     "llama": llama.ARCHITECTURE,
     "mistral": mistral.ARCHITECTURE,
+    "mixtral": mixtral.ARCHITECTURE,
     "olmo2": olmo2.ARCHITECTURE,
     "phi3": phi3.ARCHITECTURE,
     "qwen2": qwen2.ARCHITECTURE,
+    "qwen2_moe": qwen2_moe.ARCHITECTURE,
     "qwen3": qwen3.ARCHITECTURE,
+    "qwen3_moe": qwen3_moe.ARCHITECTURE,
     "smollm3": smollm3.ARCHITECTURE,
 }
 

@@ -9,19 +9,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from relama import names
+from relama.architectures.experts import Experts
 from relama.config import ModelConfig, RopeParameters
 from relama.graph import Graph, Operator, Part, Weight
 from relama.operators import (
     Attention,
     AttentionWeights,
     Embedding,
+    ExpertLinear,
     Geglu,
     KvAppend,
     Linear,
     Logits,
+    Mixture,
     Residual,
     RmsNorm,
     RotaryEmbedding,
+    Router,
     SharedKey,
     Swiglu,
 )
@@ -92,14 +96,17 @@ class Decoder:
         rows: int,
         bias: bool = False,
         residual: str | None = None,
+        tensor: str | None = None,
     ) -> str:
         """A linear layer, to which a residual stream is added where one is given.
 
         Args:
             module: the module of the layer that it is in, `self_attn` or `mlp`.
+            tensor: its name in that module, where it is another.
         """
-        tensor = self._tensor(f"{module}.{name}", "weight")
-        part = Part(tensor, rows, self._tensor(f"{module}.{name}", "bias") if bias else None)
+        module_name = f"{module}.{tensor or name}"
+        bias_tensor = self._tensor(module_name, "bias") if bias else None
+        part = Part(self._tensor(module_name, "weight"), rows, bias_tensor)
         weight = self._weight(name, part, self.graph.shapes[hidden][0])
         inputs = (hidden,) if residual is None else (hidden, residual)
         return self._add(name, Linear(_GROUPS[module]), inputs, weight)
@@ -174,19 +181,61 @@ class Decoder:
         activation: type[Swiglu] | type[Geglu] = Swiglu,
         bias: bool = False,
         residual: str | None = None,
+        size: int | None = None,
+        module: str = "",
     ) -> str:
-        """`gate_proj` and `up_proj`, the activation of the one times the other, `down_proj`."""
-        size = self.config.intermediate_size
-        gate = self.linear("gate_proj", hidden, "mlp", size, bias)
-        up = self.linear("up_proj", hidden, "mlp", size, bias)
-        activated = self._add(str(activation.kind), activation(size), (gate, up))
-        width = self.config.hidden_size
-        return self.linear("down_proj", activated, "mlp", width, bias, residual)
+        """`gate_proj` and `up_proj`, the activation of the one times the other, `down_proj`.
 
-    def residual(self, name: str, hidden: str, residual: str, multiplier: float = 1.0) -> str:
-        """The residual connection behind attention or MLP."""
+        Args:
+            size: the width of the first two, if not `intermediate_size`.
+            module: the module within `mlp` that it is, `shared_expert` or none.
+        """
+        size = size or self.config.intermediate_size
+        prefix = f"{module}_" if module else ""
+
+        def linear(name: str, x: str, rows: int, residual: str | None = None) -> str:
+            tensor = f"{module}.{name}" if module else None
+            return self.linear(f"{prefix}{name}", x, "mlp", rows, bias, residual, tensor)
+
+        gate, up = linear("gate_proj", hidden, size), linear("up_proj", hidden, size)
+        activated = self._add(f"{prefix}{activation.kind}", activation(size), (gate, up))
+        return linear("down_proj", activated, self.config.hidden_size, residual)
+
+    def mixture(self, hidden: str, experts: Experts, residual: str) -> str:
+        """A router, the MLP of each expert that it chooses, and their weighted sum.
+
+        Reads the tensors that `architectures/experts.py` makes.
+
+        Args:
+            residual: the residual stream, with what an expert gave that all tokens share.
+        """
+        counts = experts.num_experts, experts.num_experts_per_tok
+        logits = self.linear("router_logits", hidden, "mlp", counts[0], tensor="gate")
+        router = self._add("router", Router(*counts, experts.norm_topk_prob), (logits,))
+        size, width = experts.intermediate_size, self.config.hidden_size
+
+        def linear(name: str, rows: int, columns: int, inputs: tuple[str, ...]) -> str:
+            tensor = self._tensor(f"mlp.{name}", "weight")
+            weight = self._weight(name, Part(tensor, counts[0] * rows), columns)
+            return self._add(name, ExpertLinear(*counts), inputs, weight)
+
+        gate_up = linear("experts_gate_up_proj", 2 * size, width, (hidden, router))
+        activated = self._add("experts_swiglu", Swiglu(size, by_expert=True), (gate_up,))
+        down = linear("experts_down_proj", width, size, (activated,))
+        return self._add("mixture", Mixture(), (down, router, residual))
+
+    def residual(
+        self,
+        name: str,
+        hidden: str,
+        residual: str,
+        multiplier: float = 1.0,
+        gate: str | None = None,
+    ) -> str:
+        """The residual connection behind attention or MLP, whose gate is one number, if any."""
         group: Group = "attention" if name.startswith("attention") else "mlp"
-        return self._add(name, Residual(group, multiplier), (hidden, residual))
+        inputs = (hidden, residual) if gate is None else (hidden, residual, gate)
+        return self._add(name, Residual(group, multiplier), inputs)
 
     def head(self, hidden: str, multiplier: float = 1.0, softcap: float | None = None) -> Graph:
         """The final norm and `lm_head`, with which the graph is complete."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from relama.architectures.base import Architecture, Config, check_activation, layer_types
 from relama.architectures.decoder import Decoder
@@ -36,11 +36,19 @@ def build(config: ModelConfig, fields: Config) -> Graph:
     return decoder.head(hidden)
 
 
-def sliding_windows(config: ModelConfig, fields: Config) -> Sequence[int | None]:
-    """The window of each layer: with `use_sliding_window`, those from `max_window_layers` on."""
+def sliding_windows(
+    config: ModelConfig, fields: Config, is_sliding: Callable[[int], bool] | None = None
+) -> Sequence[int | None]:
+    """The window of each layer, with `use_sliding_window`.
+
+    Args:
+        is_sliding: which layers have it where the config has no `layer_types`: those from
+            `max_window_layers` on, if nothing is given.
+    """
     if not flag(fields, "use_sliding_window"):
         return [None] * config.num_hidden_layers
-    types = layer_types(config, fields, lambda layer: layer >= fields["max_window_layers"])
+    from_first = is_sliding or (lambda layer: layer >= fields["max_window_layers"])
+    types = layer_types(config, fields, from_first)
     window = fields["sliding_window"] and positive(fields, "sliding_window")
     return [window if kind == "sliding_attention" else None for kind in types]
 

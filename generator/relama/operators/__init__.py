@@ -9,13 +9,16 @@ from __future__ import annotations
 from relama.operators.attention import Attention
 from relama.operators.attention_weights import AttentionWeights
 from relama.operators.embedding import Embedding
+from relama.operators.expert_linear import ExpertLinear
 from relama.operators.geglu import Geglu
 from relama.operators.kv_append import KvAppend
 from relama.operators.linear import Linear
 from relama.operators.logits import Logits
+from relama.operators.mixture import Mixture
 from relama.operators.residual import Residual
 from relama.operators.rms_norm import RmsNorm
 from relama.operators.rotary_embedding import RotaryEmbedding
+from relama.operators.router import Router
 from relama.operators.shared_key import SharedKey
 from relama.operators.swiglu import Swiglu
 
@@ -23,13 +26,16 @@ __all__ = [
     "Attention",
     "AttentionWeights",
     "Embedding",
+    "ExpertLinear",
     "Geglu",
     "KvAppend",
     "Linear",
     "Logits",
+    "Mixture",
     "Residual",
     "RmsNorm",
     "RotaryEmbedding",
+    "Router",
     "SharedKey",
     "Swiglu",
 ]

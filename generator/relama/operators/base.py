@@ -45,6 +45,9 @@ class Kind(StrEnum):
     RESIDUAL = "residual"
     SWIGLU = "swiglu"
     GEGLU = "geglu"
+    ROUTER = "router"
+    EXPERT_LINEAR = "expert_linear"
+    MIXTURE = "mixture"
     LOGITS = "logits"
 
 

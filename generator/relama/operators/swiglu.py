@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relama.operators.base import Computation, Kind, Reads, Shape, Words, bracket
+from relama.operators.router import EXPERT
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,7 @@ class Swiglu(Computation):
 
     Attributes:
         intermediate_size: width of either, and of what comes out.
+        by_expert: whether a token has a row for each expert that it is sent to.
     """
 
     kind = Kind.SWIGLU
@@ -20,6 +23,7 @@ class Swiglu(Computation):
     group = "mlp"
 
     intermediate_size: int
+    by_expert: bool = False
 
     def output_shape(self, reads: Reads) -> Shape:
         shapes = reads.some(1, 2)
@@ -33,3 +37,7 @@ class Swiglu(Computation):
             "y = gate * sigmoid(gate) * up",
             f"gate, up: {bracket(shape)} -> y: {bracket(shape)}",
         )
+
+    def columns(self, shape: Shape) -> Mapping[str, str]:
+        expert = {"expert_id": EXPERT} if self.by_expert else {}
+        return {**expert, **super().columns(shape)}

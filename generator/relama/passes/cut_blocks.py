@@ -4,7 +4,8 @@ A matrix in blocks is one row of a table: a block is multiplied within one
 expression, and nothing has to be grouped (docs/decisions/0010). Blocks run at
 once, one per thread, so a matrix has as many as there are to be threads, unless starting
 them costs more than it gains. Those of a large matrix hold at most `BLOCK_ELEMENTS`: a block is
-held in memory as float32 while it is multiplied.
+held in memory as float32 while it is multiplied. In a mixture of experts, every expert has blocks
+of its own, and threads multiply experts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from relama.graph import Graph, Kind, Weight
+from relama.operators import ExpertLinear
+from relama.passes.choose_storage import MULTIPLIED
 
 #: Threads that a project is written for, where nothing else is said.
 PARALLELISM = 2
@@ -30,14 +33,24 @@ def cut_blocks(graph: Graph, parallelism: int = PARALLELISM) -> Graph:
         parallelism: blocks of a matrix that is worth several, at least.
     """
     kinds: dict[str, set[Kind]] = {}
+    experts: dict[str, int] = {}
     for operator in graph.operators.values():
         if operator.weight:
             kinds.setdefault(operator.weight, set()).add(operator.kind)
+            if isinstance(operator.computes, ExpertLinear):
+                experts[operator.weight] = operator.computes.num_experts
+
+    multiplied = {name for name, read_by in kinds.items() if read_by <= MULTIPLIED}
+
+    def blocks(weight: Weight) -> int:
+        if weight.name in experts:
+            of_one = -(-weight.rows * weight.columns // experts[weight.name])
+            return experts[weight.name] * -(-of_one // BLOCK_ELEMENTS)
+        return _blocks(weight.rows, weight.columns, parallelism)
+
     return graph.rebuilt(
         {
-            name: replace(weight, blocks=_blocks(weight.rows, weight.columns, parallelism))
-            if kinds.get(name) == {Kind.LINEAR}
-            else weight
+            name: replace(weight, blocks=blocks(weight)) if name in multiplied else weight
             for name, weight in graph.weights.items()
         }
     )

@@ -24,7 +24,8 @@ def fuse_gate_up(graph: Graph) -> Graph:
             and can_stack(graph, swiglu.inputs)
             and all(read_by[name] == [swiglu.name] for name in swiglu.inputs)
         ):
-            fused = names.operator("gate_up_proj", swiglu.layer)
-            reading = {swiglu.name: replace(swiglu, inputs=(fused,))}
-            stacks.append(Stack(swiglu.inputs, "gate_up_proj", reading))
+            prefix = names.parsed(swiglu.name).base.removesuffix(str(swiglu.kind))
+            fused = f"{prefix}gate_up_proj"
+            reading = replace(swiglu, inputs=(names.operator(fused, swiglu.layer),))
+            stacks.append(Stack(swiglu.inputs, fused, {swiglu.name: reading}))
     return stack_matmuls(graph, stacks)

@@ -251,6 +251,7 @@ def operator_ctes(graph: Graph, operator: Operator, place: Place) -> str:
         reads=[_import(operator, name) for name in operator.inputs],
         weight=place.weight(weight.name) if weight else None,
         attributes=operator.computes,
+        shape=graph.shapes[operator.name],
         parallelism=place.parallelism,
         bias=weight.has_bias if weight else False,
         blocks=weight.blocks if weight else 0,

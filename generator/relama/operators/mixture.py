@@ -1,0 +1,32 @@
+"""The end of a mixture of experts: the weighted sum (`MixtralExperts`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relama.operators.base import Computation, Kind, Reads, Shape, Words, bracket
+
+
+@dataclass(frozen=True)
+class Mixture(Computation):
+    """Reads what the chosen experts gave, the router's weights, and the residual stream.
+
+    An expert that all tokens share is part of the residual stream that comes in.
+    """
+
+    kind = Kind.MIXTURE
+    macros = ("mixture",)
+    group = "mlp"
+
+    def output_shape(self, reads: Reads) -> Shape:
+        hidden, _, residual = reads.some(3)
+        reads.expect("the residual's shape", residual, hidden)
+        return hidden
+
+    def words(self, reads: Reads, shape: Shape) -> Words:
+        return Words(
+            "Sums what the chosen experts gave, with the residual connection.",
+            "y = residual + sum over chosen experts of weight * x[expert]",
+            f"x: {bracket(reads.inputs[0])} of each chosen expert, weight: "
+            f"{bracket(reads.inputs[1])}, residual: {bracket(shape)} -> y: {bracket(shape)}",
+        )

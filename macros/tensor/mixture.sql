@@ -1,0 +1,75 @@
+{#
+    The end of a mixture of experts (MixtralExperts):
+
+        y[i] = residual[i] + sum over the chosen experts of weight * x[expert][i]
+
+    A select of (sequence_id, position, vector).
+
+    experts   relation (sequence_id, position, expert_id, vector), what each chosen expert gave
+    router    relation (sequence_id, position, expert_id, weight)
+    residual  relation (sequence_id, position, vector)
+#}
+{% macro mixture(experts, router, residual) -%}
+    {{ return(adapter.dispatch('mixture', 'relama')(experts, router, residual)) }}
+{%- endmacro %}
+
+{% macro default__mixture(experts, router, residual) -%}
+select
+    h.sequence_id,
+    h.position,
+    array(
+        select {{ relama._narrowed('h.vector[e.i] + sum(cast(r.weight as double precision) * e.y)') }}
+        from {{ experts }} as x
+        inner join {{ router }} as r
+            on {{ relama._same('x', 'r', ['sequence_id', 'position', 'expert_id']) }}
+        cross join unnest(x.vector) with ordinality as e (y, i)
+        where {{ relama._same('x', 'h', ['sequence_id', 'position']) }}
+        group by e.i
+        order by e.i
+    ) as vector
+from {{ residual }} as h
+{%- endmacro %}
+
+{% macro duckdb__mixture(experts, router, residual) -%}
+with chosen as (
+
+    select
+        x.sequence_id,
+        x.position,
+        list(
+            list_transform(x.vector, lambda y: y * r.weight) order by x.expert_id
+        ) as vectors
+    from {{ experts }} as x
+    inner join {{ router }} as r
+        on {{ relama._same('x', 'r', ['sequence_id', 'position', 'expert_id']) }}
+    group by x.sequence_id, x.position
+
+)
+
+select
+    h.sequence_id,
+    h.position,
+    list_reduce(
+        chosen.vectors,
+        lambda sum, x: {{ 'relama_add(sum, x)' if relama._native() else 'list_transform(sum, lambda y, i: y + x[i])' }},
+        h.vector
+    ) as vector
+from {{ residual }} as h
+inner join chosen
+    on {{ relama._same('h', 'chosen', ['sequence_id', 'position']) }}
+{%- endmacro %}
+
+{% macro clickhouse__mixture(experts, router, residual) -%}
+select
+    h.sequence_id as sequence_id,
+    h.position as position,
+    arrayMap((x, y) -> toFloat32(x + y), any(h.vector), sumForEach(
+        arrayMap(y -> toFloat64(y) * r.weight, x.vector)
+    )) as vector
+from {{ experts }} as x
+inner join {{ router }} as r
+    on {{ relama._same('x', 'r', ['sequence_id', 'position', 'expert_id']) }}
+inner join {{ residual }} as h
+    on {{ relama._same('x', 'h', ['sequence_id', 'position']) }}
+group by h.sequence_id, h.position
+{%- endmacro %}

@@ -1,0 +1,33 @@
+-- y = weight[expert] x, the matrices of two experts in a block each
+with hidden as (
+
+    select * from {{ ref('example_hidden') }}
+
+),
+
+router as (
+
+    select * from {{ ref('example_experts') }}
+
+),
+
+blocks as (
+
+    {{ relama.matrix_blocks(ref('example_matrix'), rows=4, blocks=2) | indent(4) }}
+
+),
+
+product as (
+
+    {{ relama.expert_matmul(
+        'hidden',
+        'router',
+        'blocks',
+        num_experts=2,
+        rows=2,
+        blocks=2
+    ) | indent(4) }}
+
+)
+
+select * from product
