@@ -118,6 +118,16 @@ def chosen_columns(name: str, tensor: Tensor, columns: npt.NDArray[np.intp]) -> 
     )
 
 
+def as_row(name: str, tensor: Tensor) -> Tensor:
+    """A vector as a matrix of one row."""
+    return Tensor(
+        name,
+        (1, *tensor.shape),
+        tensor.dtype,
+        lambda start, stop: tensor.read()[None][start:stop],
+    )
+
+
 def _read_chosen(tensor: Tensor, rows: npt.NDArray[np.intp], start: int, stop: int) -> FloatArray:
     wanted = rows[start:stop]
     stored = wanted[wanted >= 0]

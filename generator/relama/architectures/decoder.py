@@ -211,7 +211,12 @@ class Decoder:
         """
         counts = experts.num_experts, experts.num_experts_per_tok
         logits = self.linear("router_logits", hidden, "mlp", counts[0], tensor="gate")
-        router = self._add("router", Router(*counts, experts.norm_topk_prob), (logits,))
+        correction = None
+        if experts.has_correction:
+            part = Part(self._tensor("mlp.e_score_correction_bias", "weight"), rows=1)
+            correction = self._weight("router", part, counts[0])
+        computes = Router(*counts, experts.norm_topk_prob, **experts.routing)
+        router = self._add("router", computes, (logits,), correction)
         size, width = experts.intermediate_size, self.config.hidden_size
 
         def linear(name: str, rows: int, columns: int, inputs: tuple[str, ...]) -> str:
