@@ -93,7 +93,10 @@ ranked as (
 
     select
         *,
-        row_number() over ({{ token }} order by {{ preference }} desc, expert_id) as place
+        row_number() over (
+            {{ token }}
+            order by {{ preference }} desc, expert_id asc
+        ) as place
     from {{ 'judged' if topk_group is none else 'in_best_groups' }}
 
 ),
@@ -138,7 +141,8 @@ placed_in_groups as (
     select
         *,
         row_number() over (
-            {{ token }}, expert_group order by {{ preference }} desc, expert_id
+            {{ token }}, expert_group
+            order by {{ preference }} desc, expert_id asc
         ) as place_in_group
     from in_groups
 
@@ -158,7 +162,10 @@ ranked_groups as (
 
     select
         *,
-        dense_rank() over ({{ token }} order by group_score desc, expert_group) as group_place
+        dense_rank() over (
+            {{ token }}
+            order by group_score desc, expert_group asc
+        ) as group_place
     from judged_groups
 
 ),

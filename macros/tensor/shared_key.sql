@@ -18,44 +18,44 @@
     {%- set half, width = shared_dim // 2, head_dim - shared_dim -%}
     {%- set parts = [
         relama._vector_slice('s.vector', 0, half),
-        relama._vector_slice('o.vector', 'h * ' ~ width, width // 2),
+        relama._vector_slice('o.vector', 'head * ' ~ width, width // 2),
         relama._vector_slice('s.vector', half, half),
-        relama._vector_slice('o.vector', 'h * ' ~ width ~ ' + ' ~ width // 2, width // 2),
+        relama._vector_slice('o.vector', 'head * ' ~ width ~ ' + ' ~ width // 2, width // 2),
     ] -%}
     {%- set heads = adapter.dispatch('_shared_heads', 'relama')(parts, num_heads) -%}
 select
     o.sequence_id as sequence_id,
     o.position as position,
-    {{ heads | trim }} as vector
+    {{ heads | trim | indent(4) }} as vector
 from {{ own }} as o
 inner join {{ shared }} as s
     on {{ relama._same('o', 's', ['sequence_id', 'position'], single_token) }}
 {%- endmacro %}
 
-{# The parts of every head h, one head behind the other. An expression. #}
+{# The parts of every head, one head behind the other. An expression. #}
 {% macro default___shared_heads(parts, num_heads) -%}
 array(
-        select e.value
-        from generate_series(0, {{ num_heads - 1 }}) as g (h)
-        cross join lateral unnest(
-            {{ parts | join('\n            || ') }}
-        ) with ordinality as e (value, i)
-        order by g.h, e.i
-    )
+    select e.value
+    from generate_series(0, {{ num_heads - 1 }}) as g (head)
+    cross join lateral unnest(
+        {{ parts | join('\n        || ') }}
+    ) with ordinality as e (value, i)
+    order by g.head, e.i
+)
 {%- endmacro %}
 
 {% macro duckdb___shared_heads(parts, num_heads) -%}
 flatten(list_transform(
-        range({{ num_heads }}),
-        lambda h: {{ parts | join('\n        || ') }}
-    ))
+    range({{ num_heads }}),
+    lambda head: {{ parts | join('\n    || ') }}
+))
 {%- endmacro %}
 
 {% macro clickhouse___shared_heads(parts, num_heads) -%}
 arrayFlatten(arrayMap(
-        h -> arrayConcat(
-            {{ parts | join(',\n            ') }}
-        ),
-        range({{ num_heads }})
-    ))
+    head -> arrayConcat(
+        {{ parts | join(',\n        ') }}
+    ),
+    range({{ num_heads }})
+))
 {%- endmacro %}

@@ -126,6 +126,10 @@ def test_another_architecture_is_refused_by_name(tmp_path: Path, model_type: obj
         ("deepseek_v3", {"kv_lora_rank": None}, "the field 'kv_lora_rank' is missing"),
         ("deepseek_v3", {"kv_lora_rank": 9}, "kv_a_proj_with_mqa.weight' .* expected 17 rows"),
         ("deepseek_v2", {"v_head_dim": 6}, "_proj.weight' .* expected"),
+        ("deepseek_v3", {"topk_group": 4}, r"n_group \(3\) and topk_group \(4\) must leave"),
+        ("deepseek_v3", {"n_group": 4}, r"n_group \(4\) .* n_routed_experts \(6\) to choose"),
+        ("deepseek_v2", {"topk_method": "noaux_tc"}, "topk_method 'noaux_tc' .* greedy, group_lim"),
+        ("deepseek_v2", {"first_k_dense_replace": -1}, "first_k_dense_replace must be a number of"),
         ("deepseek_v2", {"quantization_config": {"quant_method": "fp8"}}, '"fp8"}, which changes'),
     ],
 )
