@@ -96,6 +96,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     scale.set_defaults(run=_scale)
 
+    experts = commands.add_parser(
+        "experts", help="a mixture of experts beside dense models of its chosen and of all experts"
+    )
+    experts.set_defaults(run=_experts)
+
     rows = commands.add_parser(
         "rows", help="tables of 64 prompts: within dbt build, and llama.cpp with 16 at once"
     )
@@ -109,14 +114,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     targets.set_defaults(run=_targets)
 
-    for command in (models, inmemory, memory, scale, rows):
+    for command in (models, inmemory, memory, scale, experts, rows):
         command.add_argument("--threads", type=int, default=2, metavar="N", help="of every system")
         command.add_argument("--rebuild", action="store_true", help="make relama's projects anew")
-    for command in (memory, scale, rows):
+    for command in (memory, scale, experts, rows):
         command.add_argument(
             "--storage", choices=CHOICES, default="int8", help="relama's storage; default int8"
         )
-    for command in (models, inmemory, memory, scale, rows):
+    for command in (models, inmemory, memory, scale, experts, rows):
         default = "native" if command in (memory, scale) else "native,sql"
         command.add_argument(
             "--kernels",
@@ -125,9 +130,9 @@ def _parser() -> argparse.ArgumentParser:
             metavar="K,K",
             help=f"what does relama's arithmetic, native or sql; default {default}",
         )
-    for command in (inmemory, scale, targets):
+    for command in (inmemory, scale, experts, targets):
         command.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds")
-    for command in (inmemory, memory, scale, rows, targets):
+    for command in (inmemory, memory, scale, experts, rows, targets):
         command.add_argument(
             "--quick", action="store_true", help="little of everything, to see that it works"
         )
@@ -234,6 +239,21 @@ def _scale(options: argparse.Namespace) -> int:
         kernels=options.kernels,
         repeat=2 if options.quick else options.repeat,
         threads=options.threads,
+        rebuild=options.rebuild,
+        say=say,
+    )
+    return _keep(result, options)
+
+
+def _experts(options: argparse.Namespace) -> int:
+    from benchmarks import experts
+
+    result = experts.run(
+        storage=options.storage,
+        kernels=options.kernels,
+        repeat=2 if options.quick else options.repeat,
+        threads=options.threads,
+        quick=options.quick,
         rebuild=options.rebuild,
         say=say,
     )

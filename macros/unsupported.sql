@@ -15,11 +15,11 @@
     {{ relama._unsupported('block_matmul') }}
 {%- endmacro %}
 
-{% macro default__matrix_blocks(relation, rows, blocks, storage, bias) -%}
+{% macro default__matrix_blocks(relation, rows, blocks, storage, bias, num_experts) -%}
     {{ relama._unsupported('matrix_blocks') }}
 {%- endmacro %}
 
-{% macro default__matrix_rows(weight, rows, blocks, storage) -%}
+{% macro default__matrix_rows(weight, rows, blocks, storage, num_experts) -%}
     {{ relama._unsupported('matrix_rows') }}
 {%- endmacro %}
 

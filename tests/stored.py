@@ -28,7 +28,9 @@ def stored_tensors(
                 continue
             if weight.blocks:
                 columns = ", ".join(f"block_{i}" for i in range(weight.blocks))
-                blocks = connection.execute(f"select {columns} from {weight.name}").fetchall()[0]
+                experts = " where expert_id >= 0 order by expert_id" if weight.num_experts else ""
+                select = f"select {columns} from {weight.name}{experts}"
+                blocks = [block for row in connection.execute(select).fetchall() for block in row]
                 rows = [_row(row, weight) for block in blocks for row in block]
             else:
                 relation = connection.execute(f"select * from {weight.name} order by row_id")

@@ -46,8 +46,10 @@ class Weight:
         parts: what it is made of, top to bottom.
         columns: length of every row.
         storage: how a row is stored, see `passes/choose_storage.py`.
-        blocks: into how many blocks the rows are cut, see `passes/cut_blocks.py`;
-            0 for a table of rows.
+        blocks: into how many blocks the rows are cut, or those of each expert, see
+            `passes/cut_blocks.py`; 0 for a table of rows.
+        num_experts: how many experts have the rows, one below the other; 0 where all of them
+            belong to one matrix.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Weight:
     columns: int
     storage: str = "float32"
     blocks: int = 0
+    num_experts: int = 0
 
     @property
     def rows(self) -> int:

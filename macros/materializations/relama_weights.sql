@@ -57,5 +57,7 @@
         {%- endif -%}
         {%- do parts.append(staged) -%}
     {%- endfor -%}
-    {{ return(relama.weight_table(parts, storage=table.storage, blocks=table.blocks)) }}
+    {{ return(relama.weight_table(
+        parts, storage=table.storage, blocks=table.blocks, num_experts=table.num_experts
+    )) }}
 {%- endmacro %}

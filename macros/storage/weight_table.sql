@@ -3,12 +3,13 @@
     their storage says. A select of (row_id, vector) with what else `quantized` gives, or of one row
     of blocks, see `matrix_blocks`; with a column bias where a part has one.
 
-    parts    from top to bottom, mappings of tensor and bias, the sources `staged_weights` of a
-             matrix and of its bias, and rows, how many the tensor has; bias may be left out
-    storage  how a row is stored, see `storage`
-    blocks   into how many blocks the rows are cut; 0 for a table of rows
+    parts        from top to bottom, mappings of tensor and bias, the sources `staged_weights` of
+                 a matrix and of its bias, and rows, how many the tensor has; bias may be left out
+    storage      how a row is stored, see `storage`
+    blocks       into how many blocks the rows are cut; 0 for a table of rows
+    num_experts  see `matrix_blocks`
 #}
-{% macro weight_table(parts, storage='float32', blocks=0) -%}
+{% macro weight_table(parts, storage='float32', blocks=0, num_experts=0) -%}
     {%- set row_count = parts | sum(attribute='rows') -%}
     {%- set has_bias = parts | selectattr('bias', 'defined') | selectattr('bias') | list | length > 0 -%}
     {%- set offset = namespace(rows=0) -%}
@@ -49,7 +50,8 @@ quantized as (
 blocks as (
 
     {{ relama.matrix_blocks(
-        rows, rows=row_count, blocks=blocks, storage=storage, bias=has_bias
+        rows, rows=row_count, blocks=blocks, storage=storage, bias=has_bias,
+        num_experts=num_experts
     ) | indent(4) }}
 
 )

@@ -4,28 +4,33 @@
 
         y[expert][row] = sum over i of weight[expert][row][i] * x[i]
 
-    A select of (sequence_id, position, expert_id, vector), a row for each chosen expert.
+    A select of (sequence_id, position, expert_id, weight, vector), a row for each chosen expert,
+    with the router's weight.
 
-    hidden       relation (sequence_id, position, vector)
-    router       relation (sequence_id, position, expert_id) of the chosen experts, or none where
-                 `hidden` has a row for each of them, with its expert_id
-    weight       relation of rows, see `matmul`; or of one row, see `matrix_blocks`
-    num_experts  how many experts there are
-    rows         rows of the matrix of one expert
-    blocks       number of blocks, a multiple of num_experts; 0 for a weight of rows
-    storage      how the weight is stored
+    hidden        relation (sequence_id, position, vector)
+    router        relation (sequence_id, position, expert_id, weight) of the chosen experts, or none
+                  where `hidden` has a row for each of them, with expert_id and weight
+    weight        relation of rows, see `matmul`; or of a row for each expert, see `matrix_blocks`
+    num_experts   how many experts there are
+    rows          rows of the matrix of one expert
+    blocks        number of blocks of an expert; 0 for a weight of rows
+    storage       how the weight is stored
+    single_token  see the macro of this name
 #}
-{% macro expert_matmul(hidden, router, weight, num_experts, rows, blocks=0, storage='float32') -%}
+{% macro expert_matmul(
+    hidden, router, weight, num_experts, rows, blocks=0, storage='float32', single_token=false
+) -%}
+    {%- set input = relama._expert_input(hidden, router, storage, single_token) -%}
     {{ return(adapter.dispatch('expert_matmul', 'relama')(
-        hidden, router, weight, num_experts, rows, blocks, storage
+        input, weight, num_experts, rows, blocks, storage
     )) }}
 {%- endmacro %}
 
 {# A range of the rows of a weight makes a vector. #}
-{% macro default__expert_matmul(hidden, router, weight, num_experts, rows, blocks, storage) -%}
+{% macro default__expert_matmul(input, weight, num_experts, rows, blocks, storage) -%}
 with x as materialized (
 
-    {{ relama._expert_input(hidden, router, storage) | indent(4) }}
+    {{ input | indent(4) }}
 
 )
 
@@ -33,6 +38,7 @@ select
     x.sequence_id,
     x.position,
     x.expert_id,
+    x.weight,
     array(
         select {{ relama._narrowed(relama._storage(storage, 'row_product')('w', 'x')) }}
         from {{ weight }} as w
@@ -42,8 +48,7 @@ select
 from x
 {%- endmacro %}
 
-{% macro duckdb__expert_matmul(hidden, router, weight, num_experts, rows, blocks, storage) -%}
-    {%- set input = relama._expert_input(hidden, router, storage) -%}
+{% macro duckdb__expert_matmul(input, weight, num_experts, rows, blocks, storage) -%}
     {%- if not blocks -%}
         {%- set products -%}
 (
@@ -52,6 +57,7 @@ from x
         x.sequence_id,
         x.position,
         x.expert_id,
+        x.weight,
         {{ relama._storage(storage, 'row_product')('w', 'x', native=relama._native()) }} as y
     from {{ weight }} as w
     inner join x on w.row_id // {{ rows }} = x.expert_id
@@ -63,58 +69,67 @@ with x as (
 
 )
 
-{{ relama._collect_vector(products, ['sequence_id', 'position', 'expert_id'], 'y', 'row_id') }}
+{{ relama._collect_vector(products, ['sequence_id', 'position', 'expert_id', 'weight'], 'y', 'row_id') }}
     {%- else -%}
-{{ relama._expert_matmul_by_blocks(input, weight, num_experts, blocks, storage) }}
+{{ relama._expert_matmul_by_blocks(input, weight, blocks, storage) }}
     {%- endif -%}
 {%- endmacro %}
 
 {#
-    Each expert multiplies the rows that are sent to it. DuckDB looks at these first, and does not
-    read the blocks of an expert that there are none for.
+    The inputs of each chosen expert as a list, so that an expert's row is joined once, and its
+    blocks stand beside one input after the other without being copied. DuckDB looks at which
+    experts are chosen before it reads, and skips the row groups of others.
 #}
-{% macro _expert_matmul_by_blocks(input, weight, num_experts, blocks, storage) -%}
-    {%- set native = relama._native() -%}
-    {%- set each = blocks // num_experts -%}
-    {%- if not native -%}
-        {%- set input = relama._storage(storage, 'block_input')(input) -%}
-    {%- endif -%}
-with x as materialized (
-
-    {{ input | indent(4) }}
-
-)
-{%- for expert in range(num_experts) -%}
+{% macro _expert_matmul_by_blocks(input, weight, blocks, storage) -%}
     {%- set own = [] -%}
-    {%- for block in range(expert * each, (expert + 1) * each) -%}
+    {%- for block in range(blocks) -%}
         {%- do own.append('w.block_' ~ block) -%}
     {%- endfor -%}
-    {%- if native -%}
+    {%- if relama._native() -%}
         {%- set products = relama._native_products(own | join(', '), 'x') -%}
     {%- else -%}
+        {%- set input = relama._storage(storage, 'block_input')(input) -%}
         {%- set lists = [] -%}
         {%- for block in own -%}
             {%- do lists.append(relama._storage(storage, 'block_products')(block, 'x')) -%}
         {%- endfor -%}
         {%- set products = lists | join('\n|| ') -%}
-    {%- endif %}
-{% if expert %}
-union all
-{% endif %}
+    {%- endif -%}
+with x as (
+
+    {{ input | indent(4) }}
+
+),
+
+chosen as (
+
+    select
+        expert_id,
+        list(x) as inputs
+    from x
+    group by expert_id
+
+)
+
 select
     x.sequence_id,
     x.position,
     x.expert_id,
+    x.weight,
     {{ products | indent(4) }} as vector
-from {{ weight }} as w
-cross join (select * from x where expert_id = {{ expert }}) as x
-{%- endfor -%}
+from (
+    select
+        weight.*,
+        unnest(chosen.inputs) as x
+    from {{ weight }} as weight
+    inner join chosen on weight.expert_id = chosen.expert_id
+) as w
 {%- endmacro %}
 
-{% macro clickhouse__expert_matmul(hidden, router, weight, num_experts, rows, blocks, storage) -%}
+{% macro clickhouse__expert_matmul(input, weight, num_experts, rows, blocks, storage) -%}
 with x as (
 
-    {{ relama._expert_input(hidden, router, storage) | indent(4) }}
+    {{ input | indent(4) }}
 
 )
 
@@ -122,6 +137,7 @@ select
     x.sequence_id as sequence_id,
     x.position as position,
     x.expert_id as expert_id,
+    x.weight as weight,
     groupArrayInsertAt(
         toFloat32({{ relama._storage(storage, 'row_product')('w', 'x') }}),
         toUInt32(w.row_id % {{ rows }})
@@ -129,19 +145,21 @@ select
 from {{ weight }} as w
 inner join x
     on intDiv(w.row_id, {{ rows }}) = x.expert_id
-group by x.sequence_id, x.position, x.expert_id
+group by x.sequence_id, x.position, x.expert_id, x.weight
 {%- endmacro %}
 
 {# What is multiplied, a row for each chosen expert. #}
-{% macro _expert_input(hidden, router, storage) -%}
+{% macro _expert_input(hidden, router, storage, single_token) -%}
+{%- set chosen = 'h' if router is none else 'r' -%}
 select
     h.sequence_id as sequence_id,
     h.position as position,
-    {{ 'h' if router is none else 'r' }}.expert_id as expert_id,
+    {{ chosen }}.expert_id as expert_id,
+    {{ chosen }}.weight as weight,
     {{ relama._row_input('h.vector', storage) }} as vector
 from {{ hidden }} as h
 {%- if router is not none %}
 inner join {{ router }} as r
-    on {{ relama._same('h', 'r', ['sequence_id', 'position']) }}
+    on {{ relama._same('h', 'r', ['sequence_id', 'position'], single_token) }}
 {%- endif %}
 {%- endmacro %}

@@ -5,23 +5,22 @@
 
     A select of (sequence_id, position, vector).
 
-    experts   relation (sequence_id, position, expert_id, vector), what each chosen expert gave
-    router    relation (sequence_id, position, expert_id, weight)
-    residual  relation (sequence_id, position, vector)
+    experts       relation (sequence_id, position, expert_id, weight, vector), what each chosen
+                  expert gave, with the router's weight
+    residual      relation (sequence_id, position, vector)
+    single_token  see the macro of this name
 #}
-{% macro mixture(experts, router, residual) -%}
-    {{ return(adapter.dispatch('mixture', 'relama')(experts, router, residual)) }}
+{% macro mixture(experts, residual, single_token=false) -%}
+    {{ return(adapter.dispatch('mixture', 'relama')(experts, residual, single_token)) }}
 {%- endmacro %}
 
-{% macro default__mixture(experts, router, residual) -%}
+{% macro default__mixture(experts, residual, single_token) -%}
 select
     h.sequence_id,
     h.position,
     array(
-        select {{ relama._narrowed('h.vector[e.i] + sum(cast(r.weight as double precision) * e.y)') }}
+        select {{ relama._narrowed('h.vector[e.i] + sum(cast(x.weight as double precision) * e.y)') }}
         from {{ experts }} as x
-        inner join {{ router }} as r
-            on {{ relama._same('x', 'r', ['sequence_id', 'position', 'expert_id']) }}
         cross join unnest(x.vector) with ordinality as e (y, i)
         where {{ relama._same('x', 'h', ['sequence_id', 'position']) }}
         group by e.i
@@ -30,18 +29,16 @@ select
 from {{ residual }} as h
 {%- endmacro %}
 
-{% macro duckdb__mixture(experts, router, residual) -%}
+{% macro duckdb__mixture(experts, residual, single_token) -%}
 with chosen as (
 
     select
         x.sequence_id,
         x.position,
         list(
-            list_transform(x.vector, lambda y: y * r.weight) order by x.expert_id
+            list_transform(x.vector, lambda y: y * x.weight) order by x.expert_id
         ) as vectors
     from {{ experts }} as x
-    inner join {{ router }} as r
-        on {{ relama._same('x', 'r', ['sequence_id', 'position', 'expert_id']) }}
     group by x.sequence_id, x.position
 
 )
@@ -56,19 +53,17 @@ select
     ) as vector
 from {{ residual }} as h
 inner join chosen
-    on {{ relama._same('h', 'chosen', ['sequence_id', 'position']) }}
+    on {{ relama._same('h', 'chosen', ['sequence_id', 'position'], single_token) }}
 {%- endmacro %}
 
-{% macro clickhouse__mixture(experts, router, residual) -%}
+{% macro clickhouse__mixture(experts, residual, single_token) -%}
 select
     h.sequence_id as sequence_id,
     h.position as position,
     arrayMap((x, y) -> toFloat32(x + y), any(h.vector), sumForEach(
-        arrayMap(y -> toFloat64(y) * r.weight, x.vector)
+        arrayMap(y -> toFloat64(y) * x.weight, x.vector)
     )) as vector
 from {{ experts }} as x
-inner join {{ router }} as r
-    on {{ relama._same('x', 'r', ['sequence_id', 'position', 'expert_id']) }}
 inner join {{ residual }} as h
     on {{ relama._same('x', 'h', ['sequence_id', 'position']) }}
 group by h.sequence_id, h.position

@@ -8,7 +8,7 @@
     gate       relation (sequence_id, position, vector)
     up         the same, or none where one vector holds the gate and, behind it, up
     size       width of the result
-    by_expert  whether both relations have a column expert_id too, which the result has then
+    by_expert  whether both relations have columns expert_id and weight too, as the result then has
 #}
 {% macro swiglu(gate, up, size, by_expert=false) -%}
     {{ return(relama._gated(gate, up, size, none, by_expert)) }}
@@ -21,7 +21,7 @@
     by_expert  see `swiglu`
 #}
 {% macro _gated(gate, up, size, exponent, by_expert=false) -%}
-    {%- set keys = ['sequence_id', 'position'] + (['expert_id'] if by_expert else []) -%}
+    {%- set keys = ['sequence_id', 'position'] + (['expert_id', 'weight'] if by_expert else []) -%}
     {%- set relation = gate if up is none else relama._concatenated(gate, up, keys) -%}
     {{ return(adapter.dispatch('_gated', 'relama')(relation, keys, size, exponent)) }}
 {%- endmacro %}

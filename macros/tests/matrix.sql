@@ -1,14 +1,15 @@
 {#
     A weight table has `rows` rows, numbered from 0, each a vector of `columns`
-    finite numbers. With `blocks`, the table is one row of so many blocks.
+    finite numbers. With `blocks`, the table is one row of so many blocks, or one for each expert.
 
-    model    relation of a weight
-    rows     number of rows of the matrix
-    columns  number of elements of a row
-    blocks   number of blocks; 0 for a table of rows
-    storage  float32, int8, int4 or int567
+    model        relation of a weight
+    rows         number of rows of the matrix
+    columns      number of elements of a row
+    blocks       number of blocks; 0 for a table of rows
+    storage      float32, int8, int4 or int567
+    num_experts  see `matrix_blocks`
 #}
-{% test matrix(model, rows, columns, blocks=0, storage='float32') %}
+{% test matrix(model, rows, columns, blocks=0, storage='float32', num_experts=0) %}
 {%- set model = model if model is string else model.render() -%}
 with matrix as (
 
@@ -17,7 +18,7 @@ with matrix as (
         {{ relama._dequantized('m', storage, columns) | indent(8) }} as vector
     from {% if blocks -%}
     (
-        {{ relama.matrix_rows(model, rows, blocks, storage) | indent(8) }}
+        {{ relama.matrix_rows(model, rows, blocks, storage, num_experts) | indent(8) }}
     ) as m
     {%- else -%}
     {{ model }} as m

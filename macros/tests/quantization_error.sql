@@ -2,18 +2,19 @@
     No element of a quantised matrix is further from the checkpoint's than half a
     step of its storage, relative to the largest element of its row (`error_bound`).
 
-    model    relation of a weight
-    staged   names of the staged tensors that the matrix is made of, top to bottom
-    rows     number of rows of each
-    blocks   number of blocks; 0 for a table of rows
-    storage  int8, int4 or int567
+    model        relation of a weight
+    staged       names of the staged tensors that the matrix is made of, top to bottom
+    rows         number of rows of each
+    blocks       number of blocks; 0 for a table of rows
+    storage      int8, int4 or int567
+    num_experts  see `matrix_blocks`
 #}
-{% test quantization_error(model, staged, rows, blocks, storage) %}
+{% test quantization_error(model, staged, rows, blocks, storage, num_experts=0) %}
 {%- set model = model if model is string else model.render() -%}
 with matrix as (
 
     {% if blocks -%}
-    {{ relama.matrix_rows(model, rows | sum, blocks, storage) | indent(4) }}
+    {{ relama.matrix_rows(model, rows | sum, blocks, storage, num_experts) | indent(4) }}
     {%- else -%}
     select * from {{ model }}
     {%- endif %}

@@ -1,4 +1,4 @@
--- y = weight[expert] x, the matrices of two experts in a block each
+-- y = weight[expert] x, a row for each of two experts
 with hidden as (
 
     select * from {{ ref('example_hidden') }}
@@ -13,7 +13,7 @@ router as (
 
 blocks as (
 
-    {{ relama.matrix_blocks(ref('example_matrix'), rows=4, blocks=2) | indent(4) }}
+    {{ relama.matrix_blocks(ref('example_matrix'), rows=4, blocks=1, num_experts=2) | indent(4) }}
 
 ),
 
@@ -25,7 +25,7 @@ product as (
         'blocks',
         num_experts=2,
         rows=2,
-        blocks=2
+        blocks=1
     ) | indent(4) }}
 
 )

@@ -13,7 +13,7 @@ residual as (
 
 mixture as (
 
-    {{ relama.mixture('experts', 'experts', 'residual') | indent(4) }}
+    {{ relama.mixture('experts', 'residual') | indent(4) }}
 
 )
 

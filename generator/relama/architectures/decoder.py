@@ -221,13 +221,14 @@ class Decoder:
 
         def linear(name: str, rows: int, columns: int, inputs: tuple[str, ...]) -> str:
             tensor = self._tensor(f"mlp.{name}", "weight")
-            weight = self._weight(name, Part(tensor, counts[0] * rows), columns)
+            part = Part(tensor, counts[0] * rows)
+            weight = self._weight(name, part, columns, counts[0])
             return self._add(name, ExpertLinear(*counts), inputs, weight)
 
         gate_up = linear("experts_gate_up_proj", 2 * size, width, (hidden, router))
         activated = self._add("experts_swiglu", Swiglu(size, by_expert=True), (gate_up,))
         down = linear("experts_down_proj", width, size, (activated,))
-        return self._add("mixture", Mixture(), (down, router, residual))
+        return self._add("mixture", Mixture(), (down, residual))
 
     def residual(
         self,
@@ -265,9 +266,10 @@ class Decoder:
         own = names.operator(name, self.layer)
         return self.graph.add(Operator(own, computes, self.layer, inputs, weight))
 
-    def _weight(self, name: str, part: Part, columns: int) -> str:
+    def _weight(self, name: str, part: Part, columns: int, num_experts: int = 0) -> str:
         table = names.weight(names.operator(name, self.layer))
-        return self.graph.add_weight(Weight(table, self.layer, (part,), columns))
+        weight = Weight(table, self.layer, (part,), columns, num_experts=num_experts)
+        return self.graph.add_weight(weight)
 
     def _tensor(self, module: str, kind: str) -> str:
         layer = "" if self.layer is None else f"layers.{self.layer}."

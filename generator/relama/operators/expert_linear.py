@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relama.operators.base import Computation, Kind, Reads, Shape, Words, bracket
-from relama.operators.router import EXPERT
+from relama.operators.router import BY_EXPERT
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class ExpertLinear(Computation):
         hidden, *router = reads.some(1, 2)
         weight = reads.the_weight()
         reads.expect("the weight's row length", (weight.columns,), hidden)
+        reads.expect("the weight's number of experts", weight.num_experts, self.num_experts)
         reads.expect("rows that experts do not share", weight.rows % self.num_experts, 0)
         if router:
             reads.expect("the experts of a token", router[0], (self.num_experts_per_tok,))
@@ -47,4 +48,4 @@ class ExpertLinear(Computation):
         )
 
     def columns(self, shape: Shape) -> Mapping[str, str]:
-        return {"expert_id": EXPERT, **super().columns(shape)}
+        return {**BY_EXPERT, **super().columns(shape)}

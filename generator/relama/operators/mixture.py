@@ -9,7 +9,7 @@ from relama.operators.base import Computation, Kind, Reads, Shape, Words, bracke
 
 @dataclass(frozen=True)
 class Mixture(Computation):
-    """Reads what the chosen experts gave, the router's weights, and the residual stream.
+    """Reads what the chosen experts gave, with the router's weights, and the residual stream.
 
     An expert that all tokens share is part of the residual stream that comes in.
     """
@@ -19,7 +19,7 @@ class Mixture(Computation):
     group = "mlp"
 
     def output_shape(self, reads: Reads) -> Shape:
-        hidden, _, residual = reads.some(3)
+        hidden, residual = reads.some(2)
         reads.expect("the residual's shape", residual, hidden)
         return hidden
 
@@ -27,6 +27,6 @@ class Mixture(Computation):
         return Words(
             "Sums what the chosen experts gave, with the residual connection.",
             "y = residual + sum over chosen experts of weight * x[expert]",
-            f"x: {bracket(reads.inputs[0])} of each chosen expert, weight: "
-            f"{bracket(reads.inputs[1])}, residual: {bracket(shape)} -> y: {bracket(shape)}",
+            f"x, weight: {bracket(reads.inputs[0])} and a number of each chosen expert, "
+            f"residual: {bracket(shape)} -> y: {bracket(shape)}",
         )

@@ -9,8 +9,11 @@ from typing import Literal
 from relama.errors import GraphError
 from relama.operators.base import Computation, DataTest, Kind, Reads, Shape, Words, bracket
 
-#: What the relation of a router has a row for.
-EXPERT = "The expert, from 0."
+#: What the rows of chosen experts have beside sequence and position, from the router on.
+BY_EXPERT = {
+    "expert_id": "The expert, from 0.",
+    "weight": "What the expert's output is multiplied by in the sum.",
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Router(Computation):
         )
 
     def columns(self, shape: Shape) -> Mapping[str, str]:
-        return {"expert_id": EXPERT, "weight": "What the expert's output is multiplied by."}
+        return BY_EXPERT
 
     def tests(self, reads: Reads, shape: Shape) -> list[DataTest]:
         return []

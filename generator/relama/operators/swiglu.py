@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relama.operators.base import Computation, Kind, Reads, Shape, Words, bracket
-from relama.operators.router import EXPERT
+from relama.operators.router import BY_EXPERT
 
 
 @dataclass(frozen=True)
@@ -39,5 +39,4 @@ class Swiglu(Computation):
         )
 
     def columns(self, shape: Shape) -> Mapping[str, str]:
-        expert = {"expert_id": EXPERT} if self.by_expert else {}
-        return {**expert, **super().columns(shape)}
+        return {**(BY_EXPERT if self.by_expert else {}), **super().columns(shape)}

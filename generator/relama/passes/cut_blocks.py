@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from relama.graph import Graph, Kind, Weight
-from relama.operators import ExpertLinear
 from relama.passes.choose_storage import MULTIPLIED
 
 #: Threads that a project is written for, where nothing else is said.
@@ -33,24 +32,15 @@ def cut_blocks(graph: Graph, parallelism: int = PARALLELISM) -> Graph:
         parallelism: blocks of a matrix that is worth several, at least.
     """
     kinds: dict[str, set[Kind]] = {}
-    experts: dict[str, int] = {}
     for operator in graph.operators.values():
         if operator.weight:
             kinds.setdefault(operator.weight, set()).add(operator.kind)
-            if isinstance(operator.computes, ExpertLinear):
-                experts[operator.weight] = operator.computes.num_experts
-
     multiplied = {name for name, read_by in kinds.items() if read_by <= MULTIPLIED}
-
-    def blocks(weight: Weight) -> int:
-        if weight.name in experts:
-            of_one = -(-weight.rows * weight.columns // experts[weight.name])
-            return experts[weight.name] * -(-of_one // BLOCK_ELEMENTS)
-        return _blocks(weight.rows, weight.columns, parallelism)
-
     return graph.rebuilt(
         {
-            name: replace(weight, blocks=blocks(weight)) if name in multiplied else weight
+            name: replace(weight, blocks=_blocks(weight, parallelism))
+            if name in multiplied
+            else weight
             for name, weight in graph.weights.items()
         }
     )
@@ -61,7 +51,10 @@ def is_small(weight: Weight) -> bool:
     return weight.rows * weight.columns < NATIVE_BLOCK
 
 
-def _blocks(rows: int, columns: int, parallelism: int) -> int:
-    if rows * columns < ONE_BLOCK:
+def _blocks(weight: Weight, parallelism: int) -> int:
+    elements = weight.rows * weight.columns
+    if weight.num_experts:
+        return -(-elements // (weight.num_experts * BLOCK_ELEMENTS))
+    if elements < ONE_BLOCK:
         return 1
-    return min(rows, max(parallelism, -(-rows * columns // BLOCK_ELEMENTS)))
+    return min(weight.rows, max(parallelism, -(-elements // BLOCK_ELEMENTS)))

@@ -52,6 +52,17 @@ class KeptGraph:
         """The kinds of operators that read a weight."""
         return {operator.kind for operator in self.operators.values() if operator.weight == weight}
 
+    def share(self, weight: Weight) -> float:
+        """The part of a weight that a token reads: of experts, those that it is sent to."""
+        if not weight.num_experts:
+            return 1.0
+        (chosen,) = (
+            operator.shape[0]
+            for operator in self.operators.values()
+            if operator.kind is Kind.ROUTER and operator.layer == weight.layer
+        )
+        return chosen / weight.num_experts
+
 
 def graph_fields(graph: Graph) -> dict[str, Any]:
     """The graph as fields of JSON, `operators` and `weights` by name."""
@@ -72,6 +83,7 @@ def graph_fields(graph: Graph) -> dict[str, Any]:
             "columns": weight.columns,
             "storage": weight.storage,
             "blocks": weight.blocks,
+            "num_experts": weight.num_experts,
             "tensors": [asdict(part) for part in weight.parts],
         }
         for weight in graph.weights.values()
@@ -108,6 +120,7 @@ def kept_graph(
             fields["columns"],
             fields["storage"],
             fields["blocks"],
+            fields.get("num_experts", 0),
         )
         for name, fields in weights.items()
     }

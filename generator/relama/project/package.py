@@ -86,6 +86,7 @@ def _weight_tables(graph: Graph, digest: str) -> list[Properties]:
             "parts": [{"tensor": name, "rows": 1}],
             "storage": "float32",
             "blocks": 0,
+            "num_experts": 0,
             "digest": digest,
         }
         for name in map(names.inverse_frequencies, graph.rotary)

@@ -42,20 +42,27 @@ def weight_table(weight: Weight) -> Properties:
         "parts": parts,
         "storage": weight.storage,
         "blocks": weight.blocks,
+        "num_experts": weight.num_experts,
     }
 
 
 def _columns(weight: Weight) -> dict[str, str]:
     storage = STORAGES[weight.storage]
     if weight.blocks:
+        rows = weight.rows // (weight.num_experts or 1)
         columns = {
             f"block_{block}": (
-                f"Output features {weight.rows * block // weight.blocks} to "
-                f"{weight.rows * (block + 1) // weight.blocks - 1}: the weights of all "
+                f"Output features {rows * block // weight.blocks} to "
+                f"{rows * (block + 1) // weight.blocks - 1}: the weights of all "
                 f"{weight.columns} input features of each{storage.block_words}."
             )
             for block in range(weight.blocks)
         }
+        if weight.num_experts:
+            columns = {
+                "expert_id": "The expert; NULL in the rows that fill a row group.",
+                **columns,
+            }
         columns |= storage.block_columns
     else:
         columns = {
@@ -71,13 +78,16 @@ def _columns(weight: Weight) -> dict[str, str]:
 def _tests(weight: Weight) -> list[Properties]:
     storage = STORAGES[weight.storage]
     arguments: Properties = {"rows": weight.rows, "columns": weight.columns}
+    layout: Properties = {"blocks": weight.blocks}
+    if weight.num_experts and weight.blocks:
+        layout["num_experts"] = weight.num_experts
     if weight.blocks:
-        arguments["blocks"] = weight.blocks
+        arguments |= layout
     arguments |= storage.test_arguments
     tests: list[Properties] = [{"relama.matrix": {"arguments": arguments}}]
     if storage.quantised:
         staged = [names.staged(part.tensor) for part in weight.parts]
         arguments = {"staged": staged, "rows": [part.rows for part in weight.parts]}
-        arguments |= {"blocks": weight.blocks, **storage.test_arguments}
+        arguments |= {**layout, **storage.test_arguments}
         tests.append({"relama.quantization_error": {"arguments": arguments}})
     return tests

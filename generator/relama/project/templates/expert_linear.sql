@@ -9,7 +9,8 @@
 <%- if blocks %>
         blocks=<< blocks >>,
 <%- endif %>
-        storage='<< storage >>'
+        storage='<< storage >>',
+        single_token=relama.single_token()
     ) | indent(4) }}
 
 )

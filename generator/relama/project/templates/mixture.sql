@@ -1,5 +1,5 @@
 << name >> as (
 
-    {{ relama.mixture('<< reads[0] >>', '<< reads[1] >>', '<< reads[2] >>') | indent(4) }}
+    {{ relama.mixture('<< reads[0] >>', '<< reads[1] >>', single_token=relama.single_token()) | indent(4) }}
 
 )

@@ -12,4 +12,7 @@
     ],
     storage='<< table.storage >>',
     blocks=<< table.blocks >>
+<%- if table.num_experts %>,
+    num_experts=<< table.num_experts >>
+<%- endif %>
 ) }}

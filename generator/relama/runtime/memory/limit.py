@@ -148,6 +148,8 @@ def limited(
             database -= plan.overhead.ahead
         connection.execute(f"set memory_limit = '{database}B'")
         streamed = [w for w in stored if w.table.name not in names and not w.table.looked_up]
+        # Which experts are read is not known beforehand.
+        streamed = [w for w in streamed if w.table.share == 1]
         if not streamed or not SUPPORTED:
             yield Weights(plan, prompt=prompt)
             return

@@ -30,6 +30,7 @@ class Table:
         vectors: bytes of the vectors that such a piece becomes: as stored, and as doubles.
         elements: numbers in it, which is its multiply-adds a token.
         looked_up: only the rows of the step's tokens are read, not all of it.
+        share: the part of it that a token reads: of the experts of a mixture, those chosen.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Table:
     vectors: int = 0
     elements: int = 0
     looked_up: bool = False
+    share: float = 1.0
 
     @property
     def held(self) -> int:
@@ -107,12 +109,16 @@ class Plan:
     @property
     def streamed_bytes(self) -> int:
         """Bytes read from disk for a token."""
-        return sum(table.size for table in self.streamed if not table.looked_up)
+        return round(
+            sum(table.size * table.share for table in self.streamed if not table.looked_up)
+        )
 
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of one token in the weights."""
-        return sum(table.elements for table in self.tables if not table.looked_up)
+        return round(
+            sum(table.elements * table.share for table in self.tables if not table.looked_up)
+        )
 
     def seconds_per_token(self, disk: float, compute: float) -> float:
         """Reading and computing overlap, so the slower one counts.

@@ -8,9 +8,11 @@ from itertools import pairwise
 import duckdb
 
 from relama.runtime.memory.prefetch import BlockFile
-from relama.runtime.memory.stored import SHARED, Stored
+from relama.runtime.memory.stored import RESIDENT_ROW_GROUP, SHARED, Stored
 
 _RESIDENT = '"resident"."main".'
+#: DuckDB's row group in a file, which the macro `matrix_blocks` fills for each expert.
+ROW_GROUP = 122_880
 #: Bytes that copying takes beside the copies.
 _COPYING = 96_000_000
 
@@ -32,7 +34,9 @@ def hold(
     with what is held, up to `at_most` bytes, so that its copies of the file's blocks make
     room for that.
     """
-    connection.execute("attach ':memory:' as resident (compress, row_group_size 2048)")
+    connection.execute(
+        f"attach ':memory:' as resident (compress, row_group_size {RESIDENT_ROW_GROUP})"
+    )
     ((threads,),) = connection.execute("select current_setting('threads')").fetchall()
     connection.execute("set threads = 1")  # More would copy the rows in pieces, and merge them.
     held = 0
@@ -47,7 +51,7 @@ def hold(
         compression = "bitpacking" if weight.bitpacked else "uncompressed"
         connection.execute(f"set force_compression = '{compression}'")
         name = f'"{weight.table.name}"'
-        connection.execute(f"create table {_RESIDENT}{name} as from {name}")
+        connection.execute(f"create table {_RESIDENT}{name} as from {name}{_kept(weight)}")
         file.drop(weight.blocks.numbers)
         if len(weight.blocks.numbers) > SHARED:
             # Packs its columns into common blocks. What is small would take a block then.
@@ -55,3 +59,10 @@ def hold(
         held += weight.table.held
     connection.execute("set force_compression = 'uncompressed'")
     connection.execute(f"set threads = {threads}")
+
+
+def _kept(weight: Stored) -> str:
+    """Of the rows of experts, those that fill a smaller row group."""
+    if not weight.by_expert:
+        return ""
+    return f" where rowid % {ROW_GROUP} < {RESIDENT_ROW_GROUP}"

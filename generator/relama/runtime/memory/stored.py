@@ -22,6 +22,8 @@ _WIDTHS = {"TINYINT": 1, "SMALLINT": 2, "INTEGER": 4, "FLOAT": 4, "BIGINT": 8, "
 _LIST_WIDTH = 8
 #: Tables of so many blocks share them with others.
 SHARED = 2
+#: Rows of a row group of what is held in memory, DuckDB's least.
+RESIDENT_ROW_GROUP = 2048
 #: Bytes of a block in memory: a column's rest takes a whole one.
 _BLOCK = 1 << 18
 #: Bytes that a small table takes beside its values.
@@ -36,11 +38,13 @@ class Stored:
         table: what the plan asks of it.
         blocks: its blocks.
         bitpacked: whether its numbers are stored in fewer bits than a byte.
+        by_expert: whether an expert has a row, and empty ones that fill its row group.
     """
 
     table: Table
     blocks: Blocks
     bitpacked: bool
+    by_expert: bool = False
 
 
 def in_order_of_use(weights: Collection[str], tables: Iterable[str]) -> list[str]:
@@ -70,6 +74,7 @@ def stored_weights(
             threads,
             native=native,
             looked_up=graph.readers(name) == _LOOKED_UP,
+            share=graph.share(graph.weights[name]),
         )
         for name in in_order_of_use(graph.weights, tables)
     ]
@@ -91,10 +96,11 @@ def _stored(
     *,
     native: bool,
     looked_up: bool,
+    share: float,
 ) -> Stored:
     # Without parameters: for each of them DuckDB imports numpy and pandas where they are.
     segments = connection.execute(
-        "select row_group_id, column_id, segment_type, count, compression, block_id, "
+        "select row_group_id, column_id, column_path, segment_type, count, compression, block_id, "
         f"additional_block_ids from pragma_storage_info('{weight.name}') "
         "where segment_type <> 'VALIDITY'"
     ).fetchall()
@@ -103,8 +109,12 @@ def _stored(
     numbers: dict[tuple[tuple[int, int], str], int] = {}
     size = 0
     bitpacked = False
-    for row_group, column, kind, count, compression, block, more in segments:
+    by_expert = bool(weight.num_experts and weight.blocks)
+    for row_group, column, path, kind, rows, compression, block, more in segments:
         key = (row_group, column)
+        # Of the rows that fill an expert's row group, few are held, see `hold`.
+        fills = by_expert and "," not in path
+        count = min(rows, RESIDENT_ROW_GROUP) if fills else rows
         on_disk = dict.fromkeys(b for b in (block, *(more or ())) if b >= 0)
         columns.setdefault(key, {}).update(on_disk)
         size += count * _WIDTHS.get(kind, _LIST_WIDTH)
@@ -122,7 +132,10 @@ def _stored(
     # prompt is read. Native functions read them as they are, and a small matrix at once.
     computed = _WIDTHS["DOUBLE" if weight.blocks and not bitpacked else "FLOAT"]
     each = [_vector(kind, count, 0 if native else computed) for (_, kind), count in numbers.items()]
-    vectors = sum(each) if native and is_small(weight) else max(each, default=0)
+    if by_expert:
+        vectors = sum(each) // weight.num_experts
+    else:
+        vectors = sum(each) if native and is_small(weight) else max(each, default=0)
     table = Table(
         weight.name,
         size,
@@ -134,11 +147,12 @@ def _stored(
         vectors=vectors,
         elements=weight.rows * weight.columns,
         looked_up=looked_up,
+        share=share,
     )
     # Pieces of columns wait for a thread, and which comes next is not known. The rows of
     # a table come in order.
     in_order = table.pieces <= threads
-    return Stored(table, Blocks(tuple(blocks), in_order), bitpacked)
+    return Stored(table, Blocks(tuple(blocks), in_order), bitpacked, by_expert)
 
 
 def reading_order(columns: Mapping[tuple[int, int], Iterable[int]], threads: int) -> list[int]:
