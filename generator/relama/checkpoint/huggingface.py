@@ -286,11 +286,14 @@ def _absent_biases(tensors: dict[str, Tensor], config: dict[str, Any]) -> dict[s
     """Zeros for the biases of a projection that has none in any layer, where its like have.
 
     So transformers initialises what `attention_bias` or `mlp_bias` promises and the
-    checkpoint lacks (Qwen's layers have biases of Q, K and V alone).
+    checkpoint lacks (Qwen's layers have biases of Q, K and V alone). Latent attention has none
+    behind its latents, whatever the config promises.
     """
     absent = {}
     for key, part in (("attention_bias", "self_attn"), ("mlp_bias", "mlp")):
         names = [n for n in tensors if f".{part}." in n and n.split(".")[-2].endswith("_proj")]
+        if any(f".{part}.kv_b_proj." in name for name in names):
+            continue
         biased = {name.split(".")[-2] for name in names if name.endswith(".bias")}
         for name in names if config.get(key) and biased else ():
             *_, projection, last = name.split(".")
