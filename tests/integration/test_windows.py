@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
 from relama.checkpoint import open_checkpoint
@@ -18,7 +19,7 @@ from relama.errors import ProjectError
 from relama.names import kv_cache, kv_pages
 from relama.project.manifest import PAGE_SIZE, Project, load_project
 from relama.project.writer import write_project
-from relama.reference import greedy
+from relama.reference import forward, greedy, log_softmax
 from relama.runtime import dbt
 from relama.runtime.database import open_database
 from relama.runtime.session import Session, open_engine
@@ -162,6 +163,26 @@ def test_a_text_that_is_taken_back(project: Project) -> None:
     assert ways == {False, True}
 
 
+def test_a_prompt_that_leaves_no_page_to_a_window(project: Project) -> None:
+    """Where pages end, a layer that attends to all says, if there is one."""
+    prompt = [(7 * i + i * i) % 101 for i in range(160)]
+    with open_engine(project, "session", sequence_id=0) as engine:
+        assert isinstance(engine, Session)
+        engine.start(prompt, GREEDY)
+        ids = [engine.step() for _ in range(8)]
+        assert ids == oracle(project, prompt, 8)
+        rows = engine.connection.execute(
+            "select logprob from tokens where logprob is not null order by position"
+        ).fetchall()
+        assert_all_that_is_seen(engine.connection, project)
+        pages = engine.connection.execute(f"select count(*) from {kv_pages(0)}").fetchall()
+        assert pages == [(0,)]
+    checkpoint = family(project.name)
+    logits = forward(checkpoint.config, checkpoint.tensors, [*prompt, *ids], "all").logits
+    expected = log_softmax(logits)[np.arange(159, 167), ids]
+    np.testing.assert_allclose([logprob for (logprob,) in rows], expected, atol=1e-4)
+
+
 def test_turns_of_a_conversation(project: Project) -> None:
     """Each goes on where the last has ended, but for a word of it; another text is read anew."""
     tokens = tokens_of(project)[:100]
@@ -174,18 +195,27 @@ def test_turns_of_a_conversation(project: Project) -> None:
             tokens += ids
 
 
-def test_the_engine_dbt_forgets_and_reads_again(project: Project) -> None:
-    """Where tokens are taken away beneath it, it reads all of a sequence whose past is lost."""
+def test_the_engine_dbt_forgets(project: Project) -> None:
     prompt = [(7 * i) % 101 for i in range(180)]
     with open_engine(project, "dbt", sequence_id=0) as engine:
         engine.start(prompt, GREEDY)
         assert [engine.step()] == oracle(project, prompt, 1)
-        with open_database(project) as connection:
-            assert_all_that_is_seen(connection, project)
-            connection.execute("delete from tokens where position >= 100")
-        assert [engine.step()] == oracle(project, prompt[:100], 1)
-        with open_database(project) as connection:
-            assert_all_that_is_seen(connection, project)
+    with open_database(project) as connection:
+        assert_all_that_is_seen(connection, project)
+
+
+def test_tokens_that_are_taken_away_beneath_dbt(project: Project) -> None:
+    """Its next step reads all of a sequence again whose windows have lost their past."""
+    tokens = tokens_of(project)[:100]
+    with open_database(project) as connection:
+        connection.execute("delete from tokens where position >= 100")
+    dbt.invoke(project.directory, ["run", "--select", "tag:step"])
+    assert tokens_of(project) == [*tokens, *oracle(project, tokens, 1)]
+    with open_database(project) as connection:
+        ((has_read, first),) = connection.execute(
+            f"select (select max(has_read) from tokens), min(position) from {kv_cache(0)}"
+        ).fetchall()
+    assert (has_read, first) == (100, 0)
 
 
 def test_within_a_memory_limit(project: Project) -> None:
