@@ -19,6 +19,7 @@ from relama.reference import forward, greedy, log_softmax
 from relama.runtime import dbt
 from relama.runtime.compare import compare
 from relama.runtime.session import open_engine
+from relama.runtime.statements import compiled
 from tests.families import NAMES, expected, family, write_family
 from tests.stored import stored_tensors
 from tests.targets import GREEDY, all_logits, assert_equals_the_oracle
@@ -75,10 +76,14 @@ def test_hidden_states_logits_and_greedy_ids(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("storage", ["float32", "int8", "int4"])
-@pytest.mark.parametrize("name", some({"mistral"}))
+@pytest.mark.parametrize("name", some({"gemma2"}))
 def test_native_and_rounded(name: str, storage: str, kernels_file: Path, tmp_path: Path) -> None:
     """With native kernels, on the stored weights: many positions at once, and one by one."""
     project = built(tmp_path, name, storage=storage, kernels=kernels_file)
+    layers = project.config.num_hidden_layers
+    for decode in (False, True):
+        sql = compiled(project, ["step"], decode=decode)["step"].sql
+        assert sql.count("relama_attention(") == layers
     checkpoint = open_checkpoint(tmp_path / "checkpoint")
     is_exact = storage == "float32"
     tensors = checkpoint.tensors if is_exact else stored_tensors(project, checkpoint, storage)
