@@ -4,5 +4,7 @@
     from its beginning, which its token says in `has_read`. The caches forget what they hold of it.
 #}
 {% macro forget_outgrown() -%}
-    {{ return(relama._discard_partial_step()) }}
+    {%- if execute -%}
+        {{ relama._discard_partial_step() }}
+    {%- endif -%}
 {%- endmacro %}

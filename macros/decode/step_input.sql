@@ -14,7 +14,7 @@ select
     t.position,
     t.token_id
     {%- if long_factors %},
-    s.is_long
+    s.is_long as is_long
     {%- endif %}
 from {{ tokens }} as t
 inner join (
