@@ -86,9 +86,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, oracle: Oracle) -> Project
 
 
 @pytest.fixture(scope="module")
-def native(
-    tmp_path_factory: pytest.TempPathFactory, oracle: Oracle, kernels_file: Path
-) -> Project:
+def native(tmp_path_factory: pytest.TempPathFactory, oracle: Oracle, kernels_file: Path) -> Project:
     directory = tmp_path_factory.mktemp("native") / "phi"
     project = write_project(directory, oracle.checkpoint, kernels=kernels_file)
     dbt.invoke(project.directory, ["build", "--exclude-resource-type", "test"])
@@ -167,10 +165,11 @@ def test_within_a_memory_limit(project: Project, oracle: Oracle) -> None:
     assert steps(project, ids, 12, 2_000_000_000) == oracle.continued(ids, 12)
     with open_engine(project, "session", 2_000_000_000, sequence_id=0) as engine:
         assert isinstance(engine, Session)
-        known = "select position, token_id, is_prompt, logprob is null from tokens order by position"
-        rows = engine.connection.execute(known).fetchall()
-        assert [row[2:] for row in rows] == [(True, True)] * 12 + [(False, False)] * 12
-        assert [row[0] for row in rows] == list(range(24))
+        rows = engine.connection.execute(
+            "select is_prompt, logprob is null, position from tokens order by position"
+        ).fetchall()
+        assert [row[:2] for row in rows] == [(True, True)] * 12 + [(False, False)] * 12
+        assert [row[2] for row in rows] == list(range(24))
         read = engine.connection.execute("select has_read, is_long from sequences").fetchall()
         assert read == [(23, True)]
         engine.start(TEXT[:40], GREEDY)

@@ -476,7 +476,7 @@ class TestPostgres:
 
 @pytest.mark.parametrize("name", ["gemma2", "granite", "phi3_longrope_partial"])
 def test_another_family(name: str, make: Make, tmp_path: Path) -> None:
-    """Windows, soft caps, multipliers, GEGLU, norms behind blocks, long factors; without pgvector."""
+    """Windows, soft caps, multipliers, GEGLU, norms behind blocks, long factors, in PostgreSQL."""
     directory = write_family(tmp_path / name, name)
     project = make(KINDS["plain postgres"], directory, tested=False)
     assert_equals_the_oracle(project, open_checkpoint(directory))

@@ -134,7 +134,7 @@ def _config_of(fields: Mapping[str, Any]) -> ModelConfig:
     """What `config_fields` has given. Raises `TypeError` or `KeyError` for anything else."""
     rope = dict(fields["rope"])
     factors = {key: tuple(rope.pop(key, ())) for key in ("short_factor", "long_factor")}
-    return ModelConfig(**{**fields, "rope": RopeParameters(**rope, **factors)})
+    return ModelConfig(**{**fields, "rope": RopeParameters(**{**rope, **factors})})
 
 
 def own_name(directory: Path) -> str:

@@ -63,7 +63,8 @@ def write_package(
     _write_properties(models / "tokenizer" / "_models.yml", of_tokenizer)
 
     whole = names.layer_models(graph.config.num_hidden_layers)
-    write(models / "forward_pass.sql", render("package/forward_pass.sql", layers=whole, config=graph.config))
+    sql = render("package/forward_pass.sql", layers=whole, config=graph.config)
+    write(models / "forward_pass.sql", sql)
     language_model = {**language_model, "written": settings["written"]}
     function = fixed_properties("package/forward_pass.yml", graph, language_model=language_model)
     tables = _weight_tables(graph, digest)
