@@ -18,12 +18,12 @@
 select
     sequence_id,
     {%- if long_factors %}
-    coalesce(max(case when t.is_long then t.has_read end), max(t.has_read)) as has_read,
-    count(case when t.is_long then 1 end) > 0 as is_long,
+    coalesce(max(case when n.is_long then n.has_read end), max(n.has_read)) as has_read,
+    count(case when n.is_long then 1 end) > 0 as is_long,
     {%- else %}
     max(has_read) as has_read,
     {%- endif %}
     count(*) as token_count
-from {{ tokens }}{{ ' as t' if long_factors }}
+from {{ tokens }}{{ ' as n' if long_factors }}
 group by sequence_id
 {%- endmacro %}

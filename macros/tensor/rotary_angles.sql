@@ -68,12 +68,23 @@ select
     {%- endif %}
     p.position,
     list_transform(
-        w.vector, lambda f: cast(cos(f * cast(p.position as real)){{ times }} as real)
+        w.vector, lambda f: {{ relama._as_real('cos(f * cast(p.position as real))', times) }}
     ) as cosine,
     list_transform(
-        w.vector, lambda f: cast(sin(f * cast(p.position as real)){{ times }} as real)
+        w.vector, lambda f: {{ relama._as_real('sin(f * cast(p.position as real))', times) }}
     ) as sine
 from {{ positions }}
+{%- endmacro %}
+
+{% macro _as_real(value, times) -%}
+    {%- if times -%}
+    cast(
+            {{ value }}
+            {{ times | trim }} as real
+        )
+    {%- else -%}
+    cast({{ value }} as real)
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro clickhouse__rotary_angles(positions, times, long_factors) -%}

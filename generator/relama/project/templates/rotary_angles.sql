@@ -20,8 +20,18 @@ inverse_frequencies as (
 ),
 
 rotary_angles as (
-
-    {{ relama.rotary_angles('step_input', 'inverse_frequencies'<% if attention_factor != 1 %>, attention_factor=<< attention_factor >><% endif %><% if long_factors %>, long_factors=true<% endif %>) | indent(4) }}
+<% if attention_factor == 1 and not long_factors %>
+    {{ relama.rotary_angles('step_input', 'inverse_frequencies') | indent(4) }}
+<%- else %>
+    {{ relama.rotary_angles(
+        'step_input',
+        'inverse_frequencies',
+        attention_factor=<< attention_factor >>
+<%- if long_factors %>,
+        long_factors=true
+<%- endif %>
+    ) | indent(4) }}
+<%- endif %>
 
 )
 
