@@ -164,10 +164,15 @@ def test_within_a_memory_limit(project: Project, oracle: Oracle) -> None:
     with open_engine(project, "session", 2_000_000_000, sequence_id=0) as engine:
         assert isinstance(engine, Session)
         rows = engine.connection.execute(
-            "select is_prompt, logprob is null, position from tokens order by position"
+            "select token_id, is_prompt, logprob, position from tokens order by position"
         ).fetchall()
-        assert [row[:2] for row in rows] == [(True, True)] * 62 + [(False, False)] * 12
-        assert [row[2] for row in rows] == list(range(74))
+        assert [row[3] for row in rows] == list(range(74))
+        assert [row[1] for row in rows] == [True] * 62 + [False] * 12
+        assert [row[2] is None for row in rows] == [True] * 62 + [False] * 12
+        tokens = [row[0] for row in rows]
+        for end in range(62, 74):
+            logprobs = oracle.logprobs(tokens[:end])[-1]
+            assert rows[end][2] == pytest.approx(logprobs[tokens[end]], abs=1e-5)
         read = engine.connection.execute("select has_read, is_long from sequences").fetchall()
         assert read == [(73, True)]
         engine.start(TEXT[:90], GREEDY)
