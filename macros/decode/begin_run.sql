@@ -50,6 +50,13 @@
     {%- endfor -%}
 {%- endmacro %}
 
+{# The sequences of this project's state. A select. #}
+{% macro _own_sequences() -%}
+    {{ return(relama.sequences(
+        relama._state_relation('tokens'), long_factors=relama._original_context() is not none
+    )) }}
+{%- endmacro %}
+
 {#
     The append to `tokens` is what commits a step. Where a step was interrupted
     before it, the rows that it had already appended to caches are removed, and the
@@ -64,7 +71,7 @@
     {%- set has_read -%}
 coalesce((
         select s.has_read
-        from ({{ relama.sequences(relama._state_relation('tokens')) | indent(8) }}) as s
+        from ({{ relama._own_sequences() | indent(8) }}) as s
         where s.sequence_id = k.sequence_id
     ), 0)
     {%- endset -%}
@@ -121,7 +128,7 @@ coalesce((
                 k.sequence_id as sequence_id,
                 any(coalesce(s.has_read, 0)) as has_read
             from {{ cache }} as k
-            left join ({{ relama.sequences(tokens) | indent(12) }}) as s
+            left join ({{ relama._own_sequences() | indent(12) }}) as s
                 on k.sequence_id = s.sequence_id
             where k.position >= coalesce(s.has_read, 0)
             group by k.sequence_id

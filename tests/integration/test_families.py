@@ -6,6 +6,7 @@ Prompts are longer than every window. The oracle itself is compared with transfo
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,37 @@ def test_hidden_states_logits_and_greedy_ids(name: str, tmp_path: Path) -> None:
     assert continued == greedy(checkpoint.config, checkpoint.tensors, ids, STEPS)
     if ids == expected(name)["ids"]:
         assert continued == expected(name)["greedy"][:STEPS]
+
+
+#: Scalings of rotary embedding with an original context of 16, of which prompts have 42 tokens.
+SCALINGS = {
+    "linear": {"factor": 4.0},
+    "llama3": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
+    "yarn": {"factor": 4.0},
+    "longrope": {"short_factor": [1.0, 1.25, 1.5, 2.0], "long_factor": [1.0, 2.0, 4.0, 7.0]},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rope_type", SCALINGS)
+@pytest.mark.parametrize("name", ["llama_yarn", "qwen3"])
+def test_past_the_original_context(name: str, rope_type: str, tmp_path: Path) -> None:
+    """From a prompt within it, and from a longer one."""
+    file = write_family(tmp_path / "checkpoint", name) / "config.json"
+    config = json.loads(file.read_text()) | {"rope_theta": 1000.0}
+    del config["rope_parameters"]
+    original = {"original_max_position_embeddings": 16}
+    config["rope_scaling"] = {"rope_type": rope_type, **SCALINGS[rope_type], **original}
+    file.write_text(json.dumps(config))
+    checkpoint = open_checkpoint(tmp_path / "checkpoint")
+    project = write_project(tmp_path / "project", checkpoint)
+    dbt.invoke(project.directory, ["build", "--exclude-resource-type", "test"])
+    ids = expected(name)["ids"]
+    differences = compare(project, checkpoint, ids)
+    assert max(difference.relative for difference in differences) < 1e-5
+    for length in (12, len(ids)):
+        continued = greedy(checkpoint.config, checkpoint.tensors, ids[:length], STEPS)
+        assert greedy_ids(project, ids[:length]) == continued
 
 
 @pytest.mark.parametrize("storage", ["float32", "int8", "int4"])

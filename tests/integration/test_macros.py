@@ -152,6 +152,7 @@ def test_every_public_macro_has_an_example_with_a_unit_test() -> None:
         "begin_rows",
         "begin_run",
         "create_batch_state",
+        "forget_outgrown",
         "limit_memory",
         "set_prompt",
         "state",

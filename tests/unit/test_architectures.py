@@ -117,6 +117,11 @@ def test_another_architecture_is_refused_by_name(tmp_path: Path, model_type: obj
         ("smollm3", {"layer_types": ["chunked_attention"] * 3}, "layer_types must be 3 of"),
         ("mistral", {"sliding_window": -1}, "sliding_window must be a positive whole number"),
         ("phi3_longrope", {"rope_scaling": {"type": "longrope"}}, "short_factor of longrope must"),
+        (
+            "phi3_longrope",
+            {"rope_scaling": {"type": "longrope", "short_factor": [1] * 4, "long_factor": [1]}},
+            "long_factor of longrope must be 4 positive numbers",
+        ),
         ("phi3", {"intermediate_size": 27}, "expected 54 rows"),
         ("granite", {"logits_scaling": 0}, "logits_scaling must be a positive number"),
         ("gemma3", {"text_config": None}, "text_config of gemma3 must be an object"),

@@ -164,7 +164,12 @@ class Decoder:
         counts = (config.num_attention_heads, config.num_key_value_heads)
         rotated = self._add(
             "rotary_embedding" if angles else "query_key",
-            RotaryEmbedding(num_heads=counts, head_dim=config.head_dim, angles=angles),
+            RotaryEmbedding(
+                num_heads=counts,
+                head_dim=config.head_dim,
+                angles=angles,
+                by_sequence=bool(angles and self.graph.rotary[angles].long_factor),
+            ),
             (query, key),
         )
         appended = self._add(

@@ -138,8 +138,8 @@ def config_fields(config: ModelConfig) -> dict[str, Any]:
 def _config_of(fields: Mapping[str, Any]) -> ModelConfig:
     """What `config_fields` has given. Raises `TypeError` or `KeyError` for anything else."""
     rope = dict(fields["rope"])
-    short = tuple(rope.pop("short_factor"))
-    return ModelConfig(**{**fields, "rope": RopeParameters(**rope, short_factor=short)})
+    factors = {key: tuple(rope.pop(key, ())) for key in ("short_factor", "long_factor")}
+    return ModelConfig(**{**fields, "rope": RopeParameters(**{**rope, **factors})})
 
 
 def own_name(directory: Path) -> str:
