@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from relama.architectures import ARCHITECTURES
 from relama.checkpoint import open_checkpoint
 from relama.checkpoint.base import Checkpoint
 from tests.conftest import ROOT
@@ -20,6 +24,26 @@ NAMES = sorted(path.parent.name for path in FAMILIES.glob("*/config.json"))
 def family(name: str) -> Checkpoint:
     """The checkpoint of that name; it has no tokenizer."""
     return open_checkpoint(FAMILIES / name)
+
+
+def _has_window(config: Mapping[str, Any]) -> bool:
+    text = config.get("text_config", config)
+    return bool(text.get("sliding_window")) and text.get("use_sliding_window", True)
+
+
+#: The models of families that are compiled.
+COMPILED = [name for name in NAMES if family(name).config["model_type"] in ARCHITECTURES]
+
+#: One model of each `model_type` that is compiled, the first with a window if there is any.
+ONE_OF_EACH: dict[str, str] = {}
+for _name in sorted(COMPILED, key=lambda name: not _has_window(family(name).config)):
+    ONE_OF_EACH.setdefault(family(_name).config["model_type"], _name)
+
+
+def some(first: Collection[str], names: Iterable[str] = COMPILED) -> list[Any]:
+    """Names for `pytest.mark.parametrize`, of which all but `first` are slow."""
+    slow = [pytest.mark.slow]
+    return [pytest.param(name, marks=[] if name in first else slow) for name in names]
 
 
 @cache
