@@ -9,7 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from relama.architectures import ARCHITECTURES
 from relama.checkpoint import open_checkpoint
@@ -62,4 +64,30 @@ def write_family(directory: Path, name: str) -> Path:
         FAMILIES / "tokenizer.json",
     ):
         shutil.copy(file, directory)
+    return directory
+
+
+def write_wide_family(directory: Path, name: str, times: int) -> Path:
+    """The checkpoint of that name with a wider MLP of the same results.
+
+    Every row of gate and up is there `times` times, and so is every column of down, divided.
+    """
+    write_family(directory, name)
+    whole = dict(family(name).config)
+    text = whole["text_config"] = dict(whole["text_config"]) if "text_config" in whole else whole
+    text["intermediate_size"] *= times
+    if text is whole:
+        del whole["text_config"]
+    (directory / "config.json").write_text(json.dumps(whole))
+    tensors = {}
+    for key, tensor in family(name).tensors.items():
+        value = tensor.read()
+        if key.endswith((".gate_proj.weight", ".up_proj.weight")):
+            value = np.tile(value, (times, 1))
+        elif key.endswith(".gate_up_proj.weight"):
+            value = np.concatenate([np.tile(half, (times, 1)) for half in np.split(value, 2)])
+        elif key.endswith(".down_proj.weight"):
+            value = np.tile(value / times, (1, times))
+        tensors[key] = value
+    save_file(tensors, directory / "model.safetensors")
     return directory

@@ -110,8 +110,8 @@ def _refuse_adapter(directory: Path) -> None:
     for name in ADAPTER:
         if (directory / name).exists():
             raise UnsupportedError(
-                f"{directory} holds an adapter ({name}), which is not supported; supported: a whole "
-                "model, as PEFT's merge_and_unload() and save_pretrained() make of an adapter."
+                f"{directory} holds an adapter ({name}), which is not supported; supported: a "
+                "whole model, as PEFT's merge_and_unload() and save_pretrained() make of one."
             )
 
 
