@@ -28,24 +28,40 @@ def family(name: str) -> Checkpoint:
     return open_checkpoint(FAMILIES / name)
 
 
-def _has_window(config: Mapping[str, Any]) -> bool:
+def _breadth(config: Mapping[str, Any]) -> tuple[bool, int]:
+    """Whether there is a window, and how long a text may be."""
     text = config.get("text_config", config)
-    return bool(text.get("sliding_window")) and text.get("use_sliding_window", True)
+    has_window = text.get("sliding_window") and text.get("use_sliding_window", True)
+    return bool(has_window), text["max_position_embeddings"]
 
 
 #: The models of families that are compiled.
 COMPILED = [name for name in NAMES if family(name).config["model_type"] in ARCHITECTURES]
 
-#: One model of each `model_type` that is compiled, the first with a window if there is any.
-ONE_OF_EACH: dict[str, str] = {}
-for _name in sorted(COMPILED, key=lambda name: not _has_window(family(name).config)):
-    ONE_OF_EACH.setdefault(family(_name).config["model_type"], _name)
+
+def _each() -> list[str]:
+    found: dict[str, str] = {}
+    for name in sorted(COMPILED, key=lambda name: _breadth(family(name).config), reverse=True):
+        found.setdefault(family(name).config["model_type"], name)
+    return sorted(found.values())
 
 
-def some(first: Collection[str], names: Iterable[str] = COMPILED) -> list[Any]:
-    """Names for `pytest.mark.parametrize`, of which all but `first` are slow."""
-    slow = [pytest.mark.slow]
-    return [pytest.param(name, marks=[] if name in first else slow) for name in names]
+#: A model of each `model_type` that is compiled, with a window if there is such a one.
+EACH = _each()
+
+
+def some(first: Collection[object], cases: Iterable[object] = COMPILED) -> list[Any]:
+    """Cases for `pytest.mark.parametrize`, of which all but `first` are slow.
+
+    A tuple has several arguments of a test.
+    """
+    return [
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=[] if case in first else [pytest.mark.slow],
+        )
+        for case in cases
+    ]
 
 
 @cache
@@ -73,20 +89,18 @@ def write_wide_family(directory: Path, name: str, times: int) -> Path:
     Every row of gate and up is there `times` times, and so is every column of down, divided.
     """
     write_family(directory, name)
-    whole = dict(family(name).config)
-    text = whole["text_config"] = dict(whole["text_config"]) if "text_config" in whole else whole
-    text["intermediate_size"] *= times
-    if text is whole:
-        del whole["text_config"]
-    (directory / "config.json").write_text(json.dumps(whole))
+    config = json.loads((directory / "config.json").read_text())
+    text = config.get("text_config", config)
+    text |= {key: text[key] * times for key in text if key.endswith("intermediate_size")}
+    (directory / "config.json").write_text(json.dumps(config))
     tensors = {}
     for key, tensor in family(name).tensors.items():
         value = tensor.read()
-        if key.endswith((".gate_proj.weight", ".up_proj.weight")):
+        if key.endswith((".gate_proj.weight", ".up_proj.weight", ".w1.weight", ".w3.weight")):
             value = np.tile(value, (times, 1))
         elif key.endswith(".gate_up_proj.weight"):
             value = np.concatenate([np.tile(half, (times, 1)) for half in np.split(value, 2)])
-        elif key.endswith(".down_proj.weight"):
+        elif key.endswith((".down_proj.weight", ".w2.weight")):
             value = np.tile(value / times, (1, times))
         tensors[key] = value
     save_file(tensors, directory / "model.safetensors")

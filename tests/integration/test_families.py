@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from relama.checkpoint import open_checkpoint
 from relama.reference import forward, greedy, log_softmax
 from relama.runtime.compare import compare
 from relama.runtime.session import negative_log_likelihood, perplexity
-from tests.families import COMPILED, expected, some, write_family
+from tests.families import EACH, expected, some, write_family
 from tests.family_projects import (
     STEPS,
     built,
@@ -61,14 +60,10 @@ FIRST_STORED = {
 }
 
 
-def stored_cases() -> list[Any]:
-    """Every model in every storage, with native kernels and without."""
-    cases = itertools.product(COMPILED, ("float32", "int8", "int4"), ("native", "sql"))
-    marks = {case: [] if case in FIRST_STORED else [pytest.mark.slow] for case in cases}
-    return [pytest.param(*case, marks=marks[case]) for case in marks]
+STORED = itertools.product(EACH, ("float32", "int8", "int4"), ("native", "sql"))
 
 
-@pytest.mark.parametrize(("name", "storage", "arithmetic"), stored_cases())
+@pytest.mark.parametrize(("name", "storage", "arithmetic"), some(FIRST_STORED, STORED))
 def test_native_and_rounded(
     name: str, storage: str, arithmetic: str, kernels_file: Path, tmp_path: Path
 ) -> None:

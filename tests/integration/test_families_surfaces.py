@@ -18,6 +18,7 @@ from relama.architectures import build_graph
 from relama.checkpoint import open_checkpoint
 from relama.cli import main
 from relama.errors import InputError
+from relama.graph import Graph
 from relama.operators import AttentionWeights
 from relama.project.manifest import Project
 from relama.reference import Reference, forward, greedy, log_softmax
@@ -25,17 +26,17 @@ from relama.runtime import dbt
 from relama.runtime.database import open_database
 from relama.runtime.memory.residency import Plan
 from relama.runtime.session import Session, negative_log_likelihood, open_engine
-from tests.families import COMPILED, expected, some, write_family, write_wide_family
+from tests.families import EACH, expected, some, write_family, write_wide_family
 from tests.family_projects import built, greedy_ids, prompt, random_text
 from tests.targets import GREEDY
 
-#: Norms of heads and two tables of angles; layers with a window and without rotary embedding.
-FIRST = {"gemma3", "smollm3_sliding"}
+#: Norms of heads and behind blocks, a window, and two tables of angles; the others are slow.
+FIRST = {"gemma3"}
 #: More than any process of tests has.
 LIMIT = 4_000_000_000
 
 
-@pytest.mark.parametrize("name", some(FIRST))
+@pytest.mark.parametrize("name", some(FIRST, EACH))
 def test_plain_dbt_and_traces(name: str, tmp_path: Path) -> None:
     """dbt computes each operator as a table, and tests it."""
     directory = write_family(tmp_path / "checkpoint", name)
@@ -47,23 +48,10 @@ def test_plain_dbt_and_traces(name: str, tmp_path: Path) -> None:
         engine.start(ids, GREEDY)
         assert engine.step() == right[0]
         assert_activations(project, forward(checkpoint.config, checkpoint.tensors, ids))
-        assert_windows(project, AttentionWindows.of(build_graph(checkpoint)), len(ids))
+        assert_windows(project, build_graph(checkpoint), len(ids))
         dbt.invoke(project.directory, ["test", "--select", "path:models/layers"])
         assert engine.step() == right[1]
     assert greedy_ids(project, ids, 2) == right
-
-
-class AttentionWindows(dict[str, int | None]):
-    """The window of each operator of attention weights, by its name."""
-
-    @classmethod
-    def of(cls, graph: Any) -> AttentionWindows:
-        found = {
-            name: operator.computes.sliding_window
-            for name, operator in graph.operators.items()
-            if isinstance(operator.computes, AttentionWeights)
-        }
-        return cls(found)
 
 
 def assert_activations(project: Project, reference: Reference) -> None:
@@ -76,8 +64,13 @@ def assert_activations(project: Project, reference: Reference) -> None:
             assert np.abs(found - states).max() < 1e-4 * np.abs(states).max(), name
 
 
-def assert_windows(project: Project, windows: AttentionWindows, count: int) -> None:
-    """Within a window, every position has a weight, and outside of it none has."""
+def assert_windows(project: Project, graph: Graph, count: int) -> None:
+    """Within a window, positions have weights, and outside of it none has."""
+    windows = {
+        name: operator.computes.sliding_window
+        for name, operator in graph.operators.items()
+        if isinstance(operator.computes, AttentionWeights)
+    }
     assert len(windows) == project.config.num_hidden_layers
     offsets = np.arange(count)[:, None] - np.arange(count)
     with open_database(project) as connection:
@@ -92,7 +85,7 @@ def assert_windows(project: Project, windows: AttentionWindows, count: int) -> N
             assert np.count_nonzero(weights[:, seen]) > 0.5 * weights[:, seen].size
 
 
-@pytest.mark.parametrize("name", some({"phi3"}))
+@pytest.mark.parametrize("name", some({"phi3"}, EACH))
 def test_limits_and_commands(name: str, tmp_path: Path) -> None:
     directory = write_family(tmp_path / "checkpoint", name)
     project = built(tmp_path / "project", directory)
@@ -130,7 +123,7 @@ def command(name: str, project: Project, *arguments: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernels", [True, False], ids=["native", "sql"])
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("name", EACH)
 def test_streamed_weights(name: str, kernels: bool, kernels_file: Path, tmp_path: Path) -> None:
     """Matrices that are large enough to be read from disk for every token."""
     directory = write_wide_family(tmp_path / "checkpoint", name, times=2000)

@@ -13,7 +13,7 @@ from relama.checkpoint import open_checkpoint
 from relama.checkpoint.base import Checkpoint, Tensor
 from relama.errors import CheckpointError, UnsupportedError
 from relama.reference import forward
-from tests.families import ONE_OF_EACH, family, write_family
+from tests.families import EACH, family, write_family
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.unit.broken_checkpoints import CONFIG, put, write_directory, write_gguf
 
@@ -141,7 +141,7 @@ def test_settings_of_a_family_that_are_not_computed(
         build_graph(open_checkpoint(directory))
 
 
-@pytest.mark.parametrize("name", list(ONE_OF_EACH.values()), ids=list(ONE_OF_EACH))
+@pytest.mark.parametrize("name", EACH)
 def test_what_no_family_computes_is_refused_with_what_is(tmp_path: Path, name: str) -> None:
     directory = write_family(tmp_path / name, name)
     whole = json.loads((directory / "config.json").read_text())
