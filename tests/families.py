@@ -95,12 +95,12 @@ def write_wide_family(directory: Path, name: str, times: int) -> Path:
     (directory / "config.json").write_text(json.dumps(config))
     tensors = {}
     for key, tensor in family(name).tensors.items():
-        value = tensor.read()
-        if key.endswith((".gate_proj.weight", ".up_proj.weight", ".w1.weight", ".w3.weight")):
-            value = np.tile(value, (times, 1))
-        elif key.endswith(".gate_up_proj.weight"):
-            value = np.concatenate([np.tile(half, (times, 1)) for half in np.split(value, 2)])
-        elif key.endswith((".down_proj.weight", ".w2.weight")):
+        value, (module, kind) = tensor.read(), key.split(".")[-2:]
+        if module in ("gate_proj", "up_proj", "w1", "w3"):
+            value = np.concatenate([value] * times)
+        elif module == "gate_up_proj":
+            value = np.concatenate([half for half in np.split(value, 2) for _ in range(times)])
+        elif module in ("down_proj", "w2") and kind == "weight":
             value = np.tile(value / times, (1, times))
         tensors[key] = value
     save_file(tensors, directory / "model.safetensors")
