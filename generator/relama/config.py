@@ -16,7 +16,7 @@ ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn", "longrope")
 NEUTRAL_VALUES: dict[str, tuple[object, ...]] = {
     "is_causal": (True,),
     "per_layer_config": (None, {}),
-    "quantization_config": (None, {}),
+    "use_bidirectional_attention": (None, False),
 }
 
 

@@ -441,6 +441,36 @@ def test_block_matmul_with_zeros(
     assert [list(row[2]) for row in rows] == [[0.0] * size.rows] * len(lengths)
 
 
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("size", SIZES[:3], ids=lambda size: size.name)
+def test_block_matmul_below_a_join_on_the_position(
+    sql: dict[str, str], connection: duckdb.DuckDBPyConnection, size: Size, storage: str
+) -> None:
+    """As where a norm of queries reads it: there DuckDB drops a condition on positions."""
+    matrix, bias = write_weight(connection, size.rows, size.columns)
+    write_blocks(connection, sql, size, storage)
+    hidden, residual = write_hidden(connection, [(0, 3)], size.columns, size.rows)
+    expected = hidden.astype(float) @ matrix.T.astype(float)
+    if size.plus:
+        expected += bias + residual
+    connection.execute("create table angles as select range as position from range(8)")
+
+    statement = f"""
+        select a.position, x.square
+        from (
+            select *, list_inner_product(vector, vector) as square
+            from ({sql[f"product_{storage}_{size.name}"]}) as product
+        ) as x
+        inner join angles as a on x.position = a.position
+        order by all
+    """
+    rows = connection.sql(statement).fetchall()
+
+    assert [row[0] for row in rows] == [0, 1, 2]
+    squares = (expected**2).sum(axis=1)
+    np.testing.assert_allclose([row[1] for row in rows], squares, rtol=0.05)
+
+
 @pytest.mark.parametrize("appended", [1, 3, 70])
 @pytest.mark.parametrize("paged", [0, 64, 128])
 def test_attention_over_pages(

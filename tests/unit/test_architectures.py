@@ -13,7 +13,7 @@ from relama.checkpoint import open_checkpoint
 from relama.checkpoint.base import Checkpoint, Tensor
 from relama.errors import CheckpointError, UnsupportedError
 from relama.reference import forward
-from tests.families import write_family
+from tests.families import EACH, family, write_family
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.unit.broken_checkpoints import CONFIG, put, write_directory, write_gguf
 
@@ -98,7 +98,11 @@ def test_more_layers_than_tensors_are_refused_in_either_format(tmp_path: Path) -
             build_graph(open_checkpoint(checkpoint))
 
 
-@pytest.mark.parametrize("model_type", ["mamba", None, ["llama"], {"a": 1}])
+#: Of text and images, in the names of their checkpoints, and others.
+OTHERS = ["qwen2_vl", "qwen2_5_vl", "llava", "mllama", "phi4_multimodal", "phi4mm", "mistral3"]
+
+
+@pytest.mark.parametrize("model_type", [*OTHERS, "mamba", None, ["llama"], {"a": 1}])
 def test_another_architecture_is_refused_by_name(tmp_path: Path, model_type: object) -> None:
     write_tiny_llama(tmp_path / "c")
     config = json.loads((tmp_path / "c" / "config.json").read_text())
@@ -114,7 +118,11 @@ def test_another_architecture_is_refused_by_name(tmp_path: Path, model_type: obj
         ("gemma2", {"hidden_activation": "silu"}, "hidden_activation 'silu' .* gelu_pytorch_tanh"),
         ("gemma3_text", {"layer_types": ["full_attention"]}, "layer_types must be 3 of"),
         ("smollm3", {"no_rope_layers": [1]}, "no_rope_layers must be a list of 3"),
-        ("smollm3", {"layer_types": ["chunked_attention"] * 3}, "layer_types must be 3 of"),
+        ("smollm3", {"layer_types": ["chunked_attention"] * 3}, "'chunked_attention', which is"),
+        ("gemma2", {"layer_types": [None, "full_attention"]}, "layer_types has None, which is"),
+        ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention is true"),
+        ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention is"),
+        ("granite", {"hidden_act": ["silu"]}, "hidden_act '.'silu'.' is not supported"),
         ("mistral", {"sliding_window": -1}, "sliding_window must be a positive whole number"),
         ("phi3_longrope", {"rope_scaling": {"type": "longrope"}}, "short_factor of longrope must"),
         (
@@ -163,6 +171,45 @@ def test_layers_for_tokens_after_the_next_are_left_out(tmp_path: Path) -> None:
     assert left_out(checkpoint) == [
         "The layers that predict tokens after the next (num_nextn_predict_layers) are left out."
     ]
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_what_no_family_computes_is_refused_with_what_is(tmp_path: Path, name: str) -> None:
+    directory = write_family(tmp_path / name, name)
+    whole = json.loads((directory / "config.json").read_text())
+    text = whole.get("text_config", whole)
+    activation = "hidden_activation" if "gemma" in name else "hidden_act"
+    layers = ["chunked_attention"] * text["num_hidden_layers"]
+    changes: list[tuple[dict[str, object], str]] = [
+        ({activation: "relu2"}, f"{activation} 'relu2' is not supported .*; supported: "),
+        ({"rope_scaling": {"rope_type": "spiral"}}, "type 'spiral' is not supported; supported: "),
+        ({"is_causal": False}, "is_causal is false, .* not supported; supported: true"),
+    ]
+    if "layer_types" in text:
+        changes.append(({"layer_types": layers}, "'chunked_attention', .*; supported: full_"))
+    for change, complaint in changes:
+        changed = {**text, **change}
+        config = changed if text is whole else {**whole, "text_config": changed}
+        (directory / "config.json").write_text(json.dumps(config))
+        with pytest.raises(UnsupportedError, match=complaint):
+            build_graph(open_checkpoint(directory))
+
+
+@pytest.mark.parametrize("rope_type", ["su", "yarn"])
+def test_older_files_of_phi3_call_longrope_otherwise(tmp_path: Path, rope_type: str) -> None:
+    directory = write_family(tmp_path / "c", "phi3_longrope")
+    graph = build_graph(open_checkpoint(directory))
+    config = json.loads((directory / "config.json").read_text())
+    config["rope_scaling"]["type"] = rope_type
+    (directory / "config.json").write_text(json.dumps(config))
+    assert build_graph(open_checkpoint(directory)) == graph
+
+
+def test_of_text_and_images_the_text_is_compiled_and_that_is_said() -> None:
+    assert left_out(family("gemma3")) == [
+        "The checkpoint is one of text and images; the text half is compiled."
+    ]
+    assert left_out(family("gemma3_text")) == []
 
 
 @pytest.mark.parametrize("activation", ["silu", "swish"])

@@ -235,12 +235,9 @@ DIALECTS: list[tuple[dict[str, Any], list[float] | str]] = [
     ({"is_causal": None}, "is_causal is null"),
     ({"per_layer_config": {}}, PLAIN),
     ({"per_layer_config": {"0": {"hidden_act": "relu"}}}, "per_layer_config is {"),
-    ({"quantization_config": None}, PLAIN),
-    (
-        {"quantization_config": {"quant_method": "bitnet", "quantization_mode": "online"}},
-        'quantization_config is {"quant_method": "bitnet"',
-    ),
-    ({"quantization_config": {"load_in_4bit": True}}, "quantization_config is"),
+    ({"use_bidirectional_attention": None}, PLAIN),
+    ({"use_bidirectional_attention": True}, "use_bidirectional_attention is true"),
+    ({"use_bidirectional_attention": "all"}, 'use_bidirectional_attention is "all"'),
 ]
 
 

@@ -29,7 +29,8 @@ class Architecture:
         build: the graph of a config that is complete.
         defaults: what `config.json` may leave out, as in the family's `configuration_*.py`.
         tensors: what the graph reads, made of what is stored.
-        decoder_fields: the config as `ModelConfig` has it, where `config.json` has it otherwise.
+        decoder_fields: the config as `ModelConfig` has it, where `config.json` has it otherwise:
+            the text half of a model that has others too, settings that older files call otherwise.
         left_out: sentences of what a checkpoint has and the graph has not, of its `config.json`
             and of what is stored.
         rope_of: the type of layers whose rotary embedding `ModelConfig` has, where types differ.
@@ -52,7 +53,8 @@ _ALIASES = {"swish": "silu", "gelu_new": "gelu_pytorch_tanh"}
 def check_activation(fields: Config, activation: str, key: str = "hidden_act") -> None:
     """Raises `UnsupportedError` where a config names another activation than a family has."""
     given = fields.get(key)
-    if given is not None and _ALIASES.get(given, given) != activation:
+    name = _ALIASES.get(given, given) if isinstance(given, str) else given
+    if name is not None and name != activation:
         raise UnsupportedError(
             f"config.json: {key} '{given}' is not supported for {fields['model_type']}; "
             f"supported: {activation}."
@@ -68,22 +70,25 @@ def layer_types(
         is_sliding: what holds where the config has no `layer_types`.
 
     Raises:
-        CheckpointError: there are more or fewer than layers, or others than these.
+        CheckpointError: there are more or fewer than layers.
+        UnsupportedError: there are others than these.
     """
     given = fields.get("layer_types")
     if given is None:
         layers = range(config.num_hidden_layers)
         return ["sliding_attention" if is_sliding(i) else "full_attention" for i in layers]
-    known = {"sliding_attention", "full_attention"}
-    if (
-        not isinstance(given, list)
-        or len(given) != config.num_hidden_layers
-        or not all(kind in known for kind in given)
-    ):
+    known = ("full_attention", "sliding_attention")
+    if not isinstance(given, list) or len(given) != config.num_hidden_layers:
         raise CheckpointError(
             f"config.json: layer_types must be {config.num_hidden_layers} of "
-            "'full_attention' and 'sliding_attention', one for each layer."
+            f"{' and '.join(map(repr, known))}, one for each layer."
         )
+    for kind in given:
+        if kind not in known:
+            raise UnsupportedError(
+                f"config.json: layer_types has {kind!r}, which is not supported for "
+                f"{fields['model_type']}; supported: {', '.join(known)}."
+            )
     return given
 
 

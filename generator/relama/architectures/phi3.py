@@ -23,6 +23,15 @@ DEFAULTS = {
 }
 
 
+def decoder_fields(fields: Config) -> Config:
+    """The config with `longrope` under its name: older files say `su` or `yarn` (`Phi3Config`)."""
+    for dialect in ("rope_scaling", "rope_parameters"):
+        rope = fields.get(dialect)
+        if isinstance(rope, Mapping) and rope.get("rope_type", rope.get("type")) in ("su", "yarn"):
+            return {**fields, dialect: {**rope, "rope_type": "longrope"}}
+    return fields
+
+
 def tensors(fields: Config, stored: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """`qkv_proj` and `gate_up_proj` taken apart, the heads of queries and keys in our order."""
     config = model_config(fields, partial_rotary=True)
@@ -70,4 +79,4 @@ def _check_rows(tensor: Tensor, rows: int) -> None:
         )
 
 
-ARCHITECTURE = Architecture(build, DEFAULTS, tensors, partial_rotary=True)
+ARCHITECTURE = Architecture(build, DEFAULTS, tensors, decoder_fields, partial_rotary=True)
