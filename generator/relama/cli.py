@@ -85,6 +85,13 @@ _MEMORY_LIMIT = click.option(
     metavar="SIZE",
     help="Keep the process under SIZE of memory, e.g. 1500MB; see relama plan.",
 )
+_TEMPLATE_ARGS = click.option(
+    "--template-arg",
+    "template_args",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Argument of the chat template, e.g. enable_thinking=false; repeatable.",
+)
 
 
 def _sampling_options(command: Command) -> Command:
@@ -269,6 +276,7 @@ def build(directory: Path, full_refresh: bool, as_json: bool) -> None:
 @_sampling_options
 @click.option("--chat", is_flag=True, help="Render PROMPT with the model's chat template.")
 @click.option("--system", metavar="TEXT", help="System message; implies --chat.")
+@_TEMPLATE_ARGS
 @click.option(
     "--engine", type=click.Choice(["session", "dbt"]), default="session", show_default=True
 )
@@ -280,12 +288,14 @@ def generate(
     prompt: str,
     chat: bool,
     system: str | None,
+    template_args: tuple[str, ...],
     engine: str,
     memory_limit: str | None,
     as_json: bool,
     **sampling: Any,
 ) -> None:
     """Continue PROMPT (`-` reads standard input)."""
+    from relama.runtime.chat_template import read_template_args
     from relama.runtime.memory import memory_limit as limit_of
     from relama.runtime.session import chosen_settings, complete
 
@@ -296,6 +306,7 @@ def generate(
         chosen_settings(project, sampling),
         chat=chat,
         system=system,
+        template_args=read_template_args(template_args),
         engine=engine,
         memory_limit=limit_of(project, memory_limit),
         on_text=_shown(as_json),
@@ -351,19 +362,32 @@ def plan(
 @_DIRECTORY
 @_sampling_options
 @click.option("--system", metavar="TEXT", help="System message.")
+@_TEMPLATE_ARGS
 @_MEMORY_LIMIT
 @_JSON
 @report_errors
 def chat(
-    directory: Path, system: str | None, memory_limit: str | None, as_json: bool, **sampling: Any
+    directory: Path,
+    system: str | None,
+    template_args: tuple[str, ...],
+    memory_limit: str | None,
+    as_json: bool,
+    **sampling: Any,
 ) -> None:
     """Converse; the KV cache is kept from turn to turn. End with Ctrl-D or /exit."""
+    from relama.runtime.chat_template import read_template_args
     from relama.runtime.memory import memory_limit as limit_of
     from relama.runtime.session import chosen_settings, conversation
 
     project = _load(directory)
     settings, limit = chosen_settings(project, sampling), limit_of(project, memory_limit)
-    with conversation(project, settings, system=system, memory_limit=limit) as opened:
+    with conversation(
+        project,
+        settings,
+        system=system,
+        template_args=read_template_args(template_args),
+        memory_limit=limit,
+    ) as opened:
         while (line := read_line(as_json)) is not None:
             if line:
                 opened.answer(line, _shown(as_json))

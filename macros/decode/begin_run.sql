@@ -60,6 +60,7 @@
 {%- endmacro %}
 
 {% macro default___discard_partial_step() -%}
+    {{- relama._read_again() -}}
     {%- set has_read -%}
 coalesce((
         select s.has_read
@@ -74,6 +75,29 @@ coalesce((
     {%- for name in relama._kv_pages_names() %}
     delete from {{ relama._state_relation(name) }} as k
     where k.first_position + len(k.keys) > {{ has_read }};
+    {%- endfor %}
+{%- endmacro %}
+
+{#
+    The cache of a layer with a window keeps little more than the next position sees. Where tokens
+    have been taken away since, and what the next one now sees is not there, all of the sequence is
+    to be read again.
+#}
+{% macro _read_again() -%}
+    {%- set tokens = relama._state_relation('tokens') -%}
+    {%- set caches = relama._kv_cache_names() -%}
+    {%- for window in var('relama_sliding_windows', []) %}
+    {%- if window is not none %}
+    {%- set cache = relama._state_relation(caches[loop.index0]) %}
+    update {{ tokens }} set has_read = 0
+    where sequence_id in (
+        select s.sequence_id
+        from ({{ relama.sequences(tokens) | indent(8) }}) as s
+        left join {{ cache }} as k on s.sequence_id = k.sequence_id
+        group by s.sequence_id, s.has_read
+        having coalesce(min(k.position), s.has_read) > greatest(s.has_read + 1 - {{ window }}, 0)
+    );
+    {%- endif %}
     {%- endfor %}
 {%- endmacro %}
 

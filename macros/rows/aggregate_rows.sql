@@ -209,6 +209,10 @@ alter table item drop column known_by
     {%- set around = 'x' -%}
     {%- if settings['chat'] -%}
         {%- set around = relama._value('select md5(any_value(body)) from chat_text') -%}
+        {#- What the template makes of other texts than `x` may depend on its arguments too. -#}
+        {%- if settings['template_args'] != '{}' -%}
+            {%- set around = local_md5(around ~ settings['template_args']) -%}
+        {%- endif -%}
     {%- endif -%}
     {%- set fingerprint = relama._fingerprint(language_model, settings) ~ around -%}
     {%- call relama._run() -%}

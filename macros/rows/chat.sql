@@ -143,6 +143,7 @@ where len(token_ids) <> room and new_most - new_least > 1
     {%- set given = {
         'template': chat['template'],
         'special_tokens': chat['special_tokens'],
+        'template_args': relama._encoded(settings['template_args']),
         'system': relama._encoded(settings['system']) if settings['system'] is not none else none,
         'date': relama._encoded(settings['template_date']) if settings['template_date'] else none,
         'guard': relama._encoded(job['guard']) if job['guard'] else none,

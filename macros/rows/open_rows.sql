@@ -130,7 +130,8 @@ group by relama_hash
 {# A digest of what all answers of a model depend on. #}
 {% macro _fingerprint(language_model, settings) -%}
     {%- set depends_on = dict(settings) -%}
-    {#- A row's digest has the text in which the date is. -#}
+    {#- A row's digest has the text that the template makes with them. -#}
+    {%- do depends_on.pop('template_args') -%}
     {%- do depends_on.pop('template_date') -%}
     {{ return(local_md5(
         [

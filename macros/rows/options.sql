@@ -18,6 +18,7 @@
     {%- set chat = [
         'chat',
         'system',
+        'template_args',
         'template_date',
     ] -%}
     {%- set completion = [

@@ -32,7 +32,10 @@ from {{ relama._grammar_relation(settings['grammar']) }}
     {{ return(settings) }}
 {%- endmacro %}
 
-{# The settings of how a prompt is put: chat, system, parse_special, on_overflow, template_date. #}
+{#
+    The settings of how a prompt is put: chat, system, parse_special, on_overflow, template_args,
+    template_date.
+#}
 {% macro _prompt_settings(chat) -%}
     {%- do relama._check_adapter() -%}
     {%- do relama._check_options() -%}
@@ -56,8 +59,49 @@ from {{ relama._grammar_relation(settings['grammar']) }}
         'system': system or none,
         'parse_special': relama._flag_setting('parse_special', false),
         'on_overflow': on_overflow,
+        'template_args': relama._template_args(chat),
         'template_date': relama._template_date(),
     }) }}
+{%- endmacro %}
+
+{#
+    The arguments of the chat template as JSON, such as {"enable_thinking": false}: names that it
+    takes, which `relama new` has found in it.
+
+    chat  whether there is a template
+#}
+{% macro _template_args(chat) -%}
+    {%- set args = relama._setting('template_args', {}) -%}
+    {%- if args is not mapping or not relama._is_json(args) -%}
+        {%- do relama._bad_setting(
+            'template_args', args | string,
+            'a mapping of names to values of JSON, such as {"enable_thinking": false}'
+        ) -%}
+    {%- endif -%}
+    {%- if args and not chat -%}
+        {%- do relama._bad_setting('template_args', args, 'absent where chat is false') -%}
+    {%- endif -%}
+    {%- set taken = relama._language_model()['chat']['template_args'] if args else [] -%}
+    {%- for name in args if name not in taken -%}
+        {%- do exceptions.raise_compiler_error(
+            model.name ~ ": template_args has '" ~ name ~ "', which is no argument of the chat "
+            ~ 'template; it takes ' ~ (taken | join(', ') or 'none') ~ '.'
+        ) -%}
+    {%- endfor -%}
+    {{ return(tojson(args)) }}
+{%- endmacro %}
+
+{# Whether a value is one of JSON: YAML has dates too. #}
+{% macro _is_json(value) -%}
+    {%- if value is mapping -%}
+        {{ return(not value | reject('string') | list and relama._is_json(value.values() | list)) }}
+    {%- elif value is sequence and value is not string -%}
+        {%- for item in value if not relama._is_json(item) -%}
+            {{ return(false) }}
+        {%- endfor -%}
+        {{ return(true) }}
+    {%- endif -%}
+    {{ return(value is none or value is string or value is number) }}
 {%- endmacro %}
 
 {# The day that a chat template takes for today, YYYY-MM-DD; none is today. #}

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from relama.cli import main
 from relama.project.manifest import Project
+from relama.runtime.tokenizer import ProjectTokenizer
 from tests.conftest import ROOT, TINY_LLAMA
 from tests.fixtures.make_tiny_llama import write_tiny_llama
 from tests.unit.broken_checkpoints import put, write_gguf
@@ -161,6 +162,41 @@ def test_chat_keeps_a_conversation(tiny_project: Project) -> None:
     first, second = value["turns"]
     shared = len(first["prompt_ids"]) + len(first["ids"])
     assert second["prompt_ids"][:shared] == first["prompt_ids"] + first["ids"]
+
+
+#: Shows of an earlier answer its end only, as templates of models that think do.
+THINKING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{{ m.content[-1:] if m.role == 'assistant' else m.content }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n{% if enable_thinking is false %}<think></think>{% endif %}"
+)
+
+
+def test_template_arguments(tiny_project: Project) -> None:
+    directory = tiny_project.directory
+    (directory / "tokenizer" / "chat_template.jinja").write_text(THINKING)
+    tokenizer = ProjectTokenizer(directory)
+    off = ("--max-tokens", 3, "--template-arg", "enable_thinking=false")
+    value = succeeds("generate", directory, "Hi", *off)
+    question = [{"role": "user", "content": "Hi"}]
+    assert value["prompt_ids"] == tokenizer.encode_chat(question, {"enable_thinking": False})
+    assert value["prompt_ids"] != tokenizer.encode_chat(question)
+    # A conversation keeps answers whole, and the template cuts them.
+    value = succeeds("chat", directory, *off, stdin="Hi\nYou?\nAnd?\n")
+    messages = value["messages"]
+    for i, turn in enumerate(value["turns"]):
+        asked = messages[: 2 * i + 1]
+        assert turn["prompt_ids"] == tokenizer.encode_chat(asked, {"enable_thinking": False})
+        assert turn["text"] == messages[2 * i + 1]["content"]
+    assert len(messages[1]["content"]) > 1
+    for given, sentence in (
+        ("enable_thinking", "--template-arg must be NAME=VALUE"),
+        ("enable_thinking=False", "write enable_thinking=false, as in JSON"),
+        ("enabel_thinking=false", "takes no such argument; it takes enable_thinking."),
+        ("messages=[]", "--template-arg messages: messages, special tokens and whether"),
+    ):
+        for command in (("generate", directory, "Hi"), ("chat", directory)):
+            fails(*command, "--template-arg", given, match=sentence)
 
 
 def test_text_is_data_never_sql_or_jinja(tiny_project: Project, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from relama.reference import forward, greedy, log_softmax
 from relama.runtime import dbt
 from relama.runtime.compare import compare
 from relama.runtime.session import open_engine
+from relama.runtime.statements import compiled
 from tests.families import NAMES, expected, family, write_family
 from tests.stored import stored_tensors
 from tests.targets import GREEDY, all_logits, assert_equals_the_oracle
@@ -28,7 +29,7 @@ from tests.user_project import UserProject
 COMPILED = [name for name in NAMES if family(name).config["model_type"] in ARCHITECTURES]
 #: One of each family and each rotary scaling, which `make test` builds; the others are slow.
 FIRST = {
-    *("gemma2", "gemma3", "granite", "llama_yarn", "mistral", "olmo2"),
+    *("deepseek_v3", "gemma2", "gemma3", "granite", "llama_yarn", "mistral", "olmo2"),
     *("mixtral", "phi3", "phi3_longrope", "qwen2_moe", "qwen2_sliding", "qwen3", "smollm3_sliding"),
 }
 STEPS = 12
@@ -74,17 +75,15 @@ def test_hidden_states_logits_and_greedy_ids(name: str, tmp_path: Path) -> None:
         assert continued == expected(name)["greedy"][:STEPS]
 
 
-#: Those whose tensors have other names in the file, for which `stored_tensors` has no others.
-RENAMED = {"gemma3", "phi3", "phi3_longrope", "phi3_longrope_partial"}
-
-
 @pytest.mark.parametrize("storage", ["float32", "int8", "int4"])
-@pytest.mark.parametrize("name", some({"mistral"}))
+@pytest.mark.parametrize("name", some({"gemma2"}))
 def test_native_and_rounded(name: str, storage: str, kernels_file: Path, tmp_path: Path) -> None:
     """With native kernels, on the stored weights: many positions at once, and one by one."""
-    if name in RENAMED and storage != "float32":
-        pytest.skip("the stored weights have no names in the file")
     project = built(tmp_path, name, storage=storage, kernels=kernels_file)
+    layers = project.config.num_hidden_layers
+    for decode in (False, True):
+        sql = compiled(project, ["step"], decode=decode)["step"].sql
+        assert sql.count("relama_attention(") == layers
     checkpoint = open_checkpoint(tmp_path / "checkpoint")
     is_exact = storage == "float32"
     tensors = checkpoint.tensors if is_exact else stored_tensors(project, checkpoint, storage)
@@ -96,7 +95,9 @@ def test_native_and_rounded(name: str, storage: str, kernels_file: Path, tmp_pat
     assert one_by_one == greedy(checkpoint.config, tensors, ids[:1], 3)
 
 
-@pytest.mark.parametrize("name", ["gemma2", "granite"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("deepseek_v3", marks=pytest.mark.slow), "gemma2", "granite"]
+)
 @pytest.mark.parametrize("kernels", [False, True])
 def test_rows(name: str, kernels: bool, kernels_file: Path, tmp_path: Path) -> None:
     """Logits of rows are multiplied and capped as those of a session are."""

@@ -6,9 +6,10 @@ import json
 import random
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,11 +73,21 @@ TEMPLATES = {
         "{% for m in messages %}{% if m.role == 'system' %}{{ m.content + '\n\n' }}"
         "{% else %}{{ 'USER: ' + m.content + '\nASSISTANT:' }}{% endif %}{% endfor %}"
     ),
+    "thinking": (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "<|im_start|>assistant\n{% if enable_thinking is defined and not enable_thinking %}"
+        "<think>\n\n</think>\n\n{% endif %}{{ words | tojson if words }}"
+    ),
     "program": (
         "{% set m = messages[-1] %}{% if m.content is string and m.content.startswith(' ') %}"
         "<|user|>{% endif %}{{ m.content | upper }}{{ m.content | length }}"
         "{{ m.content.rstrip() | tojson }}{{ m.content.lstrip('\n') }}{{ m.content.split('a')[0] }}"
     ),
+}
+#: Odd values of the arguments of `thinking`; as a config has them, they are Jinja's.
+TEMPLATE_ARGS = {
+    "enable_thinking": False,
+    "words": {"b": ["%}", "'; --", 'é"\\', None, 1.5, 2**63], "a": "<|im_end|>"},
 }
 CONTEXT = 256
 SYSTEM = " Be\u00a0kind. "
@@ -212,6 +223,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> UserProject:
     for name in ("vicuna", "llama3", "program"):
         config = f"{kind}, model='{name}', system='Be brief.', on_overflow='truncate'"
         desk.model(f"{name}_long", config, LONG)
+    desk.model("thinking_off", f"{kind}, model='thinking', template_args={TEMPLATE_ARGS}", plain)
     config = f"{kind}, model='llama3', template_date='2026-03-01'"
     desk.model("llama3_pinned", config, f"{query} where id = 0")
     desk.model("chatml_text", f"{kind}, model='chatml'", query)
@@ -227,11 +239,15 @@ def found(desk: UserProject, table: str) -> list[Sequence[int]]:
     return [ids for (ids,) in desk.rows(f"select token_ids from {table} order by id")]
 
 
-def asked(tokenizer: ProjectTokenizer, text: str, system: str | None = None) -> list[int]:
+def asked(
+    tokenizer: ProjectTokenizer,
+    text: str,
+    system: str | None = None,
+    template_args: Mapping[str, Any] | None = None,
+) -> list[int]:
     """The tokens that `relama generate --chat` reads."""
     messages = [] if system is None else [{"role": "system", "content": system}]
-    rendered = tokenizer.render_chat([*messages, {"role": "user", "content": text}])
-    return tokenizer.encode(rendered, add_special_tokens=False)
+    return tokenizer.encode_chat([*messages, {"role": "user", "content": text}], template_args)
 
 
 @pytest.fixture(scope="module", params=TEMPLATES)
@@ -259,6 +275,40 @@ def test_a_row_reads_what_a_session_reads(
             prompts, found(desk, f"{template}_{table}"), expected, strict=True
         ):
             assert ours == theirs, (table, text)
+
+
+def test_rows_take_the_arguments_of_a_template(desk: UserProject) -> None:
+    tokenizer = ProjectTokenizer(desk.directory.parent / "thinking")
+    assert tokenizer.template_args == ["enable_thinking", "words"]
+    expected = [asked(tokenizer, text, template_args=TEMPLATE_ARGS) for text in PROMPTS]
+    assert found(desk, "thinking_off") == expected
+    assert expected != found(desk, "thinking_chat")
+
+
+BAD_ARGS = {
+    "{'enabel': true}": "template_args has 'enabel', which is no argument of the chat template; it "
+    "takes enable_thinking, words.",
+    "{'messages': []}": "template_args has 'messages', which is no argument",
+    "{'bos_token': 'x'}": "template_args has 'bos_token', which is no argument",
+    "['enable_thinking']": "template_args must be a mapping of names to values of JSON",
+    "{1: 2}": "template_args must be a mapping of names to values of JSON",
+    "'enable_thinking=false'": "template_args must be a mapping of names to values of JSON",
+    "{'words': modules.datetime.date.today()}": "template_args must be a mapping of names",
+    "{'words': 1}, chat=false": "template_args must be absent where chat is false",
+}
+
+
+def test_bad_arguments_are_one_sentence(desk: UserProject) -> None:
+    for number, given in enumerate(BAD_ARGS):
+        config = f"materialized='relama_complete', model='thinking', template_args={given}"
+        desk.model(f"bad_args_{number}", config, "select 'a' as prompt")
+    try:
+        assert not desk.dbt("run", "--select", "bad_args_*")
+        for number, sentence in enumerate(BAD_ARGS.values()):
+            assert f"bad_args_{number}: {sentence}" in " ".join(desk.output.split())
+    finally:
+        for number in range(len(BAD_ARGS)):
+            (desk.directory / "models" / f"bad_args_{number}.sql").unlink()
 
 
 def test_a_plain_row_has_what_the_tokenizer_puts_around_a_text(desk: UserProject) -> None:
@@ -332,7 +382,8 @@ def test_a_pinned_date_is_the_templates(desk: UserProject) -> None:
 #: States the date, refuses, says a token that the embedding has no row for, changes letters,
 #: says nothing and what is no text, as it is asked.
 MOODY = (
-    "{% set c = messages[-1].content %}{% if 'when' in c %}{{ strftime_now('%d %b %Y') }}"
+    "{% set c = messages[-1].content %}{% if 'who' in c %}{{ mood }}{% endif %}"
+    "{% if 'when' in c %}{{ strftime_now('%d %b %Y') }}"
     "{% elif 'forbidden' in c %}{{ raise_exception('not that') }}"
     "{% elif 'tool' in c %}<tool>{% endif %}"
     "{% if 'quiet' in c %}{% elif 'lower' in c %}{{ c | lower | replace('_x_', '_') }}"
@@ -367,6 +418,16 @@ def test_answers_hold_while_their_texts_do(tmp_path: Path) -> None:
     # Another day is another text for the row that holds it.
     desk.model("answers", f"{settings}, template_date='2026-03-02'", query)
     assert desk.build("answers") == {"answers": 1}
+    # Another argument is another text for the row that shows it.
+    people = "select * from (values (1, 'who?'), (2, 'why?')) as t (id, prompt)"
+    group = "materialized='relama_aggregate', group_by=['one'], instructions='Of?', max_tokens=2"
+    for mood, rows, groups in (("good", 2, 1), ("good", 0, 0), ("bad", 1, 1)):
+        args = f"template_date='2026-03-01', template_args={{'mood': '{mood}'}}"
+        desk.model("moods", f"{settings}, {args}", people)
+        desk.model("all_moods", f"{group}, {args}", f"select 1 as one, prompt from ({people})")
+        assert desk.build("moods", "all_moods") == {"moods": rows, "all_moods": groups}
+    for name in ("moods", "all_moods"):
+        (desk.directory / "models" / f"{name}.sql").unlink()
     # Without a unique key all columns together are one, and a row that is there twice stays so.
     keyless = settings.replace(", unique_key='id'", "")
     for day, count in ((1, 4), (2, 1)):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relama.architectures import build_graph
+from relama.architectures import build_graph, left_out
 from relama.checkpoint import open_checkpoint
 from relama.checkpoint.base import Checkpoint, Tensor
 from relama.errors import CheckpointError, UnsupportedError
@@ -121,6 +121,16 @@ def test_another_architecture_is_refused_by_name(tmp_path: Path, model_type: obj
         ("granite", {"logits_scaling": 0}, "logits_scaling must be a positive number"),
         ("gemma3", {"text_config": None}, "text_config of gemma3 must be an object"),
         ("olmo2", {"rope_scaling": {"rope_type": "su"}}, "of type 'su' is not supported"),
+        ("deepseek_v3", {"v_head_dim": 15}, "v_head_dim is 15, .* qk_rope_head_dim, 14"),
+        ("deepseek_v3", {"qk_nope_head_dim": 7}, "qk_nope_head_dim is 7, and an odd one"),
+        ("deepseek_v3", {"kv_lora_rank": None}, "the field 'kv_lora_rank' is missing"),
+        ("deepseek_v3", {"kv_lora_rank": 9}, "kv_a_proj_with_mqa.weight' .* expected 17 rows"),
+        ("deepseek_v2", {"v_head_dim": 6}, "_proj.weight' .* expected"),
+        ("deepseek_v3", {"topk_group": 4}, r"n_group \(3\) and topk_group \(4\) must leave"),
+        ("deepseek_v3", {"n_group": 4}, r"n_group \(4\) .* n_routed_experts \(6\) to choose"),
+        ("deepseek_v2", {"topk_method": "noaux_tc"}, "topk_method 'noaux_tc' .* greedy, group_lim"),
+        ("deepseek_v2", {"first_k_dense_replace": -1}, "first_k_dense_replace must be a number of"),
+        ("deepseek_v2", {"quantization_config": {"quant_method": "fp8"}}, '"fp8"}, which changes'),
     ],
 )
 def test_settings_of_a_family_that_are_not_computed(
@@ -131,6 +141,23 @@ def test_settings_of_a_family_that_are_not_computed(
     (directory / "config.json").write_text(json.dumps({**config, **change}))
     with pytest.raises((CheckpointError, UnsupportedError), match=complaint):
         build_graph(open_checkpoint(directory))
+
+
+def test_layers_for_tokens_after_the_next_are_left_out(tmp_path: Path) -> None:
+    directory = write_family(tmp_path / "c", "deepseek_v3")
+    checkpoint = open_checkpoint(directory)
+    assert left_out(checkpoint) == []
+    name = "model.layers.2.eh_proj.weight"
+    rows = np.zeros((2, 4), np.float32)
+    ahead = Tensor(name, rows.shape, "F32", lambda a, b: rows[a:b])
+    checkpoint.tensors = {**checkpoint.tensors, name: ahead}
+    with pytest.raises(CheckpointError, match=r"eh_proj.weight' is not part of"):
+        build_graph(checkpoint)
+    checkpoint.config["num_nextn_predict_layers"] = 1
+    assert build_graph(checkpoint).operators
+    assert left_out(checkpoint) == [
+        "The layers that predict tokens after the next (num_nextn_predict_layers) are left out."
+    ]
 
 
 @pytest.mark.parametrize("activation", ["silu", "swish"])

@@ -162,6 +162,16 @@ def test_every_token_that_ends_a_turn_is_an_eos(tmp_path: Path) -> None:
     assert checkpoint.chat_template == "{{ messages }}"
 
 
+def test_named_chat_templates(tmp_path: Path) -> None:
+    named = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "plain"}]
+    path = tmp_path / "model.gguf"
+    checkpoint = GgufCheckpoint(write_gguf(path, change=lambda w: w.add_chat_template(named)))
+    assert checkpoint.chat_template == "plain"
+    checkpoint = GgufCheckpoint(write_gguf(path, change=lambda w: w.add_chat_template(named[:1])))
+    assert checkpoint.chat_template is None
+    assert "chat templates are for other uses (tool_use)" in checkpoint.warnings[-1]
+
+
 def test_linear_rope_scaling(tmp_path: Path) -> None:
     def change(writer: gguf.GGUFWriter) -> None:
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)

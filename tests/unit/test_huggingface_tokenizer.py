@@ -211,12 +211,14 @@ def test_split_special_tokens_is_refused(tmp_path: Path) -> None:
 
 
 def test_templates_in_a_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "chat_templates"
+    folder = tmp_path / "additional_chat_templates"
     checkpoint = opened(tmp_path, tokenizer_config={"chat_template": "of the config"})
     assert checkpoint.chat_template == "of the config"
     folder.mkdir()
     (folder / "tool_use.jinja").write_text("for tools")
-    assert HuggingFaceCheckpoint(tmp_path).chat_template is None
+    checkpoint = HuggingFaceCheckpoint(tmp_path)
+    assert checkpoint.chat_template is None
+    assert "chat templates are for other uses (tool_use)" in checkpoint.warnings[-1]
     (tmp_path / "chat_template.jinja").write_text("beside")
     assert HuggingFaceCheckpoint(tmp_path).chat_template == "beside"
     (folder / "default.jinja").write_text("within")

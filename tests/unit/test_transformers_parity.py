@@ -51,6 +51,14 @@ TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}"
     "<|im_end|>{{ eos_token }}\n{% endfor %}{{ image_token }}"
 )
+#: Where a directory has its chat template: in files, or in `tokenizer_config.json`.
+PLACES = (
+    {"chat_template.jinja": TEMPLATE},
+    {"chat_template.jinja": "beside", "additional_chat_templates/default.jinja": TEMPLATE},
+    {"chat_template.jinja": TEMPLATE, "additional_chat_templates/tool_use.jinja": "tools"},
+    TEMPLATE,
+    [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": TEMPLATE}],
+)
 
 
 def byte_level() -> Tokenizer:
@@ -172,8 +180,14 @@ def directories(draw: st.DrawFn) -> dict[str, str]:
     ):
         if draw(st.booleans()):
             files[name] = draw(fields)
-    written = {name: json.dumps(fields) for name, fields in files.items()}
-    return written | {"tokenizer.json": tokenizer.to_str(), "chat_template.jinja": TEMPLATE}
+    templates = draw(st.sampled_from(PLACES))
+    if isinstance(templates, dict):
+        written = templates
+    else:
+        files.setdefault("tokenizer_config.json", {})["chat_template"] = templates
+        written = {}
+    written = written | {name: json.dumps(fields) for name, fields in files.items()}
+    return written | {"tokenizer.json": tokenizer.to_str()}
 
 
 def end_token_ids(directory: Path, tokenizer: Any) -> set[int]:
@@ -192,6 +206,7 @@ def check(files: dict[str, str], samples: list[str]) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         for name, text in files.items():
+            (directory / name).parent.mkdir(exist_ok=True)
             (directory / name).write_text(text, encoding="utf-8")
         save_file(weights(), directory / "model.safetensors")
         try:

@@ -29,7 +29,9 @@ class Architecture:
         build: the graph of a config that is complete.
         defaults: what `config.json` may leave out, as in the family's `configuration_*.py`.
         tensors: what the graph reads, made of what is stored.
-        text_fields: the config of the text half of a model that has others too.
+        decoder_fields: the config as `ModelConfig` has it, where `config.json` has it otherwise.
+        left_out: sentences of what a checkpoint has and the graph has not, of its `config.json`
+            and of what is stored.
         rope_of: the type of layers whose rotary embedding `ModelConfig` has, where types differ.
         partial_rotary: whether it turns the front of a head alone, if the config says so.
     """
@@ -37,7 +39,8 @@ class Architecture:
     build: Callable[[ModelConfig, Config], Graph]
     defaults: Config = field(default_factory=dict)
     tensors: Callable[[Config, Tensors], Tensors] = lambda fields, stored: stored
-    text_fields: Callable[[Config], Config] = lambda fields: fields
+    decoder_fields: Callable[[Config], Config] = lambda fields: fields
+    left_out: Callable[[Config, Tensors], list[str]] = lambda fields, stored: []
     rope_of: str | None = None
     partial_rotary: bool = False
 
@@ -98,15 +101,45 @@ def _one_more(tensor: Tensor, start: int, stop: int) -> FloatArray:
     return tensor.read_rows(start, stop) + np.float32(1)
 
 
-def stacked_rows(name: str, tensor: Tensor, rows: npt.NDArray[np.intp]) -> Tensor:
-    """Some rows of a tensor, in their order, as a tensor of their own."""
+def chosen_rows(name: str, tensor: Tensor, rows: npt.NDArray[np.intp]) -> Tensor:
+    """Some rows of a tensor, in their order, as a tensor of their own; -1 is a row of zeros."""
     shape = (len(rows), *tensor.shape[1:])
-    return Tensor(name, shape, tensor.dtype, partial(_chosen_rows, tensor, rows))
+    return Tensor(name, shape, tensor.dtype, partial(_read_chosen, tensor, rows))
 
 
-def _chosen_rows(tensor: Tensor, rows: npt.NDArray[np.intp], start: int, stop: int) -> FloatArray:
+def chosen_columns(name: str, tensor: Tensor, columns: npt.NDArray[np.intp]) -> Tensor:
+    """Some columns of a matrix, likewise."""
+    shape = (tensor.shape[0], len(columns))
+    return Tensor(
+        name,
+        shape,
+        tensor.dtype,
+        lambda start, stop: _taken(tensor.read_rows(start, stop), columns, axis=1),
+    )
+
+
+def as_row(name: str, tensor: Tensor) -> Tensor:
+    """A vector as a matrix of one row."""
+    return Tensor(
+        name,
+        (1, *tensor.shape),
+        tensor.dtype,
+        lambda start, stop: tensor.read()[None][start:stop],
+    )
+
+
+def _read_chosen(tensor: Tensor, rows: npt.NDArray[np.intp], start: int, stop: int) -> FloatArray:
     wanted = rows[start:stop]
-    if not len(wanted):
-        return tensor.read_rows(0, 0)
-    first = int(wanted.min())
-    return tensor.read_rows(first, int(wanted.max()) + 1)[wanted - first]
+    stored = wanted[wanted >= 0]
+    if not len(stored):
+        return np.zeros((len(wanted), *tensor.shape[1:]), np.float32)
+    first = int(stored.min())
+    read = tensor.read_rows(first, int(stored.max()) + 1)
+    return _taken(read, np.where(wanted < 0, -1, wanted - first), axis=0)
+
+
+def _taken(values: FloatArray, wanted: npt.NDArray[np.intp], axis: int) -> FloatArray:
+    """The rows or columns of those numbers, zeros for -1."""
+    taken = np.take(values, wanted, axis)
+    taken[(slice(None),) * axis + (wanted < 0,)] = 0
+    return taken

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from relama.architectures import mistral
-from relama.architectures.base import Architecture, Config, stacked_rows
+from relama.architectures.base import Architecture, Config, chosen_rows
 from relama.checkpoint.base import Tensor
 from relama.config import ModelConfig, model_config
 from relama.errors import CheckpointError
@@ -60,7 +60,7 @@ def build(config: ModelConfig, fields: Config) -> Graph:
 
 def _part(name: str, fused: str, part: str, tensor: Tensor, rows: np.ndarray) -> dict[str, Tensor]:
     own = name.replace(fused, part)
-    return {own: stacked_rows(own, tensor, rows)}
+    return {own: chosen_rows(own, tensor, rows)}
 
 
 def _check_rows(tensor: Tensor, rows: int) -> None:

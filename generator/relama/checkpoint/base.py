@@ -60,6 +60,21 @@ def zeros(name: str, rows: int) -> Tensor:
     )
 
 
+def default_template(named: Mapping[str, str]) -> tuple[str | None, list[str]]:
+    """The chat template of the name `default`; a warning where all have other names.
+
+    >>> default_template({"default": "{{ messages }}", "tool_use": "{{ tools }}"})
+    ('{{ messages }}', [])
+    """
+    if "default" in named or not named:
+        return named.get("default"), []
+    others = ", ".join(sorted(named))
+    return None, [
+        f"The chat templates are for other uses ({others}); none is the default, so only plain "
+        "prompts work."
+    ]
+
+
 class Checkpoint(ABC):
     """A model on disk.
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from relama.checkpoint.base import Checkpoint, FloatArray, Tensor, zeros
+from relama.checkpoint.base import Checkpoint, FloatArray, Tensor, default_template, zeros
 from relama.checkpoint.gguf_config import family_of, huggingface_config, ignored_settings
 from relama.checkpoint.gguf_experts import experts_apart
 from relama.checkpoint.gguf_families import FAMILIES, MODEL_NAMES, Family
@@ -78,7 +78,8 @@ class GgufCheckpoint(Checkpoint):
                 self.generation_config = generation_config(vocabulary)
                 self.config |= token_ids(vocabulary)
                 notes += vocabulary.notes
-            self.chat_template = _chat_template(self._metadata)
+            self.chat_template, others = default_template(_chat_templates(self._metadata))
+            notes += others
             self.warnings = [f"{self.path}: {note}" for note in notes]
 
     def tokenizer(self) -> Tokenizer:
@@ -186,11 +187,17 @@ def _check_vocabulary(vocabulary: Vocabulary, rows: int) -> None:
         )
 
 
-def _chat_template(metadata: Mapping[str, Any]) -> str | None:
-    template = metadata.get("tokenizer.chat_template")
-    if template is not None and not isinstance(template, str):
-        raise CheckpointError("tokenizer.chat_template must be a text.")
-    return template
+def _chat_templates(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The chat templates by name: `tokenizer.chat_template`, and `tokenizer.chat_template.NAME`."""
+    key = "tokenizer.chat_template"
+    named = {
+        name.removeprefix(f"{key}.") if name != key else "default": template
+        for name, template in metadata.items()
+        if name == key or name.startswith(f"{key}.")
+    }
+    if not all(isinstance(template, str) for template in named.values()):
+        raise CheckpointError(f"{key} must be a text.")
+    return named
 
 
 def half_rotation_order(heads: int, head_dim: int) -> npt.NDArray[np.intp]:

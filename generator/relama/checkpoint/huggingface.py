@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from relama.checkpoint.base import Checkpoint, FloatArray, Tensor, zeros
+from relama.checkpoint.base import Checkpoint, FloatArray, Tensor, default_template, zeros
 from relama.checkpoint.huggingface_tokenizer import read_tokenizer_files
 from relama.checkpoint.json_object import (
     parse_object,
@@ -73,8 +73,10 @@ class HuggingFaceCheckpoint(Checkpoint):
         named = {key: str(token) for key, token in self._tokenizer_files.named.items()}
         self.tokenizer_config = {key: _plain(value) for key, value in settings.items()} | named
         self.generation_config = _generation_config(self.path, self.config)
-        self.warnings = [*_end_token_warnings(self), *_bias_warnings(absent)]
-        self.chat_template = _chat_template(self.path, self.tokenizer_config)
+        self.chat_template, others = default_template(
+            _chat_templates(self.path, self.tokenizer_config)
+        )
+        self.warnings = [*_end_token_warnings(self), *_bias_warnings(absent), *others]
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer as `AutoTokenizer` builds it, without truncation and padding.
@@ -284,11 +286,14 @@ def _absent_biases(tensors: dict[str, Tensor], config: dict[str, Any]) -> dict[s
     """Zeros for the biases of a projection that has none in any layer, where its like have.
 
     So transformers initialises what `attention_bias` or `mlp_bias` promises and the
-    checkpoint lacks (Qwen's layers have biases of Q, K and V alone).
+    checkpoint lacks (Qwen's layers have biases of Q, K and V alone). Latent attention has none
+    behind its latents, whatever the config promises.
     """
     absent = {}
     for key, part in (("attention_bias", "self_attn"), ("mlp_bias", "mlp")):
         names = [n for n in tensors if f".{part}." in n and n.split(".")[-2].endswith("_proj")]
+        if any(f".{part}.kv_b_proj." in name for name in names):
+            continue
         biased = {name.split(".")[-2] for name in names if name.endswith(".bias")}
         for name in names if config.get(key) and biased else ():
             *_, projection, last = name.split(".")
@@ -308,31 +313,34 @@ def _bias_warnings(absent: Iterable[str]) -> list[str]:
     ]
 
 
-def _chat_template(directory: Path, tokenizer_config: dict[str, Any]) -> str | None:
-    """The chat template that transformers takes where none is named.
+def _chat_templates(directory: Path, tokenizer_config: dict[str, Any]) -> dict[str, str]:
+    """The chat templates by name: `default` is the one that transformers takes where none is named.
 
-    `chat_templates/default.jinja`, or else `chat_template.jinja`; without any such
-    file, the one in `tokenizer_config.json`. Templates for other uses alone are none.
+    `chat_template.jinja`, and those of the folder `additional_chat_templates`; without any such
+    file, what `tokenizer_config.json` has, a text or a list of named ones.
     """
-    folder = directory / "chat_templates"
-    for path in (folder / "default.jinja", directory / "chat_template.jinja"):
+    named: dict[Any, Any] = {}
+    files = {"default": directory / "chat_template.jinja"}
+    folder = directory / "additional_chat_templates"
+    for name, path in (files | {path.stem: path for path in folder.glob("*.jinja")}).items():
         if path.is_file():
             try:
-                return path.read_text(encoding="utf-8")
+                named[name] = path.read_text(encoding="utf-8")
             except UnicodeDecodeError as error:
                 raise CheckpointError(f"{path} is not UTF-8 text: {error}.") from error
-    if any(folder.glob("*.jinja")):
-        return None
     template = tokenizer_config.get("chat_template")
+    if named or template is None:
+        return named
     if isinstance(template, list):
         named = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
-        template = named.get("default")
-    if template is not None and not isinstance(template, str):
+    else:
+        named = {"default": template}
+    if not all(isinstance(text, str) for item in named.items() for text in item):
         raise CheckpointError(
             f"{directory / 'tokenizer_config.json'}: chat_template must be a string "
             "or a list of named templates."
         )
-    return template
+    return named
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from relama.errors import CheckpointError
 from relama.graph import Graph
 from relama.operators import Logits
 from relama.project.render import encoded
@@ -39,11 +40,23 @@ def language_model_settings(graph: Graph, tokenizer: ProjectTokenizer) -> dict[s
 
 
 def _chat(tokenizer: ProjectTokenizer) -> dict[str, Any] | None:
-    """The chat template and the special tokens that are its variables; None without one."""
+    """The chat template, the special tokens that are its variables, and the arguments it takes.
+
+    None without a template.
+    """
     if tokenizer.chat_template is None:
         return None
     special_tokens = tokenizer.special_tokens
     return {
         "template": encoded(tokenizer.chat_template),
+        "template_args": _template_args(tokenizer),
         "special_tokens": {name: encoded(token) for name, token in special_tokens.items()},
     }
+
+
+def _template_args(tokenizer: ProjectTokenizer) -> list[str]:
+    """The arguments that the chat template takes: none where it is broken, see the warnings."""
+    try:
+        return tokenizer.template_args
+    except CheckpointError:
+        return []

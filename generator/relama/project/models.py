@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -294,9 +295,17 @@ def model_before_layers(graph: Graph, name: str, place: Place) -> str:
         "rotary_angles.sql" if rope else f"{name}.sql",
         packaged=place.packaged,
         config=graph.config,
+        windows=graph.windows,
+        pages=names.kv_pages(_keeps_most(graph)),
         inverse_frequencies=place.weight(names.inverse_frequencies(name)),
         attention_factor=rope.attention_factor if rope else 1,
     )
+
+
+def _keeps_most(graph: Graph) -> int:
+    """The first layer that attends to all positions, or else to the most."""
+    layers = range(graph.config.num_hidden_layers)
+    return max(layers, key=lambda layer: graph.windows.get(layer, math.inf))
 
 
 def properties_before_layers(graph: Graph) -> list[dict[str, Any]]:

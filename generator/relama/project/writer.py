@@ -128,6 +128,7 @@ def write_project(
             "target": target,
             **target.settings(storage),
             "config": graph.config,
+            "windows": graph.windows if target.cache_by_layer else {},
             "trace": trace,
             "storage": STORAGES[storage],
             "kernels": kernels is not None,

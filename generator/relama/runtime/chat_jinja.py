@@ -19,11 +19,13 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, str | None]]
 
 #: Prompts that are rendered before they are stored: bounds the memory of their texts.
 CHUNK = 10_000
@@ -42,9 +44,37 @@ class _GenerationBlock(Extension):
 
     tags = {"generation"}  # noqa: RUF012 (declared without ClassVar in jinja2)
 
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
+
+    def _body(self, caller: Callable[[], str]) -> str:
+        return caller()
+
+
+class _Dictionary:
+    """`dict`, of which a template sees no more than that it makes one."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, *args: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args)
+
+
+class _PlainNamespace(Namespace):
+    """`namespace`, whose attributes do not begin with an underscore."""
+
+    def __init__(*args: Any, **kwargs: Any) -> None:  # so that `namespace(self=...)` is one
+        attributes = dict(*args[1:], **kwargs)
+        for name in attributes:
+            _check_attribute(name)
+        Namespace.__init__(args[0], attributes)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _check_attribute(name)
+        Namespace.__setitem__(self, name, value)
 
 
 def compile_template(source: str, strftime_now: Callable[[str], str]) -> Template:
@@ -55,6 +85,8 @@ def compile_template(source: str, strftime_now: Callable[[str], str]) -> Templat
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = strftime_now
+    environment.globals["dict"] = _Dictionary()
+    environment.globals["namespace"] = _PlainNamespace
     return environment.from_string(source)
 
 
@@ -63,17 +95,21 @@ def render(
     messages: Messages,
     special_tokens: Mapping[str, str],
     add_generation_prompt: bool = True,
+    template_args: Mapping[str, Any] | None = None,
 ) -> str:
     """The prompt that a template makes of `messages`, each with `role` and `content`.
+
+    `template_args` are more variables of the template, such as `enable_thinking`.
 
     Raises `UnicodeEncodeError` where the prompt is no text: half of a surrogate pair is in it.
     """
     rendered = template.render(
-        messages=messages,
+        messages=[{k: v for k, v in message.items() if v is not None} for message in messages],
         tools=None,
         documents=None,
         add_generation_prompt=add_generation_prompt,
         **special_tokens,
+        **(template_args or {}),
     )
     rendered.encode()
     return rendered
@@ -114,7 +150,8 @@ def render_prompts(connection: Any, settings: Mapping[str, Any]) -> None:
         settings: `template`, `special_tokens` (the template's variables), `system` (the
             system message, or None), `date` (YYYY-MM-DD, or None for today), `guarded` (tokens
             that a message spells as text only) and `guard`, see the function. `before` and
-            `after`, or nothing, are what a prompt is put between.
+            `after`, or nothing, are what a prompt is put between; `template_args`, or nothing,
+            more variables of the template, as JSON.
     """
     prompts = [prompt for (prompt,) in connection.execute("from chat_prompt").fetchall()]
     date = settings["date"]
@@ -165,6 +202,7 @@ def _rendered(
         return [(prompt, "", "", failure(error)) for prompt in prompts]
     system, tokens, guard = settings["system"], settings["guarded"], settings["guard"]
     before, after = settings.get("before", ""), settings.get("after", "")
+    template_args = json.loads(settings.get("template_args", "{}"))
     spelled = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
     letters = set("".join(tokens))
     letter = next(chr(code) for code in range(ord("a"), 0xD800) if chr(code) not in letters)
@@ -180,7 +218,7 @@ def _rendered(
         contents = [("system", system)] if system is not None else []
         contents.append(("user", content))
         messages = [{"role": role, "content": change(text)} for role, text in contents]
-        return render(template, messages, settings["special_tokens"])
+        return render(template, messages, settings["special_tokens"], template_args=template_args)
 
     rows = []
     for prompt in prompts:
@@ -213,6 +251,11 @@ def _tojson(
     return json.dumps(
         value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )
+
+
+def _check_attribute(name: Any) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise SecurityError(f"the name {name!r} in a namespace begins with an underscore")
 
 
 def _raise_exception(message: str) -> NoReturn:

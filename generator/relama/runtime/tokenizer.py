@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer
 
 from relama.errors import InputError, ProjectError
-from relama.runtime.chat_template import render_chat_template
+from relama.runtime.chat_jinja import Messages
+from relama.runtime.chat_template import render_chat_template, taken_arguments
 
 if TYPE_CHECKING:  # A session reads no checkpoint, and needs no numpy.
     from relama.checkpoint.base import Checkpoint
@@ -145,12 +146,15 @@ class ProjectTokenizer:
         return piece if REPLACEMENT in text or not text else text
 
     def render_chat(
-        self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True
+        self,
+        messages: Messages,
+        add_generation_prompt: bool = True,
+        template_args: Mapping[str, Any] | None = None,
     ) -> str:
         """The prompt of a chat, special tokens included: see `encode_chat`.
 
         Raises:
-            InputError: the model has no chat template, or it refuses the messages.
+            InputError: the model has no chat template, or it refuses the messages or an argument.
             CheckpointError: the template is broken.
         """
         return render_chat_template(
@@ -158,15 +162,28 @@ class ProjectTokenizer:
             messages,
             add_generation_prompt=add_generation_prompt,
             special_tokens=self.special_tokens,
+            template_args=template_args,
         )
 
-    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+    def encode_chat(
+        self, messages: Messages, template_args: Mapping[str, Any] | None = None
+    ) -> list[int]:
         """Token ids of the prompt of a chat, to which none are added, as in transformers.
 
         Raises:
             InputError, CheckpointError: see `render_chat`.
         """
-        return self.encode(self.render_chat(messages), add_special_tokens=False)
+        rendered = self.render_chat(messages, template_args=template_args)
+        return self.encode(rendered, add_special_tokens=False)
+
+    @property
+    def template_args(self) -> list[str]:
+        """Names of the arguments that the chat template takes.
+
+        Raises:
+            CheckpointError: the template is broken.
+        """
+        return taken_arguments(self.chat_template or "")
 
     @property
     def special_tokens(self) -> dict[str, str]:

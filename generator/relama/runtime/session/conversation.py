@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,7 @@ def complete(
     *,
     chat: bool = False,
     system: str | None = None,
+    template_args: Mapping[str, Any] | None = None,
     engine: str = "session",
     memory_limit: int | None = None,
     on_text: OnText = lambda text: None,
@@ -35,17 +36,19 @@ def complete(
     Args:
         chat: put the text into the model's chat template, as a user's message.
         system: a system message before it, which implies `chat`.
+        template_args: arguments of the chat template, which imply `chat`.
         engine: `session` or `dbt`.
         memory_limit: bytes that this process may have in memory, engine `session`.
 
     Raises:
         ProjectError: the project is not built.
-        InputError: the prompt is empty or too long, the limit too small, or there is no
-            chat template.
+        InputError: the prompt is empty or too long, the limit too small, there is no chat
+            template, or it refuses the messages or an argument.
     """
     tokenizer = ProjectTokenizer(project.directory)
-    if chat or system is not None:
-        prompt_ids = tokenizer.encode_chat([*_opening(system), _message("user", text)])
+    if chat or system is not None or template_args:
+        messages = [*_opening(system), _message("user", text)]
+        prompt_ids = tokenizer.encode_chat(messages, template_args)
     else:
         prompt_ids = tokenizer.encode(text)
     began = time.perf_counter()
@@ -61,7 +64,9 @@ class Conversation:
     """Messages in turn; the KV cache is kept from one to the next.
 
     Attributes:
-        messages: all so far, each with `role` and `content`.
+        messages: all so far, each with `role` and `content`. A reply stands there whole, thinking
+            included: what of it is shown again is the template's to say.
+        template_args: arguments of the chat template, the same for each turn.
         turns: what was generated for each of the user's.
     """
 
@@ -71,12 +76,13 @@ class Conversation:
     engine: Engine
     compile_s: float
     messages: list[dict[str, str]]
+    template_args: Mapping[str, Any] | None = None
     turns: list[Generation] = field(default_factory=list)
 
     def answer(self, text: str, on_text: OnText = lambda text: None) -> Generation:
         """Answers a user's message. Raises `InputError` where the conversation is too long."""
         self.messages.append(_message("user", text))
-        prompt_ids = self.tokenizer.encode_chat(self.messages)
+        prompt_ids = self.tokenizer.encode_chat(self.messages, self.template_args)
         generation = generate(
             self.project, self.engine, self.tokenizer, prompt_ids, self.settings, on_text
         )
@@ -96,23 +102,25 @@ def conversation(
     settings: Settings,
     *,
     system: str | None = None,
+    template_args: Mapping[str, Any] | None = None,
     memory_limit: int | None = None,
 ) -> Iterator[Conversation]:
     """A conversation in a session, after a system message if there is one.
 
     Raises:
         ProjectError: the project is not built.
-        InputError: there is no chat template, or the limit is too small.
+        InputError: there is no chat template, it refuses the system message or an argument, or
+            the limit is too small.
         CheckpointError: the chat template is broken.
     """
     tokenizer = ProjectTokenizer(project.directory)
     messages = _opening(system)
-    # A template that is absent or broken is reported before anyone types.
-    tokenizer.render_chat([*messages, _message("user", "")])
+    # A template that is absent, broken or refuses is reported before anyone types.
+    tokenizer.render_chat([*messages, _message("user", "Hello")], template_args=template_args)
     began = time.perf_counter()
     with open_engine(project, "session", memory_limit, sequence_id=SEQUENCE_ID) as engine:
         compile_s = time.perf_counter() - began
-        yield Conversation(project, settings, tokenizer, engine, compile_s, messages)
+        yield Conversation(project, settings, tokenizer, engine, compile_s, messages, template_args)
 
 
 def _opening(system: str | None) -> list[dict[str, str]]:

@@ -120,6 +120,7 @@ class Session:
             if cached // PAGE_SIZE > self._cached // PAGE_SIZE:
                 for statement in self._packs:
                     execute(statement)
+                self.state.forget_unseen(cached)
             then()
         self._cached = cached
 
@@ -151,7 +152,10 @@ class DbtEngine:
         arguments = ["run", *quick, "--select", "tag:step", "--vars", variables]
         dbt.invoke(self.project.directory, arguments)
         with self.project.target.connect(self.project) as connection:
-            return State(self.project, connection, self.sequence_id).last_token_id()
+            state = State(self.project, connection, self.sequence_id)
+            with state.transaction():
+                state.forget_unseen(state.has_read())
+            return state.last_token_id()
 
 
 @contextmanager

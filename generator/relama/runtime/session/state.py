@@ -7,9 +7,14 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from relama.errors import InputError, ProjectError
+from relama.names import kv_cache, kv_pages
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.runtime.statements import Statement
 from relama.targets import Connection
+
+#: How far a text can be taken back without being read again from its start: as many positions, or a
+#: window where that is less. Turns of a conversation are mostly shorter.
+REWIND = 512
 
 
 class State:
@@ -109,7 +114,8 @@ class State:
         """Makes `token_ids` the sequence, keeping the cache of what it begins with.
 
         What the state holds already and the new tokens share stays; the rest is
-        forgotten, and the new tokens wait for the next step as a prompt.
+        forgotten, and the new tokens wait for the next step as a prompt. Nothing stays where a
+        layer with a window has lost what the next position sees.
 
         Returns:
             How many tokens the next step need not read again.
@@ -123,6 +129,8 @@ class State:
         while shared < min(len(held), len(token_ids) - 1) and held[shared] == token_ids[shared]:
             shared += 1
         read = min(self.has_read(), shared)
+        if not self._holds_what_is_seen_from(read):
+            shared = read = 0
         self._forget("tokens", f"position >= {shared}")
         for cache in self.project.kv_caches:
             self._forget(cache, f"position >= {read}")
@@ -138,6 +146,29 @@ class State:
             f"where {self._own} having count(*) > 0"
         )
         return int(rows[0][0]) if rows else 0
+
+    def forget_unseen(self, has_read: int) -> None:
+        """Deletes keys and values that no position from `has_read` on can see, see `first_kept`.
+
+        Layers that attend to all positions lose none.
+        """
+        for layer, window in self.project.windows.items():
+            first = first_kept(has_read, window)
+            if first > 0:
+                self._forget(kv_cache(layer), f"position < {first}")
+                self._forget(kv_pages(layer), f"first_position < {first}")
+
+    def _holds_what_is_seen_from(self, position: int) -> bool:
+        """Whether the caches hold all that a position sees before it."""
+        for layer, window in self.project.windows.items():
+            first = first_seen(position, window)
+            if first < position:
+                ((held,),) = self._select(
+                    f"select min(position) from {self.place(kv_cache(layer))} where {self._own}"
+                )
+                if held is None or held > first:
+                    return False
+        return True
 
     def is_alone(self) -> bool:
         """Whether the state holds no other sequence."""
@@ -192,6 +223,21 @@ class State:
                 raise InputError(
                     f"The token id {token_id} is outside the vocabulary of {config.vocab_size}."
                 )
+
+
+def first_seen(position: int, window: int) -> int:
+    """The first position that one sees in a layer with a window."""
+    return max(0, position + 1 - window)
+
+
+def first_kept(has_read: int, window: int) -> int:
+    """The first position that the cache of a layer with a window keeps, where a page begins.
+
+    It is what a text sees that is taken back by `REWIND`. Whoever packs pages later finds whole
+    ones.
+    """
+    seen = first_seen(has_read - min(window, REWIND), window)
+    return seen // PAGE_SIZE * PAGE_SIZE
 
 
 @contextmanager
