@@ -78,7 +78,7 @@ def stacked_experts(
     Raises:
         CheckpointError: a matrix of an expert is missing, or not shaped as the others are.
     """
-    pattern = re.compile(rf"(model\.layers\.\d+\.){module}\.experts\.(\d+)\.(\w+)\.weight")
+    pattern = re.compile(rf"(model\.layers\.\d+\.){module}\.experts\.(0|[1-9]\d*)\.(\w+)\.weight")
     found: dict[str, Tensor] = {}
     layers: dict[str, None] = {}
     for name, tensor in stored.items():
