@@ -88,6 +88,9 @@ class Case:
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 YARN_SETTINGS = YARN | {"attention_factor": 1.25, "beta_fast": 4.0, "beta_slow": 0.5}
+LATENT_YARN = {"rope_theta": 1000.0, **YARN, "mscale": 0.8, "mscale_all_dim": 0.8}
+# llama.cpp takes rms_norm_eps for the norms of latents, which have 1e-6 whatever a config says.
+DEEPSEEK = {"rms_norm_eps": 1e-6, "attention_bias": False, "mlp_bias": False}
 DEFAULT_ROPE = {"rope_parameters": None, "rope_theta": 10000.0}
 SMOLLM3 = {"num_hidden_layers": 4, "no_rope_layer_interval": 4}
 FULL = {"use_sliding_window": False, "sliding_window": None}
@@ -243,6 +246,40 @@ CASES = {
     "qwen2_moe, without biases": Case(
         "qwen2_moe_unnormalised", "qwen2moe", {}, {}, {"qkv_bias": False}
     ),
+    "deepseek_v3": Case(
+        "deepseek_v3",
+        "deepseek2",
+        DEEPSEEK | {"rope_scaling": LATENT_YARN},
+        {},
+        {
+            "model_type": "deepseek_v3",
+            "n_routed_experts": 6,
+            "n_shared_experts": 2,
+            "n_group": 3,
+            "topk_group": 2,
+            "q_lora_rank": 14,
+            "kv_lora_rank": 10,
+            "qk_nope_head_dim": 6,
+            "v_head_dim": 5,
+            "norm_topk_prob": True,
+            "routed_scaling_factor": 1.5,
+            "first_k_dense_replace": 1,
+        },
+    ),
+    "deepseek_v2": Case(
+        "deepseek_v2",
+        "deepseek2",
+        DEEPSEEK | {"rope_scaling": LATENT_YARN},
+        {},
+        {"topk_method": "group_limited_greedy", "norm_topk_prob": False},
+    ),
+    "deepseek_v2, lite": Case(
+        "deepseek_v2_lite",
+        "deepseek2",
+        DEEPSEEK | {"n_group": 1, "topk_group": 1},
+        {},
+        {"topk_method": "greedy", "q_lora_rank": None, "rope_scaling": None},
+    ),
     "qwen3_moe": Case(
         "qwen3_moe_sliding",
         "qwen3moe",
@@ -284,12 +321,37 @@ def settings(architecture: str, config: dict[str, Any]) -> dict[str, Any]:
             if name in rope:
                 found[f"rope.scaling.{key}"] = rope[name]
     if "num_experts_per_tok" in config:
-        found["expert_count"] = config.get("num_local_experts") or config["num_experts"]
+        counts = ("num_local_experts", "num_experts", "n_routed_experts")
+        found["expert_count"] = next(config[name] for name in counts if name in config)
         found["expert_used_count"] = config["num_experts_per_tok"]
     for name in ("moe_intermediate_size", "shared_expert_intermediate_size"):
         if architecture.endswith("moe") and name in config:
             key = "expert_shared" if name.startswith("shared") else "expert"
             found[f"{key}_feed_forward_length"] = config[name]
+    if architecture == "deepseek2":
+        rank, turning = config["kv_lora_rank"], config["qk_rope_head_dim"]
+        found |= {
+            "attention.head_count_kv": 1,
+            "attention.key_length": rank + turning,
+            "attention.value_length": rank,
+            "attention.key_length_mla": config["qk_nope_head_dim"] + turning,
+            "attention.value_length_mla": config["v_head_dim"],
+            "attention.kv_lora_rank": rank,
+            "leading_dense_block_count": config["first_k_dense_replace"],
+            "expert_feed_forward_length": config["moe_intermediate_size"],
+            "expert_shared_count": config["n_shared_experts"],
+            "expert_weights_scale": config["routed_scaling_factor"],
+            "expert_group_count": config["n_group"],
+            "expert_group_used_count": config["topk_group"],
+            "rope.dimension_count": turning,
+            "vocab_size": config["vocab_size"],
+        }
+        if config["q_lora_rank"]:
+            found["attention.q_lora_rank"] = config["q_lora_rank"]
+        if config["model_type"] == "deepseek_v3":
+            found |= {"expert_weights_norm": config["norm_topk_prob"], "expert_gating_func": 2}
+        if rope.get("mscale_all_dim"):
+            found["rope.scaling.yarn_log_multiplier"] = 0.1 * rope["mscale_all_dim"]
     if architecture in ("llama", "granite", "smollm3"):
         found["rope.dimension_count"] = head_dim or hidden // heads
         found["vocab_size"] = config["vocab_size"]
@@ -323,7 +385,8 @@ def stored_tensors(
     names = gguf.get_tensor_name_map(kind, config["num_hidden_layers"])
     heads = {"q": config["num_attention_heads"], "k": config["num_key_value_heads"]}
     found = {}
-    for name, value in merged(tensors).items():
+    for name, value in merged(latents_apart(config, tensors)).items():
+        name = name.replace("e_score_correction_bias", "e_score_correction.bias")
         if architecture in ("llama", "granite", "smollm3"):
             for part, count in heads.items():
                 if f".{part}_proj." in name:
@@ -338,6 +401,20 @@ def stored_tensors(
         if architecture == "phi3" and factors:
             values = np.array(factors[f"{length}_factor"], np.float32)
             found[f"rope_factors_{length}.weight"] = values
+    return found
+
+
+def latents_apart(config: dict[str, Any], tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`kv_b_proj` as the part of the keys, transposed, and that of the values, by heads."""
+    found = {}
+    for name, value in tensors.items():
+        if ".kv_b_proj." in name:
+            heads = value.reshape(config["num_attention_heads"], -1, config["kv_lora_rank"])
+            keys, values = np.split(heads, [config["qk_nope_head_dim"]], axis=1)
+            found[name.replace("kv_b_proj", "k_b_proj")] = keys.swapaxes(1, 2)
+            found[name.replace("kv_b_proj", "v_b_proj")] = values
+        else:
+            found[name] = value
     return found
 
 
@@ -402,7 +479,8 @@ IDS += [47, 41, 90, 53, 44, 45, 68, 60, 19, 75, 77, 96, 80, 30, 34, 66, 66, 71, 
 # `handle_completions` of a Server with n_ctx = 256, caches of F32, and flash attention disabled
 # gives as probabilities of tokens 5, 35, 65 and 95 after IDS. llama.cpp has GELU in a
 # table of float16, hence the tolerance for Gemma. It takes no biases of Qwen3 and OLMo 2, and
-# passes over Phi-3's window, yarn_attn_factor, and Gemma's attention.scale.
+# passes over Phi-3's window, yarn_attn_factor, and Gemma's attention.scale. DeepSeek-V2 without
+# q_lora_rank it reads only with 26 layers or more.
 RECORDED = {
     "mistral": [-4.14935, -8.55796, -7.17343, -4.93628],
     "llama, yarn": [-3.87014, -4.48837, -11.17601, -11.72993],
@@ -423,6 +501,8 @@ RECORDED = {
     "mixtral": [-4.24604, -2.08989, -1.49825, -8.77184],
     "qwen2_moe": [-5.86387, -11.15451, -5.62291, -16.34811],
     "qwen2_moe, without biases": [-4.17721, -8.18848, -8.80257, -12.80889],
+    "deepseek_v3": [-10.26086, -4.9331, -8.4972, -5.83346],
+    "deepseek_v2": [-6.01935, -7.43352, -8.91262, -7.04443],
     "qwen3_moe": [-5.58965, -11.98013, -8.0085, -13.3225],
 }
 
@@ -529,6 +609,25 @@ def test_zeros_stand_for_biases_of_qwen2_that_are_absent(left_out: str, tmp_path
         ("qwen3_moe", {"qwen3moe.expert_weights_norm": False}, UnsupportedError, "supported: True"),
         ("qwen3_moe", {"qwen3moe.expert_weights_scale": 2.5}, UnsupportedError, "is 2.5, which"),
         ("qwen3_moe", {"qwen3moe.expert_gating_func": 2}, UnsupportedError, "is 2, which"),
+        (
+            "deepseek_v3",
+            {"deepseek2.expert_gating_func": 3},
+            UnsupportedError,
+            "supported: 1 and 2",
+        ),
+        (
+            "deepseek_v2",
+            {"deepseek2.expert_weights_norm": True},
+            UnsupportedError,
+            "is True, which",
+        ),
+        (
+            "deepseek_v2",
+            {"deepseek2.rope.dimension_count": 14},
+            CheckpointError,
+            "less than the width",
+        ),
+        ("deepseek_v3", {"deepseek2.attention.temperature_scale": 0.1}, UnsupportedError, "is 0.1"),
         ("phi3", {"phi3.rope.dimension_count": 16}, UnsupportedError, "width of a head"),
         ("phi3", {"phi3.rope.scaling.attn_factor": 1.2}, UnsupportedError, "is 1.2, which"),
         ("qwen3", {"qwen3.rope.dimension_count": 4}, UnsupportedError, "width of a head"),
@@ -653,6 +752,65 @@ def test_tensors_of_experts_that_nothing_reads_are_refused(name: str, tmp_path: 
         build_graph(checkpoint)
 
 
+def test_the_first_files_of_deepseek(tmp_path: Path) -> None:
+    case = CASES["deepseek_v3"]
+    names = [f"model.layers.{layer}.self_attn.kv_b_proj.weight" for layer in (0, 1)]
+    stored = {k: v for k, v in stored_mixture("deepseek_v3").items() if v.ndim < 3 or "exps" in k}
+    stored |= {f"blk.{layer}.attn_kv_b.weight": case.tensors[names[layer]] for layer in (0, 1)}
+    changes = {
+        f"deepseek2.{name}": value
+        for name, value in {
+            "attention.head_count_kv": 4,
+            "attention.key_length": 14,
+            "attention.value_length": 5,
+            "attention.key_length_mla": None,
+            "attention.value_length_mla": None,
+        }.items()
+    }
+    ours = open_checkpoint(write_file(tmp_path / "first.gguf", case, stored, changes))
+    theirs = open_checkpoint(write_file(tmp_path / "model.gguf", case))
+    assert ours.config == theirs.config
+    assert ours.tensors.keys() == theirs.tensors.keys()
+    np.testing.assert_array_equal(ours.tensors[names[1]].read(), theirs.tensors[names[1]].read())
+    build_graph(ours)
+
+
+def test_zeros_stand_for_a_correction_that_is_absent(tmp_path: Path) -> None:
+    stored = {k: v for k, v in stored_mixture("deepseek_v3").items() if "exp_probs_b" not in k}
+    checkpoint = open_checkpoint(write_file(tmp_path / "model.gguf", CASES["deepseek_v3"], stored))
+    correction = checkpoint.tensors["model.layers.1.mlp.gate.e_score_correction_bias"]
+    assert (correction.shape, correction.read().any()) == ((6,), False)
+    build_graph(checkpoint)
+
+
+def test_a_file_without_groups_has_one(tmp_path: Path) -> None:
+    absent = {f"deepseek2.expert_group_{name}count": None for name in ("", "used_")}
+    path = write_file(tmp_path / "model.gguf", CASES["deepseek_v3"], changes=absent)
+    config = open_checkpoint(path).config
+    assert (config["n_group"], config["topk_group"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("part", "shape", "message"),
+    [
+        ("attn_v_b", (), "part of the keys or of the values is missing"),
+        ("attn_v_b", (4, 5, 9), r"\(4, 5, 9\); they must be"),
+        ("attn_v_b", (20, 10), r"\(20, 10\); they must be"),
+        ("attn_kv_b", (44, 10), "kv_b_proj.weight' whole and in parts"),
+    ],
+)
+def test_parts_of_latent_attention_that_do_not_fit(
+    part: str, shape: tuple[int, ...], message: str, tmp_path: Path
+) -> None:
+    stored = stored_mixture("deepseek_v3")
+    stored.pop(f"blk.0.{part}.weight", None)
+    if shape:
+        stored[f"blk.0.{part}.weight"] = np.ones(shape, np.float32)
+    path = write_file(tmp_path / "model.gguf", CASES["deepseek_v3"], stored)
+    with pytest.raises(CheckpointError, match=message):
+        open_checkpoint(path)
+
+
 def test_queries_apart_in_a_phi3_are_refused(tmp_path: Path) -> None:
     case = CASES["phi3"]
     stored = stored_tensors("phi3", completed(case.config), case.tensors)
@@ -664,7 +822,7 @@ def test_queries_apart_in_a_phi3_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "architecture",
-    ["phimoe", "granitemoe", "deepseek2", "olmoe", "dbrx", "grok", "qwen3vlmoe", "gemma", "olmo"],
+    ["phimoe", "granitemoe", "deepseek", "olmoe", "dbrx", "grok", "qwen3vlmoe", "gemma", "olmo"],
 )
 def test_mixtures_and_others_are_refused_by_name(architecture: str, tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "model.gguf", architecture=architecture)

@@ -21,6 +21,7 @@ from relama.checkpoint.gguf_config import family_of, huggingface_config, ignored
 from relama.checkpoint.gguf_experts import experts_apart
 from relama.checkpoint.gguf_families import FAMILIES, MODEL_NAMES, Family
 from relama.checkpoint.gguf_header import StoredTensor, read_header
+from relama.checkpoint.gguf_latent import joined_latents
 from relama.checkpoint.gguf_rope import ROPE_TENSORS
 from relama.checkpoint.gguf_settings import Settings
 from relama.checkpoint.gguf_tokenizer import (
@@ -66,6 +67,7 @@ class GgufCheckpoint(Checkpoint):
                 huggingface_name(name, family): _tensor(tensor, self.config, family)
                 for name, tensor in stored.items()
             }
+            self.tensors = joined_latents(self.tensors)
             self.tensors |= _absent_biases(self.tensors, self.config, family)
             self.tokenizer_config = {}
             self.generation_config = {}
@@ -114,6 +116,8 @@ def huggingface_name(name: str, family: Family = FAMILIES["llama"]) -> str:
     match name.split("."):
         case ["blk", layer, part, suffix] if part in family.layer_names:
             return f"model.layers.{layer}.{family.layer_names[part]}.{suffix}"
+        case ["blk", layer, part, suffix] if f"{part}.{suffix}" in family.layer_names:
+            return f"model.layers.{layer}.{family.layer_names[f'{part}.{suffix}']}"
         case ["blk", layer, part, expert, suffix] if part in family.expert_names:
             return f"model.layers.{layer}.{family.expert_names[part].format(expert)}.{suffix}"
         case [part, suffix] if part in MODEL_NAMES:
@@ -162,7 +166,8 @@ def _absent_biases(
 ) -> dict[str, Tensor]:
     """Zeros for the biases that are absent beside others: llama.cpp reads any one alone.
 
-    Those of Q, K and V in Qwen2 are part of the architecture, so it has them even without others.
+    Those of Q, K and V in Qwen2 are part of the architecture, so it has them even without others,
+    and so is what DeepSeek-V3 adds to the scores of experts.
     """
     modules: tuple[str, ...] = ()
     if config["attention_bias"] or config["model_type"] == "qwen2":
@@ -175,6 +180,10 @@ def _absent_biases(
         is_biased = name.endswith(tuple(f".{module}.weight" for module in modules))
         if is_biased and bias not in tensors:
             absent[bias] = zeros(bias, weight.shape[0])
+        correction = name.removesuffix(".weight") + ".e_score_correction_bias"
+        is_router = config["model_type"] == "deepseek_v3" and name.endswith(".mlp.gate.weight")
+        if is_router and correction not in tensors:
+            absent[correction] = zeros(correction, weight.shape[0])
     return absent
 
 

@@ -198,7 +198,13 @@ def _has_bias(shapes: Mapping[str, tuple[int, ...]], *parts: str) -> bool:
 
 
 def _head_dim(family: Family, settings: Settings, heads: int, hidden_size: int) -> tuple[int, int]:
-    """The width of a head, which keys and values must have, and how much of it turns."""
+    """The width of a head, which keys and values must have, and how much of it turns.
+
+    Of latent attention, the part that turns.
+    """
+    if family.has_latents:
+        turning = settings.integer("rope.dimension_count")
+        return turning, turning
     own = hidden_size // heads
     width = settings.integer("rope.dimension_count", default=own)
     head_dim = settings.integer(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relama.checkpoint.gguf_settings import Settings
+from relama.checkpoint.gguf_settings import Settings, shortest
 from relama.errors import CheckpointError
 
 #: Hugging Face's names for GGUF's outside of the layers.
@@ -61,6 +61,25 @@ _SHARED_EXPERT = {
     "ffn_down_shexp": "mlp.shared_expert.down_proj",
     "ffn_gate_inp_shexp": "mlp.shared_expert_gate",
 }
+_LATENT_ATTENTION = {
+    "attn_q": "self_attn.q_proj",
+    "attn_q_a": "self_attn.q_a_proj",
+    "attn_q_a_norm": "self_attn.q_a_layernorm",
+    "attn_q_b": "self_attn.q_b_proj",
+    "attn_kv_a_mqa": "self_attn.kv_a_proj_with_mqa",
+    "attn_kv_a_norm": "self_attn.kv_a_layernorm",
+    "attn_kv_b": "self_attn.kv_b_proj",
+    "attn_k_b": "self_attn.k_b_proj",
+    "attn_v_b": "self_attn.v_b_proj",
+    "attn_output": "self_attn.o_proj",
+}
+_ROUTER_OF_DEEPSEEK = {
+    **_ROUTER,
+    "exp_probs_b.bias": "mlp.gate.e_score_correction_bias",
+    "ffn_gate_shexp": "mlp.shared_experts.gate_proj",
+    "ffn_up_shexp": "mlp.shared_experts.up_proj",
+    "ffn_down_shexp": "mlp.shared_experts.down_proj",
+}
 _FUSED = {
     "attn_qkv": "self_attn.qkv_proj",
     "attn_output": "self_attn.o_proj",
@@ -80,13 +99,15 @@ class Family:
 
     Attributes:
         model_type: Hugging Face's.
-        layer_names: Hugging Face's names of the modules of a layer by GGUF's.
+        layer_names: Hugging Face's names of the modules of a layer by GGUF's; of a whole tensor
+            where that has a suffix.
         expert_names: and those of an expert, with its number left open.
         with_experts: how files are read that have experts, where those without are another family.
         activation: the field that names it in the config.
         interleaved: whether the converter puts rows of Q and K that turn together side by side.
         norm_offset: what the converter adds to the weights of norms.
         biased: the modules of attention that have a bias where any of them has.
+        has_latents: whether attention is latent, so that heads have three widths.
         turns_in_part: whether `rope.dimension_count` may be less than the width of a head.
         reads: settings that `fields` reads, and that would have to be neutral without it.
         neutral: the values that leave everything as it is, of settings beside the common ones.
@@ -103,6 +124,7 @@ class Family:
     interleaved: bool = False
     norm_offset: int = 0
     biased: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    has_latents: bool = False
     turns_in_part: bool = False
     reads: tuple[str, ...] = ()
     neutral: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
@@ -145,6 +167,56 @@ def _qwen2_moe(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
             settings, "expert_shared_feed_forward_length", config["intermediate_size"]
         ),
         "qkv_bias": config["attention_bias"],
+    }
+
+
+def _deepseek2(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """DeepSeek-V3 where scores are sigmoids, V2 where they are a softmax or nothing is said.
+
+    The part of a head that turns is `rope.dimension_count`. The first files say the widths of
+    heads themselves, others those of the latents and, with `_mla`, of the heads. A file that says
+    nothing of groups of experts has none, as for llama.cpp; V2's are judged by their best expert.
+    """
+    experts, chosen = _expert_counts(settings)
+    scoring = settings.get("expert_gating_func", 0)
+    if scoring not in (0, 1, 2):
+        raise settings.refuse("expert_gating_func", "1 and 2")
+    is_v3 = scoring == 2
+    if not is_v3 and settings.get("expert_weights_norm", False) is not False:
+        raise settings.refuse("expert_weights_norm", "False where expert_gating_func is not 2")
+    whole = settings.integer("attention.key_length")
+    whole = _or_default(settings, "attention.key_length_mla", whole)
+    value = settings.integer("attention.value_length")
+    turning = config["head_dim"]
+    if whole <= turning:
+        raise CheckpointError(
+            f"{settings.key('rope.dimension_count')} ({turning}) must be less than the width of a "
+            f"head ({whole})."
+        )
+    groups = _or_default(settings, "expert_group_count", 1)
+    rope = config["rope_scaling"]
+    mscale = settings.number("rope.scaling.yarn_log_multiplier", default=0.0) / 0.1
+    if rope and mscale:
+        rope = rope | {"mscale": shortest(mscale), "mscale_all_dim": shortest(mscale)}
+    return {
+        "model_type": "deepseek_v3" if is_v3 else "deepseek_v2",
+        "num_key_value_heads": config["num_attention_heads"],
+        "q_lora_rank": _or_default(settings, "attention.q_lora_rank", 0) or None,
+        "kv_lora_rank": settings.integer("attention.kv_lora_rank"),
+        "qk_nope_head_dim": whole - turning,
+        "qk_rope_head_dim": turning,
+        "v_head_dim": _or_default(settings, "attention.value_length_mla", value),
+        "rope_scaling": rope,
+        "first_k_dense_replace": _or_default(settings, "leading_dense_block_count", 0),
+        "n_routed_experts": experts,
+        "num_experts_per_tok": chosen,
+        "n_shared_experts": settings.integer("expert_shared_count"),
+        "moe_intermediate_size": settings.integer("expert_feed_forward_length"),
+        "norm_topk_prob": settings.get("expert_weights_norm", False),
+        "routed_scaling_factor": settings.number("expert_weights_scale", default=0.0) or 1.0,
+        "n_group": groups,
+        "topk_group": settings.integer("expert_group_used_count") if groups > 1 else 1,
+        "topk_method": "group_limited_greedy" if groups > 1 else "greedy",
     }
 
 
@@ -267,6 +339,21 @@ def _layer_types(settings: Settings, config: Mapping[str, Any], period: int) -> 
 
 _EXPERTS_READS = ("expert_count", "expert_used_count")
 _QWEN_MOE_READS = (*_EXPERTS_READS, "expert_feed_forward_length")
+_DEEPSEEK_READS = (
+    *_QWEN_MOE_READS,
+    "attention.key_length_mla",
+    "attention.kv_lora_rank",
+    "attention.q_lora_rank",
+    "attention.value_length_mla",
+    "expert_gating_func",
+    "expert_group_count",
+    "expert_group_used_count",
+    "expert_shared_count",
+    "expert_weights_norm",
+    "expert_weights_scale",
+    "leading_dense_block_count",
+    "rope.scaling.yarn_log_multiplier",
+)
 _GEMMA_READS = (
     "attention.scale",
     "attention.sliding_window",
@@ -311,6 +398,14 @@ FAMILIES: dict[str, Family] = {
         expert_names=_EXPERTS,
         reads=_QWEN_MOE_READS,
         fields=_qwen_moe,
+    ),
+    "deepseek2": Family(
+        "deepseek_v3",
+        layer_names=_NORMS_BEFORE | _LATENT_ATTENTION | _MLP | _ROUTER_OF_DEEPSEEK,
+        expert_names=_EXPERTS,
+        has_latents=True,
+        reads=_DEEPSEEK_READS,
+        fields=_deepseek2,
     ),
     "phi3": Family(
         "phi3",
