@@ -12,8 +12,7 @@ import pytest
 from relama.checkpoint import open_checkpoint
 from relama.errors import UnsupportedError
 from relama.reference import Experts, attend, decoder, forward, greedy, route
-from relama.reference.configs import DEFAULTS, completed
-from relama.reference.families import FAMILIES
+from relama.reference.families import DEFAULTS, FAMILIES, completed
 from tests.families import NAMES, expected, family, write_family
 
 os.environ["HF_HUB_OFFLINE"] = "1"
