@@ -55,12 +55,12 @@ def test_defaults_are_those_of_transformers(model_type: str) -> None:
     """What the configuration class of a family says where `config.json` says nothing."""
     config = transformers.CONFIG_MAPPING[model_type]()
     ours = completed({"model_type": model_type})
-    thetas = [ours.pop("rope_theta"), ours.pop("rope_local_base_freq", None)]
+    theta = ours.pop("rope_theta")
+    local_theta = ours.pop("rope_local_base_freq", theta)
     rope = config.rope_parameters
-    if model_type == "gemma3_text":
-        rope = {"rope_theta": rope["full_attention"]["rope_theta"]} | rope
-        assert rope["sliding_attention"]["rope_theta"] == thetas[1]
-    assert rope["rope_theta"] == thetas[0]
+    by_type = {key: rope.get(key, rope) for key in ("full_attention", "sliding_attention")}
+    assert by_type["full_attention"]["rope_theta"] == theta
+    assert by_type["sliding_attention"]["rope_theta"] == local_theta
     if model_type.startswith("gemma"):
         del ours["hidden_act"]  # they say hidden_activation
     if model_type.startswith("qwen"):

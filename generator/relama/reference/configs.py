@@ -20,7 +20,7 @@ def rope_parameters(config: Config) -> Rope:
     except by Phi-3, which calls LongRoPE `su` or `yarn` in its older files.
 
     Raises:
-        UnsupportedError: there are parameters by layer type, which only Gemma 3 has.
+        UnsupportedError: there are parameters by layer type.
     """
     given = dict(config.get("rope_scaling") or config.get("rope_parameters") or {})
     if set(given) & set(config.get("layer_types") or ()):
@@ -47,11 +47,14 @@ def rope_parameters(config: Config) -> Rope:
     }
 
 
-def gemma3_rope_parameters(full: Config) -> dict[str, Rope]:
+def rope_parameters_by_layer_type(full: Config, local_theta: float) -> dict[str, Rope]:
     """The parameters of layers that see all and of those with a window.
 
-    As `Gemma3TextConfig.convert_rope_params_to_dict`: older files scale the former by
-    `rope_scaling` and have `rope_theta` and `rope_local_base_freq` beside it.
+    As `convert_rope_params_to_dict` of `Gemma3TextConfig`: older files scale the former by
+    `rope_scaling` and have `rope_theta` beside it.
+
+    Args:
+        local_theta: `rope_theta` of the latter, where `rope_parameters` has none.
     """
     by_type = full.get("rope_parameters") or {}
     everywhere = {**(by_type.get("full_attention") or {}), **(full.get("rope_scaling") or {})}
@@ -63,6 +66,6 @@ def gemma3_rope_parameters(full: Config) -> dict[str, Rope]:
     return {
         "full_attention": rope_parameters({**common, "rope_parameters": everywhere}),
         "sliding_attention": rope_parameters(
-            {**common, "rope_parameters": nearby, "rope_theta": full["rope_local_base_freq"]}
+            {**common, "rope_parameters": nearby, "rope_theta": local_theta}
         ),
     }

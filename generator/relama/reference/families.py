@@ -15,7 +15,7 @@ import numpy as np
 
 from relama.errors import UnsupportedError
 from relama.reference.arithmetic import ACTIVATIONS
-from relama.reference.configs import Config, gemma3_rope_parameters, rope_parameters
+from relama.reference.configs import Config, rope_parameters, rope_parameters_by_layer_type
 from relama.reference.decoder import Decoder, Experts, Latent, Layer
 from relama.reference.rotary import mscale
 
@@ -244,14 +244,8 @@ def gemma3_text(config: Config) -> Decoder:
     full = completed(config)
     pattern = full.get("sliding_window_pattern") or 6
     window = _window_of_types(full, lambda layer: (layer + 1) % pattern != 0)
-    ropes = gemma3_rope_parameters(full)
-    unturned = {**config, "rope_parameters": None, "rope_scaling": None}
-    model = replace(gemma2(unturned), qk_norm="head", attn_logit_softcapping=None)
-    layers = tuple(
-        Layer(ropes["full_attention" if window(i) is None else "sliding_attention"], window(i))
-        for i in range(len(model.layers))
-    )
-    return replace(model, layers=layers)
+    model = replace(gemma2({**config, **_NO_ROPE}), qk_norm="head", attn_logit_softcapping=None)
+    return _with_local_layers(model, full, window, full["rope_local_base_freq"])
 
 
 def gemma3(config: Config) -> Decoder:
@@ -384,6 +378,22 @@ def with_layers(
             layer = replace(layer, experts=experts(i))
         layers[i] = layer
     return replace(model, layers=tuple(layers))
+
+
+#: Of a config that has parameters by layer type, which `_with_local_layers` reads.
+_NO_ROPE = {"rope_parameters": None, "rope_scaling": None}
+
+
+def _with_local_layers(
+    model: Decoder, full: Config, window: Callable[[int], int | None], local_theta: float
+) -> Decoder:
+    """The same with windows, and with another rotary embedding in the layers that have one."""
+    ropes = rope_parameters_by_layer_type(full, local_theta)
+    layers = tuple(
+        Layer(ropes["full_attention" if window(i) is None else "sliding_attention"], window(i))
+        for i in range(len(model.layers))
+    )
+    return replace(model, layers=layers)
 
 
 def _window_of_types(full: Config, otherwise: Callable[[int], bool]) -> Callable[[int], int | None]:
