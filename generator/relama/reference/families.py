@@ -264,6 +264,19 @@ def olmo2(config: Config) -> Decoder:
     return replace(llama(config), norms="post", qk_norm="vector", mlp_bias=False)
 
 
+@family(rms_norm_eps=1e-5, rope_theta=500000.0, sliding_window=4096)
+def olmo3(config: Config) -> Decoder:
+    """OLMo 3: OLMo 2 with a window in three of four layers, whose rotary embedding is unscaled.
+
+    `Olmo3Config` of transformers 5.24 gives those layers its own `rope_theta` as well, unless
+    `rope_parameters` has theirs.
+    """
+    full = completed(config)
+    window = _window_of_types(full, lambda layer: (layer + 1) % 4 != 0)
+    local_theta = DEFAULTS["olmo3"]["rope_theta"]
+    return _with_local_layers(olmo2({**config, **_NO_ROPE}), full, window, local_theta)
+
+
 @family(
     attention_multiplier=1.0,
     embedding_multiplier=1.0,
