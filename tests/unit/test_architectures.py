@@ -121,6 +121,8 @@ def test_another_architecture_is_refused_by_name(tmp_path: Path, model_type: obj
         ("granite", {"logits_scaling": 0}, "logits_scaling must be a positive number"),
         ("gemma3", {"text_config": None}, "text_config of gemma3 must be an object"),
         ("olmo2", {"rope_scaling": {"rope_type": "su"}}, "of type 'su' is not supported"),
+        ("olmo3", {"rope_parameters": {"rope_theta": 5.0}}, "rope_parameters for all layers"),
+        ("olmo3", {"sliding_window": None}, "the field 'sliding_window' is missing"),
     ],
 )
 def test_settings_of_a_family_that_are_not_computed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from relama.architectures.base import Architecture, Config, check_activation, layer_types
 from relama.architectures.decoder import ANGLES, LOCAL_ANGLES, Decoder
 from relama.config import ModelConfig, RopeParameters, positive, rope_parameters
+from relama.errors import UnsupportedError
 from relama.graph import Graph
 
 DEFAULTS = {"rms_norm_eps": 1e-5, "rope_theta": 500000.0, "sliding_window": 4096}
@@ -46,10 +47,20 @@ def _local_rope(fields: Config) -> RopeParameters:
     """The rotary embedding of layers with a window, as `Olmo3Config` completes it.
 
     `rope_scaling`, and `rope_theta` outside `rope_parameters`, are those of the other layers.
+
+    Raises:
+        UnsupportedError: `rope_parameters` is not by layer type.
     """
-    local = (fields.get("rope_parameters") or {}).get("sliding_attention")
+    by_type = fields.get("rope_parameters") or {}
+    if "rope_type" in by_type or "rope_theta" in by_type:
+        raise UnsupportedError(
+            "config.json: rope_parameters for all layers, which transformers passes over in olmo3, "
+            "is not supported; supported: full_attention and sliding_attention in it."
+        )
     beside = {"rope_scaling": None, "rope_theta": DEFAULTS["rope_theta"]}
-    return rope_parameters({**fields, **beside, "rope_parameters": local})
+    return rope_parameters(
+        {**fields, **beside, "rope_parameters": by_type.get("sliding_attention")}
+    )
 
 
 ARCHITECTURE = Architecture(build, DEFAULTS, rope_of="full_attention")
