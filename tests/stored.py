@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
 
-from relama.architectures import build_graph
+from relama.architectures import build_graph, graph_tensors
 from relama.checkpoint import Checkpoint
 from relama.checkpoint.base import FloatArray, Tensor
 from relama.graph import Weight
@@ -19,7 +20,7 @@ def stored_tensors(
     project: Project, checkpoint: Checkpoint, storage: str, disabled: tuple[str, ...] = ()
 ) -> dict[str, Tensor]:
     """The checkpoint's tensors with what the weight tables hold in their place."""
-    tensors = dict(checkpoint.tensors)
+    tensors: dict[str, Tensor] = {}
     graph = run_passes(build_graph(checkpoint), storage, disabled)
     with open_database(project) as connection:
         for weight in graph.weights.values():
@@ -42,7 +43,29 @@ def stored_tensors(
                 part_rows = matrix[first : first + part.rows]
                 tensors[part.tensor] = _tensor(part.tensor, part_rows)
                 first += part.rows
-    return tensors
+    return _as_in_the_file(checkpoint, tensors)
+
+
+def _as_in_the_file(checkpoint: Checkpoint, found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The checkpoint's tensors, with the elements of `found` where its architecture has read them.
+
+    Its elements are numbered, from 1, and read as it reads them: each number says whence an
+    element of a tensor of the graph comes. 0 is of what the architecture puts beside them.
+    """
+    if graph_tensors(checkpoint) is checkpoint.tensors:
+        return {**checkpoint.tensors, **found}
+    values = [np.zeros(1, np.float32), *(t.read().ravel() for t in checkpoint.tensors.values())]
+    flat, numbered, first = np.concatenate(values), copy(checkpoint), 1
+    numbers: dict[str, Any] = {}
+    for name, tensor in checkpoint.tensors.items():
+        size = int(np.prod(tensor.shape))
+        numbers[name] = np.arange(first, first + size, dtype=np.float64).reshape(tensor.shape)
+        first += size
+    numbered.tensors = {name: _tensor(name, rows) for name, rows in numbers.items()}
+    for name, tensor in graph_tensors(numbered).items():
+        if name in found:
+            flat[tensor.read().astype(np.intp)] = found[name].read()
+    return {name: _tensor(name, flat[rows.astype(np.intp)]) for name, rows in numbers.items()}
 
 
 def _row(row: Any, weight: Weight) -> FloatArray:

@@ -41,8 +41,8 @@ class SqlTokenizer:
         columns = {
             "vocabulary": "*",
             "merges": (
-                f"merge_rank, {symbol('left_token_id')} || {symbol('right_token_id')} as pair,"
-                f" {symbol('token_id')} as symbol"
+                "merge_rank, cast(left_token_id as bigint) * 1048576 + right_token_id as pair,"
+                " token_id"
             ),
             "alphabet": f"letter, {symbol('token_id')} as symbol",
         }

@@ -16,7 +16,7 @@ ROPE_TYPES = ("default", "linear", "dynamic", "llama3", "yarn", "longrope")
 NEUTRAL_VALUES: dict[str, tuple[object, ...]] = {
     "is_causal": (True,),
     "per_layer_config": (None, {}),
-    "quantization_config": (None, {}),
+    "use_bidirectional_attention": (None, False),
 }
 
 
@@ -26,7 +26,8 @@ class RopeParameters:
 
     The fields bear the names of transformers' `rope_parameters`, and are used as in its
     `modeling_rope_utils.py`. `attention_factor`, by which cos and sin are multiplied, is
-    computed where the config leaves it out.
+    computed where the config leaves it out. Without `long_factor`, no sequence is so long that
+    `longrope` changes from its short factors to those.
     """
 
     rope_theta: float = 10000.0
@@ -41,6 +42,7 @@ class RopeParameters:
     beta_slow: float = 1.0
     truncate: bool = True
     short_factor: tuple[float, ...] = ()
+    long_factor: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,15 @@ class ModelConfig:
     tie_word_embeddings: bool
     attention_bias: bool
     mlp_bias: bool
+
+    @property
+    def original_context(self) -> int | None:
+        """How long a sequence may be to be turned by the short factors of `longrope`.
+
+        A longer one is turned by the long ones, at all its positions. None where there is no such
+        difference.
+        """
+        return self.rope.original_max_position_embeddings if self.rope.long_factor else None
 
 
 def model_config(
@@ -110,9 +121,6 @@ def model_config(
     rope = rope_parameters(config, rope_of)
     if not partial_rotary:
         rope = _of_whole_heads(rope)
-    context = positive(config, "max_position_embeddings", default=2048)
-    if rope.rope_type == "longrope":
-        context = min(context, rope.original_max_position_embeddings)
     return ModelConfig(
         model_type=str(config.get("model_type")),
         vocab_size=positive(config, "vocab_size"),
@@ -122,7 +130,7 @@ def model_config(
         num_attention_heads=heads,
         num_key_value_heads=kv_heads,
         head_dim=head_dim,
-        max_position_embeddings=context,
+        max_position_embeddings=positive(config, "max_position_embeddings", default=2048),
         rms_norm_eps=number(config, "rms_norm_eps", default=1e-6),
         rope=rope,
         tie_word_embeddings=flag(config, "tie_word_embeddings"),
@@ -133,15 +141,13 @@ def model_config(
 
 def config_warnings(config: Mapping[str, Any]) -> list[str]:
     """Sentences of what is left out of a config that is supported."""
-    if not (config.get("rope_scaling") or config.get("rope_parameters") or {}).get("short_factor"):
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if scaling.get("rope_type", scaling.get("type")) != "dynamic":
         return []
-    rope = rope_parameters(config)
-    original = rope.original_max_position_embeddings
-    if config.get("max_position_embeddings", 0) <= original:
-        return []
+    context = positive(config, "max_position_embeddings", default=2048)
     return [
-        f"The rotary embedding is longrope: up to {original} positions are computed, with its "
-        "short factors; the long ones, for longer texts, are not supported."
+        f"The rotary embedding is dynamic: up to {context} positions are computed, as without "
+        "scaling; past them transformers' answers depend on how much was read at once."
     ]
 
 
@@ -245,23 +251,29 @@ def _yarn(scaling: Mapping[str, Any], rope: RopeParameters) -> RopeParameters:
 def _longrope(
     scaling: Mapping[str, Any], rope: RopeParameters, config: Mapping[str, Any]
 ) -> RopeParameters:
-    """LongRoPE (arXiv 2402.13753), up to the original context: with its short factors."""
+    """LongRoPE (arXiv 2402.13753), whose long factors no context up to the original one needs."""
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     pairs = int(head_dim * rope.partial_rotary_factor) // 2
-    short = scaling.get("short_factor")
-    if (
-        not isinstance(short, list)
-        or len(short) != pairs
-        or not all(isinstance(f, int | float) and f > 0 for f in short)
-    ):
-        raise CheckpointError(
-            f"config.json: short_factor of longrope must be {pairs} positive numbers."
-        )
+    factors: dict[str, Any] = {}
+    for key in ("short_factor", "long_factor"):
+        given = scaling.get(key)
+        if (
+            not isinstance(given, list)
+            or len(given) != pairs
+            or not all(isinstance(f, int | float) and f > 0 for f in given)
+        ):
+            raise CheckpointError(
+                f"config.json: {key} of longrope must be {pairs} positive numbers."
+            )
+        factors[key] = tuple(map(float, given))
+    context = positive(config, "max_position_embeddings", default=2048)
+    if context <= rope.original_max_position_embeddings:
+        del factors["long_factor"]
     log = _log(rope.factor) / math.log(rope.original_max_position_embeddings)
     return replace(
         rope,
         attention_factor=number(scaling, "attention_factor", default=math.sqrt(1 + log)),
-        short_factor=tuple(map(float, short)),
+        **factors,
     )
 
 

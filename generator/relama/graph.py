@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from relama.config import ModelConfig, RopeParameters
 from relama.errors import GraphError
 from relama.operators.base import Computation, Kind, Reads, Shape
+from relama.operators.grouped_query import GroupedQuery
 
 __all__ = ["Graph", "Kind", "Operator", "Part", "Weight"]
 
@@ -109,6 +110,20 @@ class Graph:
     operators: dict[str, Operator] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
     rotary: dict[str, RopeParameters] = field(default_factory=dict)
+
+    @property
+    def windows(self) -> dict[int, int]:
+        """How many positions a layer attends to, the query's own the last of them.
+
+        A layer that is not there attends to all.
+        """
+        return {
+            operator.layer: operator.computes.sliding_window
+            for operator in self.operators.values()
+            if isinstance(operator.computes, GroupedQuery)
+            and operator.computes.sliding_window is not None
+            and operator.layer is not None
+        }
 
     def add_weight(self, weight: Weight) -> str:
         """Adds a weight and returns its name. Raises `GraphError` where the name is taken."""

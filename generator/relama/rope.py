@@ -9,7 +9,9 @@ from relama.checkpoint.base import FloatArray
 from relama.config import RopeParameters
 
 
-def inverse_frequencies(rope: RopeParameters, head_dim: int) -> npt.NDArray[np.float64]:
+def inverse_frequencies(
+    rope: RopeParameters, head_dim: int, is_long: bool = False
+) -> npt.NDArray[np.float64]:
     """The angle, in radians a position, by which each pair of a head is turned.
 
     RoFormer's theta_i = rope_theta ** (-2 i / width) over the width that turns, then the scaling
@@ -17,6 +19,9 @@ def inverse_frequencies(rope: RopeParameters, head_dim: int) -> npt.NDArray[np.f
     interpolation, arXiv 2306.15595) divides it by `factor`, `llama3` and `yarn` (arXiv 2309.00071)
     divide the slow pairs, keep the fast ones and blend those between, and `longrope` (arXiv
     2402.13753) has a divisor for each pair. A pair that does not turn has 0, see `turned_order`.
+
+    Args:
+        is_long: whether it is `longrope` of a sequence longer than the original context.
 
     Returns: shape `(head_dim / 2,)`.
     """
@@ -33,7 +38,7 @@ def inverse_frequencies(rope: RopeParameters, head_dim: int) -> npt.NDArray[np.f
     elif rope.rope_type == "yarn":
         frequencies = _blended(frequencies, rope.factor, 1.0 - _yarn_ramp(rope, pairs, width))
     elif rope.rope_type == "longrope":
-        frequencies = frequencies / np.array(rope.short_factor)
+        frequencies = frequencies / np.array(rope.long_factor if is_long else rope.short_factor)
     return np.concatenate([frequencies, np.zeros(head_dim // 2 - len(frequencies))])
 
 
@@ -76,14 +81,15 @@ def turned_order(rope: RopeParameters, head_dim: int) -> list[int]:
 def rope_table(
     rope: RopeParameters, head_dim: int, positions: int
 ) -> tuple[FloatArray, FloatArray]:
-    """`(cos, sin)` of positions 0 to `positions - 1`, each of shape `(positions, head_dim / 2)`.
+    """`(cos, sin)` of a sequence of so many positions, each of shape `(positions, head_dim / 2)`.
 
     Precision as in transformers' `LlamaRotaryEmbedding`: frequencies, positions
     and their product are float32, so that large angles are rounded alike. Two
     steps are more exact than there and the same on every machine: frequencies
     are computed in float64 before they are rounded, and so are cos and sin.
     """
-    frequencies = inverse_frequencies(rope, head_dim).astype(np.float32)  # (head_dim / 2,)
+    is_long = bool(rope.long_factor) and positions > rope.original_max_position_embeddings
+    frequencies = inverse_frequencies(rope, head_dim, is_long).astype(np.float32)  # (head_dim / 2,)
     angles = np.outer(np.arange(positions, dtype=np.float32), frequencies)  # float32
     exact = angles.astype(np.float64)
     factors = np.where(frequencies == 0, 1.0, rope.attention_factor)  # (head_dim / 2,)

@@ -50,6 +50,13 @@
     {%- endfor -%}
 {%- endmacro %}
 
+{# The sequences of this project's state. A select. #}
+{% macro _own_sequences() -%}
+    {{ return(relama.sequences(
+        relama._state_relation('tokens'), long_factors=relama._original_context() is not none
+    )) }}
+{%- endmacro %}
+
 {#
     The append to `tokens` is what commits a step. Where a step was interrupted
     before it, the rows that it had already appended to caches are removed, and the
@@ -60,10 +67,11 @@
 {%- endmacro %}
 
 {% macro default___discard_partial_step() -%}
+    {{- relama._read_again() -}}
     {%- set has_read -%}
 coalesce((
         select s.has_read
-        from ({{ relama.sequences(relama._state_relation('tokens')) | indent(8) }}) as s
+        from ({{ relama._own_sequences() | indent(8) }}) as s
         where s.sequence_id = k.sequence_id
     ), 0)
     {%- endset -%}
@@ -74,6 +82,29 @@ coalesce((
     {%- for name in relama._kv_pages_names() %}
     delete from {{ relama._state_relation(name) }} as k
     where k.first_position + len(k.keys) > {{ has_read }};
+    {%- endfor %}
+{%- endmacro %}
+
+{#
+    The cache of a layer with a window keeps little more than the next position sees. Where tokens
+    have been taken away since, and what the next one now sees is not there, all of the sequence is
+    to be read again.
+#}
+{% macro _read_again() -%}
+    {%- set tokens = relama._state_relation('tokens') -%}
+    {%- set caches = relama._kv_cache_names() -%}
+    {%- for window in var('relama_sliding_windows', []) %}
+    {%- if window is not none %}
+    {%- set cache = relama._state_relation(caches[loop.index0]) %}
+    update {{ tokens }} set has_read = 0
+    where sequence_id in (
+        select s.sequence_id
+        from ({{ relama.sequences(tokens) | indent(8) }}) as s
+        left join {{ cache }} as k on s.sequence_id = k.sequence_id
+        group by s.sequence_id, s.has_read
+        having coalesce(min(k.position), s.has_read) > greatest(s.has_read + 1 - {{ window }}, 0)
+    );
+    {%- endif %}
     {%- endfor %}
 {%- endmacro %}
 
@@ -97,7 +128,7 @@ coalesce((
                 k.sequence_id as sequence_id,
                 any(coalesce(s.has_read, 0)) as has_read
             from {{ cache }} as k
-            left join ({{ relama.sequences(tokens) | indent(12) }}) as s
+            left join ({{ relama._own_sequences() | indent(12) }}) as s
                 on k.sequence_id = s.sequence_id
             where k.position >= coalesce(s.has_read, 0)
             group by k.sequence_id

@@ -80,12 +80,14 @@
 {% macro _insert_prompt(token_ids) -%}
     {%- if token_ids %}
     {%- do relama._check_prompt(token_ids) %}
+    {%- set context = relama._original_context() %}
     insert into {{ relama._state_relation('tokens') }} (
-        sequence_id, position, token_id, is_prompt, has_read
+        sequence_id, position, token_id, is_prompt, has_read{{ ', is_long' if context }}
     )
     values
         {%- for token_id in token_ids %}
-        (0, {{ loop.index0 }}, {{ token_id }}, true, 0){{ ',' if not loop.last }}
+        (0, {{ loop.index0 }}, {{ token_id }}, true, 0
+        {{- ', ' ~ (token_ids | length > context) | lower if context }}){{ ',' if not loop.last }}
         {%- endfor %};
     {%- endif -%}
 {%- endmacro %}

@@ -3,9 +3,14 @@
     their names to the definitions of their columns.
 
     num_hidden_layers  layers of the model; none for those of this project
+    long_factors       whether rotary embedding has two sets of factors; none for that of this
+                       project
 #}
-{% macro _state_tables(num_hidden_layers=none) -%}
-    {%- set tables = {'tokens': relama._tokens_columns()} -%}
+{% macro _state_tables(num_hidden_layers=none, long_factors=none) -%}
+    {%- if long_factors is none -%}
+        {%- set long_factors = relama._original_context() is not none -%}
+    {%- endif -%}
+    {%- set tables = {'tokens': relama._tokens_columns(long_factors)} -%}
     {%- for name in relama._kv_cache_names(num_hidden_layers) -%}
         {%- do tables.update({name: relama._kv_cache_columns()}) -%}
     {%- endfor -%}
@@ -19,24 +24,34 @@
     has_read  how many tokens of the sequence had been read when this one was added, at most
               its position; see `sequences`
     logprob   NULL where no step has scored the token
+    is_long   for long_factors: whether the sequence, with this token and all of a prompt that it
+              belongs to, is longer than the original context
 #}
-{% macro _tokens_columns() -%}
-    {{ return(adapter.dispatch('_tokens_columns', 'relama')()) }}
+{% macro _tokens_columns(long_factors) -%}
+    {{ return(adapter.dispatch('_tokens_columns', 'relama')(long_factors)) }}
+{%- endmacro %}
+
+{#
+    Tokens up to which the rotary embedding of this project's model has short factors, and from
+    there on long ones; none where there is one set of them.
+#}
+{% macro _original_context() -%}
+    {{ return(var('relama_original_max_position_embeddings', none)) }}
 {%- endmacro %}
 
 {# Two commands that continue a sequence at once must not both append to it. #}
-{% macro default___tokens_columns() -%}
-    {{ relama.duckdb___tokens_columns() }}, primary key (sequence_id, position)
+{% macro default___tokens_columns(long_factors) -%}
+    {{ relama.duckdb___tokens_columns(long_factors) }}, primary key (sequence_id, position)
 {%- endmacro %}
 
-{% macro duckdb___tokens_columns() -%}
+{% macro duckdb___tokens_columns(long_factors) -%}
     sequence_id bigint, position integer, token_id integer, is_prompt boolean,
-    has_read integer, logprob real
+    has_read integer, logprob real{{ ', is_long boolean' if long_factors }}
 {%- endmacro %}
 
-{% macro clickhouse___tokens_columns() -%}
+{% macro clickhouse___tokens_columns(long_factors) -%}
     sequence_id Int64, position Int32, token_id Int32, is_prompt Bool, has_read Int32,
-    logprob Nullable(Float32), primary key (sequence_id, position)
+    logprob Nullable(Float32),{{ ' is_long Bool,' if long_factors }} primary key (sequence_id, position)
 {%- endmacro %}
 
 {% macro _kv_cache_columns() -%}

@@ -11,6 +11,9 @@
     last one that was generated. Sequences that are finished leave, waiting ones enter, as
     in continuous batching (Yu et al., Orca, OSDI 2022).
 
+    Where the rotary embedding has short and long factors, `is_long` says by which a sequence is
+    turned. One that outgrows the former is read again, from its beginning: see `_outgrow`.
+
     The job has batch_size, max_batch_tokens (positions that a round reads at most) and
     share_prefix, and how much one run may do: see `_is_over`.
 #}
@@ -44,7 +47,10 @@ limit {{ job['max_rows'] * (2 if job.get('has_pairs') else 1) }}
     }) -%}
     {%- call relama._run() -%}
 set disabled_optimizers = 'statistics_propagation,join_order,build_side_probe_side';
-{{ relama.create_batch_state(language_model['num_hidden_layers']) }}
+{{ relama.create_batch_state(
+    language_model['num_hidden_layers'],
+    long_factors=relama._has_long_factors(job)
+) }}
 create or replace temporary table running (
     sequence_id bigint,
     relama_hash varchar,
@@ -52,6 +58,7 @@ create or replace temporary table running (
     token_ids integer[],
     prompt_tokens bigint,
     has_read bigint,
+    is_long boolean,
     state integer,
     is_closing boolean,
     logprob double
@@ -183,6 +190,7 @@ select
     prompt_ids as token_ids,
     prompt_tokens,
     {{ job['prefix'] }} as has_read,
+    {{ relama._is_long('prompt_ids', job) }} as is_long,
     0 as state,
     false as is_closing,
     0 as logprob
@@ -204,17 +212,14 @@ where place >= {{ job['admitted'] }} and place < {{ job['admitted'] + free }}
 {% macro _read_tokens(job) -%}
     {%- call relama._run() -%}
 delete from tokens;
-insert into tokens (sequence_id, position, token_id, is_prompt, has_read)
-select
-    sequence_id,
-    position,
-    token_id,
-    true as is_prompt,
-    has_read
+insert into tokens ({{ relama._round_columns(job) }})
+select {{ relama._round_columns(job) }}
 from (
     select
         r.sequence_id,
+        true as is_prompt,
         r.has_read,
+        r.is_long,
         r.has_read + i.i as position,
         r.token_ids[r.has_read + i.i + 1] as token_id,
         row_number() over (order by len(r.token_ids) - r.has_read > 1, r.place, i.i) as n
@@ -287,9 +292,12 @@ execute relama_unpack_{{ layer }}
 {#
     What all prompts begin with is read once, and its keys and values become those of every
     sequence, in pages where there are pages, which attention reads and nobody copies (RadixAttention, arXiv 2312.07104,
-    with a tree of one branch).
+    with a tree of one branch). Where some sequences are turned by short factors and others by long
+    ones, or may come to be, each reads it for itself.
+
+    growth  tokens that are read after a prompt and its target, at most
 #}
-{% macro _read_shared_prefix(job) -%}
+{% macro _read_shared_prefix(job, growth=0) -%}
     {%- set shared -%}
 select
     least(
@@ -310,21 +318,25 @@ from (
 )
     {%- endset -%}
     {%- set prefix = relama._value(shared) if job['waiting'] > 1 else 0 -%}
-    {%- if prefix >= 4 and job['share_prefix'] -%}
+    {%- if prefix >= 4 and job['share_prefix'] and relama._are_alike(job, growth) -%}
         {%- for first in range(0, prefix, job['max_batch_tokens']) if not relama._is_over(job) -%}
             {%- set end = [prefix, first + job['max_batch_tokens']] | min -%}
             {%- call relama._run() -%}
 delete from tokens;
-insert into tokens (sequence_id, position, token_id, is_prompt, has_read)
-select
-    -1 as sequence_id,
-    i.i as position,
-    prompt.prompt_ids[i.i + 1] as token_id,
-    true as is_prompt,
-    {{ first }} as has_read
-from prompt
-cross join range({{ first }}, {{ end }}) as i (i)
-where prompt.place = 0
+insert into tokens ({{ relama._round_columns(job) }})
+select {{ relama._round_columns(job) }}
+from (
+    select
+        -1 as sequence_id,
+        i.i as position,
+        prompt.prompt_ids[i.i + 1] as token_id,
+        true as is_prompt,
+        {{ first }} as has_read,
+        {{ relama._is_long('prompt.prompt_ids', job) }} as is_long
+    from prompt
+    cross join range({{ first }}, {{ end }}) as i (i)
+    where prompt.place = 0
+)
             {%- endcall -%}
             {%- do relama._forward(job) -%}
             {%- do relama._append_step(job) -%}
@@ -402,35 +414,103 @@ delete from finished
 #}
 {% macro _forget(job) -%}
     {%- set language_model = job['language_model'] -%}
-    {%- set layers = language_model['num_hidden_layers'] -%}
-    {%- set position_bytes = 24 * layers * language_model['num_key_value_heads']
-        * language_model['head_dim'] -%}
-    {%- set prefix = job['prefix'] -%}
-    {%- set left = prefix + relama._value(
-        'select coalesce(sum(has_read - ' ~ prefix ~ '), 0) from running'
-    ) | int -%}
+    {%- set position_bytes = 24 * language_model['num_hidden_layers']
+        * language_model['num_key_value_heads'] * language_model['head_dim'] -%}
+    {%- set left = relama._positions_left(job) -%}
     {%- set gone = job['positions'] - left -%}
-    {%- set kept = relama._kv_cache_names(layers) -%}
-    {%- if not language_model['native'] -%}
-        {%- set kept = kept + relama._kv_pages_names(layers) -%}
-    {%- endif -%}
     {%- if
         job['done'] < job['waiting']
         and (gone * position_bytes > 536870912 or language_model['native'] and gone >= left)
     -%}
-        {%- for name in kept + ['tokens', 'step', 'running'] -%}
-            {%- call relama._run() -%}
+        {%- do relama._keep_running(job) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{# How many positions of what is running have been read, and of what all begin with. #}
+{% macro _positions_left(job) -%}
+    {%- set prefix = job['prefix'] -%}
+    {{ return(prefix + relama._value(
+        'select coalesce(sum(has_read - ' ~ prefix ~ '), 0) from running'
+    ) | int) }}
+{%- endmacro %}
+
+{# Writes the tables anew with what has been read of what is running, and no more. #}
+{% macro _keep_running(job) -%}
+    {%- set layers = job['language_model']['num_hidden_layers'] -%}
+    {%- set kept = relama._kv_cache_names(layers) -%}
+    {%- if not job['language_model']['native'] -%}
+        {%- set kept = kept + relama._kv_pages_names(layers) -%}
+    {%- endif -%}
+    {%- for name in kept + ['tokens', 'step', 'running'] -%}
+        {%- call relama._run() -%}
 create or replace temporary table {{ name }} as
 select *
 from {{ name }}
-                {%- if name in kept %}
-where sequence_id is null or sequence_id in (select sequence_id from running)
-                {%- endif %}
-            {%- endcall -%}
-        {%- endfor -%}
-        {%- do relama._prepare_batch(job, job['prepared']) -%}
-        {%- do job.update({'positions': left}) -%}
+            {%- if name in kept %}
+where
+    sequence_id is null
+    or sequence_id in (select sequence_id from running where has_read > 0)
+            {%- endif %}
+        {%- endcall -%}
+    {%- endfor -%}
+    {%- do relama._prepare_batch(job, job['prepared']) -%}
+    {%- do job.update({'positions': relama._positions_left(job)}) -%}
+{%- endmacro %}
+
+{#
+    Has the sequences that have become longer than the original context read again: what the
+    caches hold of them has been turned by the short factors, see `rotary_angles`.
+#}
+{% macro _outgrow(job) -%}
+    {%- set grown = 'not is_long and ' ~ relama._is_long('token_ids', job) -%}
+    {%- if
+        relama._has_long_factors(job)
+        and relama._value('select count(*) from running where ' ~ grown)
+    -%}
+        {%- call relama._run() -%}
+update running set is_long = true, has_read = 0 where {{ grown }}
+        {%- endcall -%}
+        {%- do relama._keep_running(job) -%}
     {%- endif -%}
+{%- endmacro %}
+
+{#
+    Whether a sequence is turned by the long factors of a rotary embedding that has such: all of it,
+    where it has more tokens than the original context. A condition.
+
+    token_ids  a list of its tokens, without those that are read after it and are not kept, of
+               which the job has `label_tokens`
+#}
+{% macro _is_long(token_ids, job) -%}
+    {%- if not relama._has_long_factors(job) -%}{{ return('false') }}{%- endif -%}
+    {{ return(
+        'len(' ~ token_ids ~ ') + ' ~ job.get('label_tokens', 0) ~ ' > '
+        ~ job['language_model']['original_max_position_embeddings']
+    ) }}
+{%- endmacro %}
+
+{# Whether the rotary embedding of the language model has long factors beside short ones. #}
+{% macro _has_long_factors(job) -%}
+    {{ return('original_max_position_embeddings' in job['language_model']) }}
+{%- endmacro %}
+
+{# Whether all that waits is turned by the same factors, from beginning to end. #}
+{% macro _are_alike(job, growth) -%}
+    {%- set is_long = relama._is_long('prompt_ids', job) -%}
+    {{ return(
+        not relama._has_long_factors(job)
+        or relama._value(
+            'select bool_and(' ~ is_long ~ ') or not bool_or(' ~ growth ~ ' + ' ~ is_long ~ ') from prompt'
+        )
+    ) }}
+{%- endmacro %}
+
+{# The columns of `tokens` that a round fills. #}
+{% macro _round_columns(job) -%}
+    {{ return(
+        'sequence_id, position, token_id, is_prompt, has_read'
+        ~ (', is_long' if relama._has_long_factors(job) else '')
+    ) }}
 {%- endmacro %}
 
 {# The last hidden states of the sequences that have been read to their end. A select. #}

@@ -152,7 +152,7 @@ where len(token_ids) <> room and new_most - new_least > 1
         'after': relama._encoded(settings.get('after', '')),
     } -%}
     {%- for token in relama._tokenizer_settings()['added'] -%}
-        {%- if token['special'] and job['guard'] -%}
+        {%- if token.get('special') and job['guard'] -%}
             {%- do given['guarded'].append(token['content']) -%}
         {%- endif -%}
     {%- endfor -%}

@@ -14,6 +14,9 @@
 
         probability[label] = exp(s[label: Yes]) / (exp(s[label: Yes]) + exp(s[label: No]))
 
+    A prompt with its longest label after it has one length, and all its labels are read as parts of
+    a text so long: that matters to a rotary embedding with long factors, see `rotary_angles`.
+
     `label` is a relation (place, label, token_ids).
 
     choice  how answers are made of probabilities, see `_label_choice`
@@ -24,6 +27,7 @@
 create temporary table label_score (sequence_id bigint, place integer, logprob double);
 create temporary table reading (place integer)
     {%- endcall -%}
+    {%- do job.update({'label_tokens': relama._value('select max(len(token_ids)) from label')}) -%}
     {%- do relama._prepare_batch(job, {
         'first_tokens': relama._first_label_tokens(language_model),
         'later_tokens': relama._later_label_tokens(language_model),
@@ -38,21 +42,25 @@ create temporary table reading (place integer)
 delete from reading;
 insert into reading select unnest({{ label[1] }});
 delete from tokens;
-insert into tokens (sequence_id, position, token_id, is_prompt, has_read)
-select
-    r.sequence_id,
-    r.has_read + i.i as position,
-    i.token_id,
-    true as is_prompt,
-    r.has_read
-from running as r
-cross join (
+insert into tokens ({{ relama._round_columns(job) }})
+select {{ relama._round_columns(job) }}
+from (
     select
-        unnest(token_ids[:-2]) as token_id,
-        generate_subscripts(token_ids[:-2], 1) - 1 as i
-    from label
-    where place = {{ label[0] }}
-) as i
+        r.sequence_id,
+        r.has_read + i.i as position,
+        i.token_id,
+        true as is_prompt,
+        r.has_read,
+        r.is_long
+    from running as r
+    cross join (
+        select
+            unnest(token_ids[:-2]) as token_id,
+            generate_subscripts(token_ids[:-2], 1) - 1 as i
+        from label
+        where place = {{ label[0] }}
+    ) as i
+)
             {%- endcall -%}
             {%- do relama._forward(job) -%}
             {%- call relama._run() -%} execute relama_later_tokens {%- endcall -%}

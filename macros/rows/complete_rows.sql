@@ -96,7 +96,8 @@ from {{ 'moved' if settings['grammar'] else 'chosen' }} as c
 where r.sequence_id = c.sequence_id
     {%- endset -%}
     {%- do relama._prepare_batch(job, {'choose': choose}) -%}
-    {%- do relama._read_shared_prefix(job) -%}
+    {#- The last token of an answer is not read. -#}
+    {%- do relama._read_shared_prefix(job, growth=settings['max_tokens'] - 1) -%}
     {%- set finish = relama._finish_completions(language_model, settings) -%}
     {%- set answer = relama._answer_completions(language_model, settings) -%}
     {%- call relama._until(relama._all_answered, job) -%}
@@ -107,6 +108,7 @@ execute relama_choose;
 {{ finish }}
         {%- endcall -%}
         {%- do relama._leave(job, answer) -%}
+        {%- do relama._outgrow(job) -%}
     {%- endcall -%}
 {%- endmacro %}
 

@@ -347,9 +347,9 @@ array[
     rotated, cache, appended, pages, paged, num_heads, num_kv_heads, head_dim, parallelism,
     scaling, softcap, sliding_window, single_token
 ) -%}
-    {%- if relama._native() and softcap is none -%}
+    {%- if relama._native() -%}
 {{ relama._native_attention(
-    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling, sliding_window,
+    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling, softcap, sliding_window,
     single_token
 ) }}
     {%- else -%}
@@ -364,10 +364,10 @@ array[
     An aggregate over the rows of the cache, with a running maximum as in flash attention
     (arXiv 2205.14135, algorithm 1). A row without a sequence_id is one of every sequence.
     The function skips a pair whose key has no position, or a later one than the query:
-    a join would copy keys and values. It knows no soft cap.
+    a join would copy keys and values.
 #}
 {% macro _native_attention(
-    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling, sliding_window,
+    rotated, cache, appended, num_heads, num_kv_heads, head_dim, scaling, softcap, sliding_window,
     single_token
 ) -%}
     {%- set seen = [] -%}
@@ -420,6 +420,9 @@ select
         k.value,
         {{ num_kv_heads }},
         {{ scaling if scaling is not none else 1 / head_dim ** 0.5 }}
+        {%- if softcap is not none %},
+        {{ softcap }}
+        {%- endif %}
     ) as vector
 from cached as k
 cross join query as q

@@ -12,12 +12,16 @@
     are where |a| <= 2^25 / norm, norm being that of the longest row of codes. So
     far a and b are scaled up before they are rounded, less 4 % for the rounding.
 
+    A last position that has no other beside it makes a second of zeros, which is left out at the
+    end. It is none of NULL: where what reads the result is joined on the position, DuckDB leaves
+    it out behind what that computes.
+
     The codes are cast within the expression: rows between operators would count within
     DuckDB's memory limit, and be no faster.
 #}
 {% macro _block_matmul_pairs(hidden, weight, blocks, bias, residual) -%}
     {%- set firsts, seconds = [], [] -%}
-    {%- set columns = ['sequence_id', 'position', 'factor'] -%}
+    {%- set columns = ['factor'] -%}
     {%- if residual is not none -%}
         {%- do columns.append('residual') -%}
     {%- endif -%}
@@ -48,9 +52,13 @@ pair as materialized (
 
     select
         a.place,
-        {%- for column in columns %}
+        {%- for column in ['sequence_id', 'position'] %}
         a.{{ column }} as first_{{ column }},
         b.{{ column }} as second_{{ column }},
+        {%- endfor %}
+        {%- for column in columns %}
+        a.{{ column }} as first_{{ column }},
+        coalesce(b.{{ column }}, a.{{ column }}) as second_{{ column }},
         {%- endfor %}
         case
             when b.place is null then list_transform(a.vector, lambda v: round(v * a.factor))

@@ -83,7 +83,7 @@ with x as (
 {% macro _expert_matmul_by_blocks(input, weight, blocks, storage) -%}
     {%- set own = [] -%}
     {%- for block in range(blocks) -%}
-        {%- do own.append('w.block_' ~ block) -%}
+        {%- do own.append('x.block_' ~ block) -%}
     {%- endfor -%}
     {%- if relama._native() -%}
         {%- set products = relama._native_products(own | join(', '), 'x') -%}
@@ -95,7 +95,7 @@ with x as (
         {%- endfor -%}
         {%- set products = lists | join('\n|| ') -%}
     {%- endif -%}
-with x as (
+with sent as (
 
     {{ input | indent(4) }}
 
@@ -105,8 +105,8 @@ chosen as (
 
     select
         expert_id,
-        list(x) as inputs
-    from x
+        list(sent) as inputs
+    from sent
     group by expert_id
 
 )
@@ -119,11 +119,11 @@ select
     {{ products | indent(4) }} as vector
 from (
     select
-        weight.*,
-        unnest(chosen.inputs) as x
-    from {{ weight }} as weight
-    inner join chosen on weight.expert_id = chosen.expert_id
-) as w
+        expert.* exclude (expert_id),
+        unnest(chosen.inputs, max_depth := 2) as inputs
+    from {{ weight }} as expert
+    inner join chosen on expert.expert_id = chosen.expert_id
+) as x
 {%- endmacro %}
 
 {% macro clickhouse__expert_matmul(input, weight, num_experts, rows, blocks, storage) -%}

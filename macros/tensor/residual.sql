@@ -17,8 +17,7 @@
 #}
 {% macro residual(hidden, residual, multiplier=1, gate=none, single_token=false) -%}
     {%- if gate is not none -%}
-        {%- set share = relama._sigmoid('cast(g.vector[1] as double precision)') | trim -%}
-        {%- set multiplier = multiplier ~ ' * ' ~ share -%}
+        {%- set multiplier = multiplier ~ ' * g.share' -%}
     {%- endif -%}
     {%- set sum = adapter.dispatch('_residual_sum', 'relama')(multiplier) -%}
 select
@@ -29,7 +28,19 @@ from {{ hidden }} as x
 inner join {{ residual }} as r
     on {{ relama._same('x', 'r', ['sequence_id', 'position'], single_token) }}
 {%- if gate is not none %}
-inner join {{ gate }} as g
+inner join (
+    select
+        sequence_id,
+        position,
+        {{ relama._sigmoid('gate') | trim | indent(4) }} as share
+    from (
+        select
+            sequence_id,
+            position,
+            cast(vector[1] as double precision) as gate
+        from {{ gate }}
+    ) as gates
+) as g
     on {{ relama._same('x', 'g', ['sequence_id', 'position'], single_token) }}
 {%- endif %}
 {%- endmacro %}

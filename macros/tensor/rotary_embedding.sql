@@ -14,18 +14,20 @@
                   come to stand side by side
     head_dim      width of a head
     single_token  see the macro of this name
+    by_sequence   whether a position has angles for each sequence, in a column sequence_id of angles
 #}
-{% macro rotary_embedding(inputs, angles, head_dim, single_token=false) -%}
+{% macro rotary_embedding(inputs, angles, head_dim, single_token=false, by_sequence=false) -%}
     {%- set heads = relama._heads_side_by_side(inputs, head_dim, single_token) -%}
     {%- if angles is none -%}
         {{ return(heads) }}
     {%- endif -%}
     {{ return(adapter.dispatch('rotary_embedding', 'relama')(
-        heads, angles, head_dim, single_token, inputs
+        heads, angles, head_dim, single_token, inputs,
+        ['sequence_id', 'position'] if by_sequence else ['position']
     )) }}
 {%- endmacro %}
 
-{% macro default__rotary_embedding(heads, angles, head_dim, single_token, inputs) -%}
+{% macro default__rotary_embedding(heads, angles, head_dim, single_token, inputs, keys) -%}
     {%- set half = head_dim // 2 -%}
 with x as materialized (
 
@@ -47,10 +49,10 @@ select
         order by e.i
     ) as vector
 from x
-inner join {{ angles }} as a on x.position = a.position
+inner join {{ angles }} as a on {{ relama._same('x', 'a', keys) }}
 {%- endmacro %}
 
-{% macro duckdb__rotary_embedding(heads, angles, head_dim, single_token, inputs) -%}
+{% macro duckdb__rotary_embedding(heads, angles, head_dim, single_token, inputs, keys) -%}
     {%- set half = head_dim // 2 -%}
 select
     x.sequence_id,
@@ -70,11 +72,11 @@ select
 from (
     {{ heads | indent(4) }}
 ) as x
-inner join {{ angles }} as a on {{ relama._same('x', 'a', ['position'], single_token) }}
+inner join {{ angles }} as a on {{ relama._same('x', 'a', keys, single_token) }}
 {%- endmacro %}
 
 {# The first halves of all heads are turned, and then the second. #}
-{% macro clickhouse__rotary_embedding(heads, angles, head_dim, single_token, inputs) -%}
+{% macro clickhouse__rotary_embedding(heads, angles, head_dim, single_token, inputs, keys) -%}
     {%- set half = head_dim // 2 -%}
     {%- set first = relama._vector_slice('x.vector', 'head * ' ~ head_dim, half) -%}
     {%- set second = relama._vector_slice('x.vector', 'head * ' ~ head_dim ~ ' + ' ~ half, half) -%}
@@ -110,7 +112,7 @@ from (
     {%- if single_token %}
 cross join {{ angles }} as a
     {%- else %}
-inner join {{ angles }} as a on x.position = a.position
+inner join {{ angles }} as a on {{ relama._same('x', 'a', keys) }}
     {%- endif -%}
 {%- endmacro %}
 

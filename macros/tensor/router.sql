@@ -1,40 +1,67 @@
 {#
     The experts that each token is sent to (arXiv 1701.06538, equation 2, without noise): those of
-    the highest logits, the lowest number where they are equal.
+    the highest scores, the lowest number where they are equal.
 
-        weight[expert] = exp(logits[expert]) / sum over e of exp(logits[e])
+        score[expert] = exp(logits[expert]) / sum over e of exp(logits[e])
+        weight[expert] = score[expert] * scaling
 
-    where the sum is over the chosen experts alone if their weights are to sum to 1.
+    where a weight is the share in the scores of the chosen experts if those are to sum to 1.
+    DeepSeek-V3 (arXiv 2412.19437, section 2.1.2) scores by the sigmoid of the logit, and adds a
+    correction to what experts are chosen by, which their weights do not have.
 
     A select of (sequence_id, position, expert_id, weight), a row for each chosen expert.
 
     logits           relation (sequence_id, position, vector)
     num_experts      how many experts there are
     chosen           how many of them a token is sent to
-    norm_topk_prob   whether the weights of the chosen ones sum to 1
+    norm_topk_prob   whether the weights of the chosen ones sum to 1, before they are scaled
+    scoring_func     'softmax' or 'sigmoid'
+    correction       relation of one row (row_id, vector); none without a correction
+    n_group          into how many groups of neighbours experts are cut; see topk_group
+    topk_group       from how many of the groups experts are chosen; none for all
+    group_score_of   how many of its best experts a group is judged by, by their sum
+    scaling          what weights are multiplied by
 #}
-{% macro router(logits, num_experts, chosen, norm_topk_prob=false) -%}
-{%- set likelihood = relama._exponential('logit - highest') -%}
+{% macro router(
+    logits, num_experts, chosen, norm_topk_prob=false, scoring_func='softmax', correction=none,
+    n_group=1, topk_group=none, group_score_of=1, scaling=1
+) -%}
+{%- set token = 'partition by sequence_id, position' -%}
+{%- set preference = 'score' if correction is none else 'score + correction' -%}
 with scored as (
 
     select
         x.sequence_id as sequence_id,
         x.position as position,
         e.expert_id as expert_id,
+        {%- if correction is not none %}
+        cast(c.vector[e.expert_id + 1] as double precision) as correction,
+        {%- endif %}
         cast(x.vector[e.expert_id + 1] as double precision) as logit
     from {{ logits }} as x
     cross join {{ relama._series(num_experts, 'e', 'expert_id') }}
+    {%- if correction is not none %}
+    cross join {{ correction }} as c
+    {%- endif %}
 
 ),
 
-ranked as (
+{% if scoring_func == 'sigmoid' -%}
+judged as (
 
     select
         *,
-        max(logit) over (partition by sequence_id, position) as highest,
-        row_number() over (
-            partition by sequence_id, position order by logit desc, expert_id
-        ) as place
+        {{ relama._sigmoid('logit') | trim | indent(4) }} as score
+    from scored
+
+),
+
+{% else -%}
+measured as (
+
+    select
+        *,
+        max(logit) over ({{ token }}) as highest
     from scored
 
 ),
@@ -43,18 +70,44 @@ likely as (
 
     select
         *,
-        {{ likelihood }} as likelihood
-    from ranked
+        {{ relama._exponential('logit - highest') | trim }} as likelihood
+    from measured
 
 ),
 
-weighted as (
+judged as (
 
     select
         *,
-        sum({{ 'case when place <= ' ~ chosen ~ ' then likelihood end' if norm_topk_prob else 'likelihood' }})
-            over (partition by sequence_id, position) as total
+        likelihood / sum(likelihood) over ({{ token }}) as score
     from likely
+
+),
+
+{% endif -%}
+{% if topk_group is not none -%}
+{{ relama._in_best_groups(token, preference, num_experts // n_group, topk_group, group_score_of) }}
+
+{% endif -%}
+ranked as (
+
+    select
+        *,
+        row_number() over (
+            {{ token }}
+            order by {{ preference }} desc, expert_id asc
+        ) as place
+    from {{ 'judged' if topk_group is none else 'in_best_groups' }}
+
+),
+
+chosen as (
+
+    select
+        *,
+        sum(score) over ({{ token }}) as total
+    from ranked
+    where place <= {{ chosen }}
 
 )
 
@@ -62,7 +115,66 @@ select
     sequence_id,
     position,
     expert_id,
-    {{ relama._narrowed('likelihood / total') }} as weight
-from weighted
-where place <= {{ chosen }}
+    {{ relama._narrowed(
+        ('score / (total + 1e-20)' if norm_topk_prob else 'score')
+        ~ (' * ' ~ scaling if scaling != 1 else '')
+    ) }} as weight
+from chosen
+{%- endmacro %}
+
+{#
+    CTEs: what is judged, of the best groups of neighbours alone (DeepSeek-V2, arXiv 2405.04434,
+    section 2.2.2). A group is as good as its best experts together.
+#}
+{% macro _in_best_groups(token, preference, group_size, topk_group, group_score_of) -%}
+in_groups as (
+
+    select
+        *,
+        {{ relama._integer_divide('expert_id', group_size) }} as expert_group
+    from judged
+
+),
+
+placed_in_groups as (
+
+    select
+        *,
+        row_number() over (
+            {{ token }}, expert_group
+            order by {{ preference }} desc, expert_id asc
+        ) as place_in_group
+    from in_groups
+
+),
+
+judged_groups as (
+
+    select
+        *,
+        sum(case when place_in_group <= {{ group_score_of }} then {{ preference }} else 0 end)
+            over ({{ token }}, expert_group) as group_score
+    from placed_in_groups
+
+),
+
+ranked_groups as (
+
+    select
+        *,
+        dense_rank() over (
+            {{ token }}
+            order by group_score desc, expert_group asc
+        ) as group_place
+    from judged_groups
+
+),
+
+in_best_groups as (
+
+    select *
+    from ranked_groups
+    where group_place <= {{ topk_group }}
+
+),
 {%- endmacro %}

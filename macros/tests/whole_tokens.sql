@@ -1,14 +1,18 @@
 {#
     The cache of a layer holds every token that has been read, once a head, and no other:
-    positions 0 to has_read - 1 of each sequence.
+    positions 0 to has_read - 1 of each sequence. Where the layer has a window, the first may be
+    missing, but none that the next position sees.
 
     model         relation (sequence_id, position, kv_head)
     sequences     relation (sequence_id, has_read)
     num_kv_heads  heads of the layer
     num_hidden_layers  layers that the cache is of, each with a number in its column `layer`;
                        none for a cache of one layer
+    sliding_window  how many positions the layer attends to; none for all
 #}
-{% test whole_tokens(model, sequences, num_kv_heads, num_hidden_layers=none) %}
+{% test whole_tokens(
+    model, sequences, num_kv_heads, num_hidden_layers=none, sliding_window=none
+) %}
 with expected as (
 
     select
@@ -32,6 +36,7 @@ cached as (
         count(*) as row_count,
         count(distinct position) as token_count,
         count(distinct kv_head) as head_count,
+        min(position) as first_position,
         max(position) as last_position,
         max(kv_head) as last_head
     from {{ model }}
@@ -50,9 +55,14 @@ full outer join cached as c
 where
     c.sequence_id is null
     or e.sequence_id is null
-    or c.token_count <> e.token_count
+    {%- if sliding_window is none %}
+    or c.first_position <> 0
+    {%- else %}
+    or c.first_position > greatest(e.token_count + 1 - {{ sliding_window }}, 0)
+    {%- endif %}
+    or c.token_count <> e.token_count - c.first_position
     or c.last_position <> e.token_count - 1
     or c.head_count <> {{ num_kv_heads }}
     or c.last_head <> {{ num_kv_heads - 1 }}
-    or c.row_count <> e.token_count * {{ num_kv_heads }}
+    or c.row_count <> c.token_count * {{ num_kv_heads }}
 {% endtest %}

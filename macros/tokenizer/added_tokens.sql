@@ -7,19 +7,25 @@
 #}
 
 {#
-    The passes that find a token: none, or two lists of added tokens, each with its text
-    (`match`) and whether it is `text`, whatever is beside it.
+    The passes that find a token: none, or two of (tokens, pattern, special). A token has
+    its text as hexadecimal digits (`match`), and `is_text` where it is text, whatever is
+    beside it; `special` are those that are found.
 #}
 {% macro _added_token_passes(settings, parse_special) -%}
-    {%- set passes, found = [[], []], [] -%}
+    {%- set patterns = settings.get('added_patterns', ['', '']) -%}
+    {%- set passes = [] -%}
+    {%- for pattern in patterns -%}
+        {%- do passes.append({'tokens': [], 'pattern': pattern, 'special': []}) -%}
+    {%- endfor -%}
+    {%- set found = [] -%}
     {%- for token in settings.get('added', []) -%}
-        {%- set is_text = token['special'] and not parse_special -%}
-        {%- set match = relama._decoded_text(token.get('match', token['content'])) -%}
-        {%- do passes[1 if token['normalized'] else 0].append(
-            dict(token, is_text=is_text, match=match, length=match | length)
-        ) -%}
+        {%- set is_text = token.get('special', false) and not parse_special -%}
+        {%- set match = token.get('match', token['content'])[5:] | upper -%}
+        {%- set pass = passes[1 if token.get('normalized') else 0] -%}
+        {%- do pass['tokens'].append(dict(token, is_text=is_text, match=match)) -%}
         {%- if not is_text -%}
             {%- do found.append(token) -%}
+            {%- do pass['special'].append(token) if token.get('special') -%}
         {%- endif -%}
     {%- endfor -%}
     {{ return(passes if found else none) }}
@@ -28,11 +34,7 @@
 {# The words of a text and the added tokens in it, see `_text_words`. An expression. #}
 {% macro _words_and_added_tokens(text, settings, passes, guard) -%}
     {#- The guard is needed until no pass can find a special token. -#}
-    {%- set guarded = namespace(second=false) -%}
-    {%- for token in passes[1] if token['special'] and not token['is_text'] -%}
-        {%- set guarded.second = true -%}
-    {%- endfor -%}
-    {%- set guards = [guard, guard if guard and guarded.second] -%}
+    {%- set guards = [guard, guard if guard and passes[1]['special']] -%}
     {%- set pieces = "[{'word': " ~ text ~ ", 'token_id': cast(null as integer)}]" -%}
     {%- set pieces = relama._found_added_tokens(pieces, passes[0], settings, guards[0], not guards[1]) -%}
     {%- set normalized -%}
@@ -65,7 +67,8 @@ flatten(list_transform(
     guard    may stand between the letters of a token, which a special one then is not
     unguard  whether the guard is taken out of the texts that are left
 #}
-{% macro _found_added_tokens(pieces, tokens, settings, guard, unguard) -%}
+{% macro _found_added_tokens(pieces, pass, settings, guard, unguard) -%}
+    {%- set tokens = pass['tokens'] -%}
     {%- set bare = relama._unguarded('piece.word', guard if unguard) -%}
     {%- if not tokens -%}
         {%- if bare == 'piece.word' -%}
@@ -76,30 +79,31 @@ list_transform(
     lambda piece: {'word': {{ bare }}, 'token_id': piece.token_id}
 )
     {%- else -%}
-        {%- set pattern = relama._added_token_pattern(tokens, guard) -%}
+        {%- set pattern = pass['pattern'] -%}
+        {%- if guard -%}
+            {%- set pattern = pattern | replace('}', '}' ~ relama._escaped_letter(guard) ~ '?') -%}
+        {%- endif -%}
+        {%- set pattern = relama._text_literal(pattern) -%}
         {%- set found = relama._unguarded('cut.found[i]', guard) -%}
-        {%- set lists = {'matches': [], 'ids': [], 'lstrip': [], 'rstrip': [], 'single': [],
-            'text': [], 'special': []} -%}
+        {%- set lists = {'matches': [], 'ids': [], 'lstrip': [], 'rstrip': [], 'single_word': [],
+            'is_text': [], 'special': []} -%}
         {%- for token in tokens -%}
-            {%- set match = relama._hexadecimal_literal(token['match']) -%}
-            {%- do lists['matches'].append(match) -%}
+            {%- do lists['matches'].append(token['match']) -%}
             {%- do lists['ids'].append(token['id']) -%}
-            {%- do lists['lstrip'].append(match) if token['lstrip'] -%}
-            {%- do lists['rstrip'].append(match) if token['rstrip'] -%}
-            {%- do lists['single'].append(match) if token['single_word'] -%}
-            {%- do lists['text'].append(match) if token['is_text'] -%}
-            {%- do lists['special'].append(match) if token['special'] -%}
+            {%- for flag in ('lstrip', 'rstrip', 'single_word', 'is_text', 'special') -%}
+                {%- do lists[flag].append(token['match']) if token.get(flag) -%}
+            {%- endfor -%}
         {%- endfor -%}
         {%- set kept = [] -%}
-        {%- if lists['text'] -%}
-            {%- do kept.append(found ~ ' not in (' ~ lists['text'] | join(', ') ~ ')') -%}
+        {%- if lists['is_text'] -%}
+            {%- do kept.append('not ' ~ relama._is_one_of(found, lists['is_text'])) -%}
         {%- elif guard and lists['special'] -%}
             {%- do kept.append(
-                '(' ~ found ~ ' = cut.found[i] or ' ~ found ~ ' not in ('
-                ~ lists['special'] | join(', ') ~ '))'
+                '(' ~ found ~ ' = cut.found[i] or not '
+                ~ relama._is_one_of(found, lists['special']) ~ ')'
             ) -%}
         {%- endif -%}
-        {%- if lists['single'] -%}
+        {%- if lists['single_word'] -%}
             {%- set letter = '[' ~ settings['word'] ~ ']' -%}
             {%- set before = relama._unguarded("(cut.found[i - 1] || cut.texts[i])", guard) -%}
             {%- set before = before | replace('cut.found[i - 1]', "coalesce(cut.found[i - 1], '')") -%}
@@ -107,7 +111,7 @@ list_transform(
                 "(cut.texts[i + 1] || coalesce(cut.found[i + 1], ''))", guard
             ) -%}
             {%- do kept.append(
-                '(' ~ found ~ ' not in (' ~ lists['single'] | join(', ') ~ ') or not ('
+                '(not ' ~ relama._is_one_of(found, lists['single_word']) ~ ' or not ('
                 ~ 'regexp_matches(' ~ before ~ ", '" ~ letter ~ "$') or "
                 ~ 'regexp_matches(' ~ after ~ ", '^" ~ letter ~ "')))"
             ) -%}
@@ -161,14 +165,16 @@ list_transform(
     {%- set word.text = relama._unguarded(word.text, guard if unguard) -%}
     {%- set space = '[' ~ settings.get('white_space', '') ~ ']+' -%}
     {%- if lists['rstrip'] -%}
-        {%- set word.text = 'case when ' ~ relama._unguarded('cut.found[i - 1]', guard) ~ ' in ('
-            ~ lists['rstrip'] | join(', ') ~ ') then regexp_replace(' ~ word.text ~ ", '^" ~ space
-            ~ "', '') else " ~ word.text ~ ' end' -%}
+        {%- set before = relama._unguarded('cut.found[i - 1]', guard) -%}
+        {%- set word.text = 'case when ' ~ relama._is_one_of(before, lists['rstrip'])
+            ~ ' then regexp_replace(' ~ word.text ~ ", '^" ~ space ~ "', '') else " ~ word.text
+            ~ ' end' -%}
     {%- endif -%}
     {%- if lists['lstrip'] -%}
-        {%- set word.text = 'case when ' ~ relama._unguarded('cut.found[i]', guard) ~ ' in ('
-            ~ lists['lstrip'] | join(', ') ~ ') then regexp_replace(' ~ word.text ~ ", '" ~ space
-            ~ "$', '') else " ~ word.text ~ ' end' -%}
+        {%- set after = relama._unguarded('cut.found[i]', guard) -%}
+        {%- set word.text = 'case when ' ~ relama._is_one_of(after, lists['lstrip'])
+            ~ ' then regexp_replace(' ~ word.text ~ ", '" ~ space ~ "$', '') else " ~ word.text
+            ~ ' end' -%}
     {%- endif -%}
 flatten(list_transform(
     [{{ cut | indent(4) }}],
@@ -182,10 +188,12 @@ flatten(list_transform(
                 },
                 {
                     'word': cast(null as varchar),
-                    'token_id': [{{ lists['ids'] | join(', ') }}][list_position(
-                        [{{ lists['matches'] | join(', ') }}],
-                        {{ relama._unguarded('cut.found[i]', guard) }}
-                    )]
+                    'token_id': cast('[{{ lists['ids'] | join(', ') }}]' as integer[])[
+                        list_position(
+                            string_split('{{ lists['matches'] | join(' ') }}', ' '),
+                            hex(encode({{ relama._unguarded('cut.found[i]', guard) }}))
+                        )
+                    ]
                 }
             ],
             lambda piece: piece.word <> '' or piece.token_id is not null
@@ -203,23 +211,16 @@ flatten(list_transform(
 {%- endmacro %}
 
 {#
-    A pattern of the tokens' texts, the longest first: what RE2 then finds is the leftmost,
-    and the longest of these. A literal.
+    Whether a text is one of those given as hexadecimal digits. An expression. They are one
+    literal: of thousands of literals DuckDB makes as many expressions.
 #}
-{% macro _added_token_pattern(tokens, guard) -%}
-    {%- set between = relama._escaped_pattern(guard) ~ '?' if guard else '' -%}
-    {%- set patterns = [] -%}
-    {%- for token in tokens | sort(attribute='length', reverse=true) -%}
-        {%- do patterns.append(relama._escaped_pattern(token['match'], between)) -%}
-    {%- endfor -%}
-    '{{ patterns | join('|') }}'
+{% macro _is_one_of(text, matches) -%}
+    coalesce(list_contains(string_split('{{ matches | join(' ') }}', ' '), hex(encode({{ text }}))), false)
 {%- endmacro %}
 
-{# A text as a pattern that matches it, each character followed by another pattern. #}
-{% macro _escaped_pattern(text, between='') -%}
-    {%- for letter in text -%}
-        \x{{ '{' ~ letter.encode('utf-32-be').hex() ~ '}' ~ between }}
-    {%- endfor -%}
+{# A character as a pattern that matches it. #}
+{% macro _escaped_letter(letter) -%}
+    \x{{ '{' ~ letter.encode('utf-32-be').hex() ~ '}' }}
 {%- endmacro %}
 
 {# A text of the model's `meta`, which has it in hexadecimal digits. #}

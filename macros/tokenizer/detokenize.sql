@@ -19,7 +19,15 @@
     {%- if settings.get('opening') -%}
         {%- set tokens = relama._opened_tokens(tokens, settings.get('openings', {})) -%}
     {%- endif -%}
-    {%- set text = relama._decoded_bytes('relama__digits') -%}
+    {%- set digits, all_digits, ranges = 'hex(v.bytes)', 'relama__digits', [] -%}
+    {%- for first, last in settings.get('byte_runs', []) -%}
+        {%- do ranges.append('v.token_id between ' ~ first ~ ' and ' ~ last) -%}
+    {%- endfor -%}
+    {%- if ranges -%}
+        {%- set digits = "if(" ~ ranges | join(' or ') ~ ", 'x', '') || hex(v.bytes)" -%}
+        {%- set all_digits = relama._byte_runs('relama__digits') -%}
+    {%- endif -%}
+    {%- set text = relama._decoded_bytes(all_digits) -%}
     {%- if settings.get('strip') -%}
         {%- set text = "regexp_replace(" ~ text ~ ", '^ ', '')" -%}
     {%- endif -%}
@@ -44,14 +52,15 @@
                 select
                     relama__place,
                     coalesce((
-                        select list(hex(v.bytes) order by i.place) as tokens
-                        from (
+                        select list({{ digits }} order by i.place) as tokens
+                        from {{ relama._tokenizer_table('vocabulary', model) }} as v
+                        inner join (
                             select
                                 unnest(relama__words) as token_id,
                                 generate_subscripts(relama__words, 1) as place
                         ) as i
-                        inner join {{ relama._tokenizer_table('vocabulary', model) }} as v
-                            on i.token_id = v.token_id and not v.is_special
+                            on v.token_id = i.token_id
+                        where not v.is_special
                     ), []) as relama__tokens
                 from (
                     {{ relama._list_chunks('relama__text', column) | indent(20) }}
@@ -60,6 +69,23 @@
         ) as relama__listed
     ) as relama__joined
 )
+{%- endmacro %}
+
+{#
+    Hexadecimal digits in which those of a byte token follow an `x`, without it: what a run of
+    such tokens spells, or U+FFFD for each where it spells no text, as the decoder
+    `ByteFallback` has it. An expression.
+#}
+{% macro _byte_runs(digits) -%}
+array_to_string(list_transform(
+    regexp_extract_all({{ digits }}, '(?:x..)+|[^x]+'),
+    lambda run: case
+        when not starts_with(run, 'x') then run
+        when try(decode(unhex(replace(run, 'x', '')))) is null
+            then regexp_replace(run, 'x..', 'EFBFBD', 'g')
+        else replace(run, 'x', '')
+    end
+), '')
 {%- endmacro %}
 
 {#

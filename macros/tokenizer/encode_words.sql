@@ -5,6 +5,8 @@
     A token is written as one character, see `token_symbol`, so that a word is a text
     and merging is `replace`. In each round the best-ranked pair of each word is
     merged wherever it stands, from the left; words without a pair drop out.
+
+    Each round reads all merges, of which there may be half a million: hence numbers.
 #}
 {% macro _encode_words(words, model=none) -%}
     {%- set merges = relama._tokenizer_table('merges', model) -%}
@@ -39,40 +41,43 @@
         union all
 
         select
-            best.word,
+            word,
+            {%- set pair = relama._pair_symbols('pair') %}
+            {%- set symbol = relama.token_symbol('token_id') %}
             {%- if (relama._tokenizer_settings(model) or {}).get('one_by_one') %}
-            left(best.symbols, instr(best.symbols, chosen.pair) - 1)
-            || chosen.symbol
-            || substring(best.symbols, instr(best.symbols, chosen.pair) + 2) as symbols
+            left(symbols, instr(symbols, {{ pair }}) - 1)
+            || {{ symbol }}
+            || substring(symbols, instr(symbols, {{ pair }}) + 2) as symbols
             {%- else %}
-            replace(best.symbols, chosen.pair, chosen.symbol) as symbols
+            replace(symbols, {{ pair }}, {{ symbol }}) as symbols
             {%- endif %}
         from (
             select
                 p.word,
                 p.symbols,
-                min(m.merge_rank) as merge_rank
-            from (
+                arg_min(m.pair, m.merge_rank) as pair,
+                arg_min(m.token_id, m.merge_rank) as token_id
+            {#- On the left, as a hash table is made of what is right. #}
+            from {{ merges }} as m
+            inner join (
                 select
                     word,
                     symbols,
                     unnest(list_distinct(list_transform(
-                        range(1, len(letters)),
-                        lambda i: letters[i] || letters[i + 1]
+                        range(1, len(token_ids)),
+                        lambda i: token_ids[i] * 1048576 + token_ids[i + 1]
                     ))) as pair
                 from (
                     select
                         word,
                         symbols,
-                        regexp_extract_all(symbols, '(?s).') as letters
+                        {{ relama._symbol_tokens('symbols', 'bigint') | indent(24) }} as token_ids
                     from merged
                 ) as taken_apart
             ) as p
-            inner join {{ merges }} as m on p.pair = m.pair
+                on m.pair = p.pair
             group by p.word, p.symbols
         ) as best
-        inner join {{ merges }} as chosen
-            on best.merge_rank = chosen.merge_rank
 
     ),
 
@@ -87,15 +92,12 @@
     )
 
     select
-        list_transform(
-            flatten(list(
-                regexp_extract_all(
-                    coalesce(e.symbols, {{ relama.token_symbol('w.token_id') }}), '(?s).'
-                )
-                order by w.place
-            )),
-            lambda symbol: {{ relama._symbol_token('symbol') | indent(12) }}
-        ) as token_ids
+        flatten(list(
+            {{ relama._symbol_tokens(
+                "coalesce(e.symbols, " ~ relama.token_symbol('w.token_id') ~ ')'
+            ) | indent(12) }}
+            order by w.place
+        )) as token_ids
     from words as w
     left join encoded as e on w.word = e.word
     where e.word is not null or w.token_id >= 0

@@ -78,13 +78,13 @@ list(
                             {%- endif %}
                             order by i.place
                         ) as sizes
-                    from (
+                    from {{ relama._tokenizer_table('vocabulary', model) }} as v
+                    inner join (
                         select
                             unnest(relama__window_ids) as token_id,
                             generate_subscripts(relama__window_ids, 1) as place
                     ) as i
-                    inner join {{ relama._tokenizer_table('vocabulary', model) }} as v
-                        on i.token_id = v.token_id
+                        on v.token_id = i.token_id
                 ) as relama__sizes
             from (
                 select

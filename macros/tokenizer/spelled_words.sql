@@ -38,9 +38,9 @@ whole as (
     select
         w.word,
         {{ relama.token_symbol('v.token_id') }} as symbols
-    from (select distinct word from {{ words }} where token_id is null) as w
-    inner join {{ vocabulary }} as v
-        on encode(w.word) = v.bytes
+    from {{ vocabulary }} as v
+    inner join (select distinct word from {{ words }} where token_id is null) as w
+        on v.bytes = encode(w.word)
         {%- if settings.get('whole_also') %}
         and (not v.is_added or v.token_id in ({{ settings['whole_also'] | join(', ') }}))
         {%- else %}

@@ -6,63 +6,44 @@ Prompts are longer than every window. The oracle itself is compared with transfo
 
 from __future__ import annotations
 
+import itertools
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from relama.architectures import ARCHITECTURES
-from relama.checkpoint import Checkpoint, open_checkpoint
-from relama.project.manifest import Project
+from relama.checkpoint import open_checkpoint
 from relama.project.writer import write_project
 from relama.reference import forward, greedy, log_softmax
 from relama.runtime import dbt
 from relama.runtime.compare import compare
-from relama.runtime.session import open_engine
-from tests.families import NAMES, expected, family, write_family
+from relama.runtime.session import negative_log_likelihood, perplexity
+from relama.runtime.statements import compiled
+from tests.families import EACH, expected, some, write_family
+from tests.family_projects import (
+    STEPS,
+    built,
+    greedy_ids,
+    prompt,
+    random_text,
+    read_one_by_one,
+)
 from tests.stored import stored_tensors
-from tests.targets import GREEDY, all_logits, assert_equals_the_oracle
-from tests.user_project import UserProject
+from tests.targets import all_logits, assert_equals_the_oracle
 
-#: The models of families that are compiled.
-COMPILED = [name for name in NAMES if family(name).config["model_type"] in ARCHITECTURES]
 #: One of each family and each rotary scaling, which `make test` builds; the others are slow.
 FIRST = {
-    *("gemma2", "gemma3", "granite", "llama_yarn", "mistral", "olmo2"),
+    *("deepseek_v3", "gemma2", "gemma3", "granite", "llama_yarn", "mistral", "olmo2"),
     *("mixtral", "phi3", "phi3_longrope", "qwen2_moe", "qwen2_sliding", "qwen3", "smollm3_sliding"),
 }
-STEPS = 12
-
-
-def some(first: set[str]) -> list[object]:
-    marks = [pytest.mark.slow]
-    return [pytest.param(n, marks=[] if n in first else marks) for n in COMPILED]
-
-
-def built(directory: Path, name: str, **options: object) -> Project:
-    """A project of that model; the tests of its tables are those of every project."""
-    checkpoint = open_checkpoint(write_family(directory / "checkpoint", name))
-    project = write_project(directory / "project", checkpoint, **options)  # type: ignore[arg-type]
-    dbt.invoke(project.directory, ["build", "--exclude-resource-type", "test"])
-    return project
-
-
-def prompt(name: str, project: Project) -> list[int]:
-    """What transformers was given, as far as the context reaches with some steps more."""
-    ids: list[int] = expected(name)["ids"]
-    return ids[: project.config.max_position_embeddings - STEPS]
-
-
-def greedy_ids(project: Project, ids: list[int], steps: int = STEPS) -> list[int]:
-    with open_engine(project, "session", sequence_id=0) as engine:
-        engine.start(ids, GREEDY)
-        return [engine.step() for _ in range(steps)]
 
 
 @pytest.mark.parametrize("name", some(FIRST))
 def test_hidden_states_logits_and_greedy_ids(name: str, tmp_path: Path) -> None:
-    project = built(tmp_path, name)
-    checkpoint = open_checkpoint(tmp_path / "checkpoint")
+    directory = write_family(tmp_path / "checkpoint", name)
+    project = built(tmp_path / "project", directory)
+    checkpoint = open_checkpoint(directory)
     ids = prompt(name, project)
     differences = compare(project, checkpoint, ids)
     assert max(difference.relative for difference in differences) < 1e-4
@@ -74,66 +55,82 @@ def test_hidden_states_logits_and_greedy_ids(name: str, tmp_path: Path) -> None:
         assert continued == expected(name)["greedy"][:STEPS]
 
 
-#: Those whose tensors have other names in the file, for which `stored_tensors` has no others.
-RENAMED = {"gemma3", "phi3", "phi3_longrope", "phi3_longrope_partial"}
+#: Scalings of rotary embedding with an original context of 16, of which prompts have 42 tokens.
+SCALINGS = {
+    "linear": {"factor": 4.0},
+    "llama3": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
+    "yarn": {"factor": 4.0},
+    "longrope": {"short_factor": [1.0, 1.25, 1.5, 2.0], "long_factor": [1.0, 2.0, 4.0, 7.0]},
+}
 
 
-@pytest.mark.parametrize("storage", ["float32", "int8", "int4"])
-@pytest.mark.parametrize("name", some({"mistral"}))
-def test_native_and_rounded(name: str, storage: str, kernels_file: Path, tmp_path: Path) -> None:
-    """With native kernels, on the stored weights: many positions at once, and one by one."""
-    if name in RENAMED and storage != "float32":
-        pytest.skip("the stored weights have no names in the file")
-    project = built(tmp_path, name, storage=storage, kernels=kernels_file)
+@pytest.mark.slow
+@pytest.mark.parametrize("rope_type", SCALINGS)
+@pytest.mark.parametrize("name", ["llama_yarn", "qwen3"])
+def test_past_the_original_context(name: str, rope_type: str, tmp_path: Path) -> None:
+    """From a prompt within it, and from a longer one."""
+    file = write_family(tmp_path / "checkpoint", name) / "config.json"
+    config = json.loads(file.read_text()) | {"rope_theta": 1000.0}
+    del config["rope_parameters"]
+    original = {"original_max_position_embeddings": 16}
+    config["rope_scaling"] = {"rope_type": rope_type, **SCALINGS[rope_type], **original}
+    file.write_text(json.dumps(config))
     checkpoint = open_checkpoint(tmp_path / "checkpoint")
+    project = write_project(tmp_path / "project", checkpoint)
+    dbt.invoke(project.directory, ["build", "--exclude-resource-type", "test"])
+    ids = expected(name)["ids"]
+    differences = compare(project, checkpoint, ids)
+    assert max(difference.relative for difference in differences) < 1e-5
+    for length in (12, len(ids)):
+        continued = greedy(checkpoint.config, checkpoint.tensors, ids[:length], STEPS)
+        assert greedy_ids(project, ids[:length]) == continued
+
+
+#: What `make test` builds with and without kernels: norms of heads in front of a rotary
+#: embedding, matrices that are stored fused, and neither.
+FIRST_STORED = {
+    ("mistral", "float32", "native"),
+    ("phi3", "int4", "native"),
+    ("gemma3", "int8", "sql"),
+}
+
+
+STORED = itertools.product(EACH, ("float32", "int8", "int4"), ("native", "sql"))
+
+
+@pytest.mark.parametrize(("name", "storage", "arithmetic"), some(FIRST_STORED, STORED))
+def test_native_and_rounded(
+    name: str, storage: str, arithmetic: str, kernels_file: Path, tmp_path: Path
+) -> None:
+    """The stored weights, read at once, token by token, and as a text to be scored."""
+    file = kernels_file if arithmetic == "native" else None
+    directory = write_family(tmp_path / "checkpoint", name)
+    project = built(tmp_path / "project", directory, storage=storage, kernels=file)
+    checkpoint = open_checkpoint(directory)
+    if arithmetic == "native":
+        for decode in (False, True):
+            sql = compiled(project, ["step"], decode=decode)["step"].sql
+            assert sql.count("relama_attention(") == project.config.num_hidden_layers
     is_exact = storage == "float32"
     tensors = checkpoint.tensors if is_exact else stored_tensors(project, checkpoint, storage)
     ids = prompt(name, project)
     logits = forward(checkpoint.config, tensors, ids, "all").logits
     assert np.abs(all_logits(project, ids) - logits[-1]).max() < 2e-4 * np.abs(logits).max()
-    assert greedy_ids(project, ids) == greedy(checkpoint.config, tensors, ids, STEPS)
-    one_by_one = greedy_ids(project, ids[:1], 3)
-    assert one_by_one == greedy(checkpoint.config, tensors, ids[:1], 3)
-
-
-@pytest.mark.parametrize("name", ["gemma2", "granite"])
-@pytest.mark.parametrize("kernels", [False, True])
-def test_rows(name: str, kernels: bool, kernels_file: Path, tmp_path: Path) -> None:
-    """Logits of rows are multiplied and capped as those of a session are."""
-    checkpoint = open_checkpoint(write_family(tmp_path / "checkpoint", name))
-    directory = tmp_path / "project"
-    project = write_project(directory, checkpoint, kernels=kernels_file if kernels else None)
-    desk = UserProject(tmp_path / "desk", project)
-    if kernels:
-        desk.allow_kernels()
-    texts = ["tell me", "a b c d e f g h i j k l m n o p q r s t u v w x y z"]
-    desk.seed("texts", "id,prompt", list(enumerate(texts)))
-    query = "select * from {{ ref('texts') }}"
-    desk.model("done", "materialized='relama_complete', max_tokens=8, chat=false", query)
-    target = f"select *, 'x y' as target from ({query}) as t"
-    desk.model("scored", "materialized='relama_score', chat=false", target)
-    assert desk.dbt("build"), desk.output
-    tokenizer = checkpoint.tokenizer()
-    done = desk.rows("select prompt, completion_tokens, logprob from done order by id")
-    scored = desk.rows("select prompt, logprob from scored order by id")
-    for (text, count, logprob), (_, score) in zip(done, scored, strict=True):
-        ids = tokenizer.encode(text).ids
-        chosen = greedy(checkpoint.config, checkpoint.tensors, ids, count)
-        assert logprob == pytest.approx(_logprob(checkpoint, ids, chosen), abs=1e-4)
-        target_ids = tokenizer.encode("x y", add_special_tokens=False).ids
-        assert score == pytest.approx(_logprob(checkpoint, ids, target_ids), abs=1e-4)
-
-
-def _logprob(checkpoint: Checkpoint, ids: list[int], then: list[int]) -> float:
-    both = [*ids, *then]
-    logits = forward(checkpoint.config, checkpoint.tensors, both, "all").logits
-    logprobs = log_softmax(logits)
-    return sum(float(logprobs[i - 1, both[i]]) for i in range(len(ids), len(both)))
+    continued = greedy(checkpoint.config, tensors, ids, STEPS)
+    assert greedy_ids(project, ids) == continued
+    assert read_one_by_one(project, ids) == continued
+    text = random_text(project)
+    found = perplexity(negative_log_likelihood(project, text), len(text))
+    logprobs = log_softmax(forward(checkpoint.config, tensors, text, "all").logits)
+    right = np.exp(-logprobs[np.arange(len(text) - 1), text[1:]].mean())
+    assert found == pytest.approx(right, rel=1e-3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["gemma3", "smollm3_sliding"])
 def test_passes_left_out(name: str, tmp_path: Path) -> None:
-    project = built(tmp_path, name, disabled_passes=["fuse_qkv", "fuse_gate_up", "cut_blocks"])
-    checkpoint = open_checkpoint(tmp_path / "checkpoint")
+    directory = write_family(tmp_path / "checkpoint", name)
+    passes = ["fuse_qkv", "fuse_gate_up", "cut_blocks"]
+    project = built(tmp_path / "project", directory, disabled_passes=passes)
+    checkpoint = open_checkpoint(directory)
     assert_equals_the_oracle(project, checkpoint)

@@ -42,8 +42,9 @@ PARTS = {
     *("byte_symbols", "decoded_bytes", "encode_words", "list_chunks", "normalized_text"),
     *("spelled_words", "split_text", "symbol_token", "text_literal", "text_words"),
     *("token_symbol", "tokenizer_settings", "row_input"),
-    *("added_token_passes", "added_token_pattern", "cut_pieces", "decoded_text"),
-    *("encoded_chunks", "encoded_windows", "escaped_pattern", "found_added_tokens"),
+    *("added_token_passes", "byte_runs", "cut_pieces", "decoded_text", "is_one_of"),
+    *("encoded_chunks", "encoded_windows", "escaped_letter", "found_added_tokens"),
+    *("pair_symbols", "split_between", "symbol_tokens"),
     *("hexadecimal_literal", "joined_windows", "literal_of", "opened_tokens"),
     *("running_package", "several_tokenizers", "split_words", "unguarded", "word_windows"),
     *("words_and_added_tokens", "added_tokens"),
@@ -152,6 +153,7 @@ def test_every_public_macro_has_an_example_with_a_unit_test() -> None:
         "begin_rows",
         "begin_run",
         "create_batch_state",
+        "forget_outgrown",
         "limit_memory",
         "set_prompt",
         "state",
@@ -438,6 +440,36 @@ def test_block_matmul_with_zeros(
     write_hidden(connection, lengths, size.columns, size.rows)
     rows = connection.sql(statement).fetchall()
     assert [list(row[2]) for row in rows] == [[0.0] * size.rows] * len(lengths)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("size", SIZES[:3], ids=lambda size: size.name)
+def test_block_matmul_below_a_join_on_the_position(
+    sql: dict[str, str], connection: duckdb.DuckDBPyConnection, size: Size, storage: str
+) -> None:
+    """As where a norm of queries reads it: there DuckDB drops a condition on positions."""
+    matrix, bias = write_weight(connection, size.rows, size.columns)
+    write_blocks(connection, sql, size, storage)
+    hidden, residual = write_hidden(connection, [(0, 3)], size.columns, size.rows)
+    expected = hidden.astype(float) @ matrix.T.astype(float)
+    if size.plus:
+        expected += bias + residual
+    connection.execute("create table angles as select range as position from range(8)")
+
+    statement = f"""
+        select a.position, x.square
+        from (
+            select *, list_inner_product(vector, vector) as square
+            from ({sql[f"product_{storage}_{size.name}"]}) as product
+        ) as x
+        inner join angles as a on x.position = a.position
+        order by all
+    """
+    rows = connection.sql(statement).fetchall()
+
+    assert [row[0] for row in rows] == [0, 1, 2]
+    squares = (expected**2).sum(axis=1)
+    np.testing.assert_allclose([row[1] for row in rows], squares, rtol=0.05)
 
 
 @pytest.mark.parametrize("appended", [1, 3, 70])

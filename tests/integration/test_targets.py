@@ -474,9 +474,9 @@ class TestPostgres:
                 continued(project, 1)
 
 
-@pytest.mark.parametrize("name", ["gemma2", "granite"])
+@pytest.mark.parametrize("name", ["deepseek_v3", "gemma2", "granite", "phi3_longrope_partial"])
 def test_another_family(name: str, make: Make, tmp_path: Path) -> None:
-    """Windows, soft caps, multipliers, GEGLU and norms behind blocks, in plain PostgreSQL."""
+    """Windows, soft caps, multipliers, norms behind blocks, latents, experts, long factors."""
     directory = write_family(tmp_path / name, name)
     project = make(KINDS["plain postgres"], directory, tested=False)
     assert_equals_the_oracle(project, open_checkpoint(directory))

@@ -393,9 +393,9 @@ def test_a_trace_is_tested(clickhouse_directory: Path, tmp_path: Path) -> None:
         dbt.invoke(project.directory, ["test", "--select", "final_norm"])
 
 
-@pytest.mark.parametrize("name", ["gemma2", "granite"])
+@pytest.mark.parametrize("name", ["deepseek_v3", "gemma2", "granite", "phi3_longrope_partial"])
 def test_another_family(name: str, clickhouse_directory: Path, tmp_path: Path) -> None:
-    """Windows, soft caps, multipliers, GEGLU and norms behind blocks."""
+    """Windows, soft caps, multipliers, norms behind blocks, latents, experts, long factors."""
     directory = write_family(tmp_path / name, name)
     project = make_project_on("clickhouse", tmp_path / "project", directory, tested=False)
     assert_equals_the_oracle(project, open_checkpoint(directory))

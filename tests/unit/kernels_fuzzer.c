@@ -153,11 +153,13 @@ static void attention(void) {
         value[j] = floats(head_dim);
     }
     // Pieces, by chance in one of two states.
+    const double softcap = rand() % 2 == 0 ? 0 : pow(10, rand() % 4);
     struct attention states[2] = {start(heads, head_dim), start(heads, head_dim)};
     for (size_t j = 0, count; j < keys; j += count) {
         count = 1 + size_up_to(keys - j - 1);
         KERNELS.attend(&states[rand() % 2], query, (const float *const *)key + j,
-                       (const float *const *)value + j, count, 0, heads, 0.7);
+                       (const float *const *)value + j, count, 0, heads, 0.7,
+                       softcap);
     }
     KERNELS.attention_combine(&states[0], &states[1]);
     KERNELS.attention_result(&states[0], y);
@@ -167,6 +169,9 @@ static void attention(void) {
             scores[j] = 0;
             for (size_t d = 0; d < head_dim; d++) {
                 scores[j] += 0.7 * (double)query[h * head_dim + d] * key[j][d];
+            }
+            if (softcap != 0) {
+                scores[j] = softcap * tanh(scores[j] / softcap);
             }
             maximum = fmax(maximum, scores[j]);
         }

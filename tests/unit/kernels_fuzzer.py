@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from relama import kernels
@@ -98,7 +99,7 @@ def case() -> tuple[str, dict[str, tuple[pa.DataType, list[Any]]]]:
     rows = random.choice([1, 2, 7, 100])
     n = random.choice([0, 1, 2, 5, 16, 31, 33, 64, 100, 600])
     vectors = [[vector(odd(n)) for _ in range(rows)] for _ in range(3)]
-    kind = random.randrange(10)
+    kind = random.randrange(12)
     if kind < 3:
         type_, row = [(pa.list_(FLOATS), vector), (INT8, int8_row), (INT4, int4_row)][kind]
         blocks = [block(row, n) for _ in range(1 + rows // 3)]
@@ -128,12 +129,14 @@ def case() -> tuple[str, dict[str, tuple[pa.DataType, list[Any]]]]:
         columns["a"] = (pa.list_(element), [None if oddly() else row for row in codes])
         columns["b"] = (pa.list_(FLOATS), [None if oddly() else row for row in shared])
         return f"relama_logits(i % {odd(rows)}, a, 0.5, b)", columns
-    heads = random.choice([1, 2, 4])
+    heads = random.choice([1, 1, 2, 4])
     keys = [[vector(odd(n // heads)) for _ in range(rows)] for _ in range(2)]
     columns |= {name: (FLOATS, values) for name, values in zip("bc", keys, strict=True)}
     kv_heads = random.choice([1, heads])
     kv_head = f"i % {odd(kv_heads)}"
-    return f"relama_attention(a, 1, {kv_head}, i % 3, b, c, {odd(kv_heads)}, 0.5)", columns
+    softcap = random.choice(["", ", 1.5", ", 30", ", i % 2 + 1", f", i % 2 + {odd(1)}"])
+    call = f"relama_attention(a, 1, {kv_head}, i % 3, b, c, {odd(kv_heads)}, 0.5{softcap})"
+    return call, columns
 
 
 def matmul(rows: list[Any] | None, x: list[Any] | None) -> Any:
@@ -174,6 +177,23 @@ def logits(rows: list[Any], vectors: list[Any]) -> Any:
     return [list(of_vector) for of_vector in zip(*products, strict=True)] if pairs else None
 
 
+def attended(call: str, columns: list[list[Any]]) -> Any:
+    """Attention of one head, or None; the key at position 2 comes after the query."""
+    scores, values = [], []
+    for i, (query, key, value) in enumerate(zip(*columns, strict=True)):
+        if i % 3 == 2:
+            continue
+        score = 0.5 * sum(map(float.__mul__, query, key))
+        for expression in call[:-1].split(", ")[8:]:
+            softcap = eval(expression, {"i": i})
+            score = softcap * math.tanh(score / softcap)
+        scores.append(score)
+        values.append(value)
+    weights = [math.exp(score - max(scores)) for score in scores]
+    sums = [sum(map(float.__mul__, weights, numbers)) for numbers in zip(*values, strict=True)]
+    return [y / sum(weights) for y in sums]
+
+
 def same(a: Any, b: Any) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(same(*pair) for pair in zip(a, b, strict=True))
@@ -207,6 +227,10 @@ def run(connection: duckdb.DuckDBPyConnection) -> bool:
         for y, x, *blocks in zip(result, *values, strict=True):
             rows = None if None in blocks else [row for block in blocks for row in block]
             assert same(y, matmul(rows, x)), (query, y, x, blocks)
+    is_whole = shape in (SHAPES[0], SHAPES[2]) and "group by" not in query
+    if "attention" in call and oddity == 0 and is_whole and len(values[0][0]) == len(values[1][0]):
+        differences = np.subtract(result[0], attended(call, values))
+        assert np.abs(differences).max() < 1e-4, (query, result, values)
     if "logits" in call and len(result) == 1 and shape == SHAPES[0]:
         assert same(result[0], logits(*values[:2])), (query, result, values)
     return True

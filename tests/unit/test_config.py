@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relama.config import RopeParameters, model_config
+from relama.config import RopeParameters, config_warnings, model_config
 from relama.errors import CheckpointError, UnsupportedError
 from relama.rope import inverse_frequencies
 from tests.fixtures.make_tiny_llama import LLAMA3_ROPE, tiny_config
@@ -80,6 +80,27 @@ def test_an_unknown_rope_type_is_named(key: str, rope_type: str) -> None:
         UnsupportedError, match=f"'{rope_type}'.*default, linear, dynamic, llama3, yarn, longrope"
     ):
         model_config(MINIMAL | {key: {"rope_type": rope_type, "factor": 2.0}})
+
+
+def test_longrope_has_long_factors_where_a_context_needs_them() -> None:
+    scaling = {"type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0, 3.0, 4.0, 5.0]}
+    fields = MINIMAL | {"rope_scaling": scaling, "max_position_embeddings": 64}
+    long = model_config(fields | {"original_max_position_embeddings": 16})
+    assert (long.max_position_embeddings, long.original_context) == (64, 16)
+    assert long.rope.long_factor == (2.0, 3.0, 4.0, 5.0)
+    for original in (64, 128):
+        short = model_config(fields | {"original_max_position_embeddings": original})
+        assert (short.max_position_embeddings, short.original_context) == (64, None)
+        assert short.rope.long_factor == ()
+
+
+def test_dynamic_is_warned_of() -> None:
+    """It scales nothing up to the context; longrope is computed on both sides of its own."""
+    fields = MINIMAL | {"max_position_embeddings": 64}
+    (warning,) = config_warnings(fields | {"rope_scaling": {"type": "dynamic", "factor": 2.0}})
+    assert "dynamic: up to 64 positions" in warning
+    assert config_warnings(fields | {"rope_scaling": {"type": "longrope"}}) == []
+    assert config_warnings(fields) == []
 
 
 @pytest.mark.parametrize("field", [field for field in MINIMAL if field != "model_type"])
@@ -214,12 +235,9 @@ DIALECTS: list[tuple[dict[str, Any], list[float] | str]] = [
     ({"is_causal": None}, "is_causal is null"),
     ({"per_layer_config": {}}, PLAIN),
     ({"per_layer_config": {"0": {"hidden_act": "relu"}}}, "per_layer_config is {"),
-    ({"quantization_config": None}, PLAIN),
-    (
-        {"quantization_config": {"quant_method": "bitnet", "quantization_mode": "online"}},
-        'quantization_config is {"quant_method": "bitnet"',
-    ),
-    ({"quantization_config": {"load_in_4bit": True}}, "quantization_config is"),
+    ({"use_bidirectional_attention": None}, PLAIN),
+    ({"use_bidirectional_attention": True}, "use_bidirectional_attention is true"),
+    ({"use_bidirectional_attention": "all"}, 'use_bidirectional_attention is "all"'),
 ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from gguf import GGMLQuantizationType as Kind
 from safetensors.numpy import save_file
 
 from relama.architectures import build_graph
@@ -25,7 +27,16 @@ from relama.errors import CheckpointError, UnsupportedError
 from relama.reference import forward
 from relama.reference.families import completed
 from tests.families import expected, family
-from tests.unit.broken_checkpoints import interleaved, put, write_gguf
+from tests.unit.broken_checkpoints import (
+    HIDDEN,
+    INTERMEDIATE,
+    LAYERS,
+    gguf_tensors,
+    interleaved,
+    put,
+    weights,
+    write_gguf,
+)
 
 TOKENS = ["<unk>", "<s>", "</s>", *(chr(33 + i) for i in range(98))]
 
@@ -54,14 +65,21 @@ class Case:
 
     @property
     def tensors(self) -> dict[str, np.ndarray]:
-        """Hugging Face's, with copies of the second layer for those that were added."""
+        """Hugging Face's, with copies of the second layer for those that were added.
+
+        Where every layer was made one of experts, what the second has stands for what others lack.
+        """
         biased = self.changes.get("attention_bias", True)
         found = {
             name: tensor.read()
             for name, tensor in family(self.fixture).tensors.items()
             if biased or not name.endswith(".bias")
         }
-        for layer in range(2, self.config["num_hidden_layers"]):
+        is_sparse = self.changes.get("decoder_sparse_step") == 1
+        if is_sparse:
+            dense = re.compile(r"\.mlp\.(gate|up|down)_proj\.")
+            found = {name: value for name, value in found.items() if not dense.search(name)}
+        for layer in range(0 if is_sparse else 2, self.config["num_hidden_layers"]):
             for name, value in list(found.items()):
                 own = name.replace("layers.1.", f"layers.{layer}.")
                 found.setdefault(own, value)
@@ -72,6 +90,7 @@ YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 
 YARN_SETTINGS = YARN | {"attention_factor": 1.25, "beta_fast": 4.0, "beta_slow": 0.5}
 DEFAULT_ROPE = {"rope_parameters": None, "rope_theta": 10000.0}
 SMOLLM3 = {"num_hidden_layers": 4, "no_rope_layer_interval": 4}
+FULL = {"use_sliding_window": False, "sliding_window": None}
 GEMMA3 = {"sliding_window_pattern": 6, "rope_local_base_freq": 10000.0}
 
 CASES = {
@@ -200,6 +219,37 @@ CASES = {
         },
     ),
     "smollm3": Case("smollm3", "smollm3", SMOLLM3, {}, {"no_rope_layer_interval": 4}),
+    "mixtral": Case(
+        "mixtral",
+        "llama",
+        {"sliding_window": None},
+        {},
+        {"num_local_experts": 4, "num_experts_per_tok": 2},
+    ),
+    "qwen2_moe": Case(
+        "qwen2_moe",
+        "qwen2moe",
+        {**FULL, "norm_topk_prob": False, "decoder_sparse_step": 1},
+        {},
+        {
+            "num_experts": 5,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 12,
+            "shared_expert_intermediate_size": 16,
+            "norm_topk_prob": False,
+            "qkv_bias": True,
+        },
+    ),
+    "qwen2_moe, without biases": Case(
+        "qwen2_moe_unnormalised", "qwen2moe", {}, {}, {"qkv_bias": False}
+    ),
+    "qwen3_moe": Case(
+        "qwen3_moe_sliding",
+        "qwen3moe",
+        {**FULL, "norm_topk_prob": True},
+        {},
+        {"num_experts": 5, "norm_topk_prob": True, "use_sliding_window": False},
+    ),
 }
 
 
@@ -233,6 +283,13 @@ def settings(architecture: str, config: dict[str, Any]) -> dict[str, Any]:
         ):
             if name in rope:
                 found[f"rope.scaling.{key}"] = rope[name]
+    if "num_experts_per_tok" in config:
+        found["expert_count"] = config.get("num_local_experts") or config["num_experts"]
+        found["expert_used_count"] = config["num_experts_per_tok"]
+    for name in ("moe_intermediate_size", "shared_expert_intermediate_size"):
+        if architecture.endswith("moe") and name in config:
+            key = "expert_shared" if name.startswith("shared") else "expert"
+            found[f"{key}_feed_forward_length"] = config[name]
     if architecture in ("llama", "granite", "smollm3"):
         found["rope.dimension_count"] = head_dim or hidden // heads
         found["vocab_size"] = config["vocab_size"]
@@ -266,7 +323,7 @@ def stored_tensors(
     names = gguf.get_tensor_name_map(kind, config["num_hidden_layers"])
     heads = {"q": config["num_attention_heads"], "k": config["num_key_value_heads"]}
     found = {}
-    for name, value in tensors.items():
+    for name, value in merged(tensors).items():
         if architecture in ("llama", "granite", "smollm3"):
             for part, count in heads.items():
                 if f".{part}_proj." in name:
@@ -281,6 +338,22 @@ def stored_tensors(
         if architecture == "phi3" and factors:
             values = np.array(factors[f"{length}_factor"], np.float32)
             found[f"rope_factors_{length}.weight"] = values
+    return found
+
+
+def merged(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The matrices of all experts of a layer as one tensor, under the name that the map knows."""
+    found: dict[str, np.ndarray] = {}
+    experts: dict[str, dict[int, np.ndarray]] = {}
+    for name, value in tensors.items():
+        expert = re.fullmatch(r"(.*\.experts)\.(\d+)(\..*)", name)
+        if expert is None:
+            found[name] = value
+        else:
+            experts.setdefault(expert[1] + expert[3], {})[int(expert[2])] = value
+    for name, matrices in experts.items():
+        own = re.sub(r"^model\.(.*)\.block_sparse_moe\.", r"\1.feed_forward.", name)
+        found[own] = np.stack([matrices[expert] for expert in range(len(matrices))])
     return found
 
 
@@ -347,6 +420,10 @@ RECORDED = {
     "granite": [-10.66178, -20.85122, -13.51903, -18.93849],
     "granite, without multipliers": [-8.46882, -9.54219, -9.25571, -9.99741],
     "smollm3": [-17.1744, -19.39399, -5.53795, -12.42579],
+    "mixtral": [-4.24604, -2.08989, -1.49825, -8.77184],
+    "qwen2_moe": [-5.86387, -11.15451, -5.62291, -16.34811],
+    "qwen2_moe, without biases": [-4.17721, -8.18848, -8.80257, -12.80889],
+    "qwen3_moe": [-5.58965, -11.98013, -8.0085, -13.3225],
 }
 
 
@@ -444,6 +521,14 @@ def test_zeros_stand_for_biases_of_qwen2_that_are_absent(left_out: str, tmp_path
             CheckpointError,
             "has 2 values for 6 layers",
         ),
+        ("mixtral", {"llama.expert_used_count": 5}, CheckpointError, "at most llama.expert_count"),
+        ("mixtral", {"llama.expert_group_count": 2}, UnsupportedError, "is 2, which"),
+        ("mixtral", {"llama.expert_shared_feed_forward_length": 16}, UnsupportedError, "is 16,"),
+        ("qwen2_moe", {"qwen2moe.expert_weights_norm": True}, UnsupportedError, "supported: False"),
+        ("qwen2_moe", {"qwen2moe.expert_count": 0}, CheckpointError, "positive whole number"),
+        ("qwen3_moe", {"qwen3moe.expert_weights_norm": False}, UnsupportedError, "supported: True"),
+        ("qwen3_moe", {"qwen3moe.expert_weights_scale": 2.5}, UnsupportedError, "is 2.5, which"),
+        ("qwen3_moe", {"qwen3moe.expert_gating_func": 2}, UnsupportedError, "is 2, which"),
         ("phi3", {"phi3.rope.dimension_count": 16}, UnsupportedError, "width of a head"),
         ("phi3", {"phi3.rope.scaling.attn_factor": 1.2}, UnsupportedError, "is 1.2, which"),
         ("qwen3", {"qwen3.rope.dimension_count": 4}, UnsupportedError, "width of a head"),
@@ -468,6 +553,106 @@ def test_what_would_be_computed_otherwise_is_refused(
     assert key in str(raised.value) or name == "phi3, longrope"
 
 
+def stored_mixture(name: str) -> dict[str, np.ndarray]:
+    """The tensors of a case's file."""
+    case = CASES[name]
+    return stored_tensors(case.architecture, completed(case.config), case.tensors)
+
+
+def test_a_mixtral_with_a_tensor_for_each_expert(tmp_path: Path) -> None:
+    stored = {}
+    for name, value in stored_mixture("mixtral").items():
+        if "_exps" in name:
+            for expert, matrix in enumerate(value):
+                stored[name.replace("_exps", f".{expert}")] = matrix
+        else:
+            stored[name] = value
+    assert "blk.1.ffn_down.3.weight" in stored
+    ours = open_checkpoint(write_file(tmp_path / "apart.gguf", CASES["mixtral"], stored))
+    theirs = open_checkpoint(write_file(tmp_path / "model.gguf", CASES["mixtral"]))
+    assert ours.tensors == theirs.tensors
+    for name, tensor in theirs.tensors.items():
+        np.testing.assert_array_equal(ours.tensors[name].read(), tensor.read())
+    build_graph(ours)
+
+
+def test_quantised_experts(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    stored = {name: value for name, value in gguf_tensors(weights()).items() if "ffn_" not in name}
+    experts = {}
+    for layer in range(LAYERS):
+        stored[f"blk.{layer}.ffn_norm.weight"] = np.ones(HIDDEN, np.float32)
+        stored[f"blk.{layer}.ffn_gate_inp.weight"] = np.ones((3, HIDDEN), np.float32)
+        for part, theirs, *shape in (
+            ("gate", "w1", INTERMEDIATE, HIDDEN),
+            ("up", "w3", INTERMEDIATE, HIDDEN),
+            ("down", "w2", HIDDEN, INTERMEDIATE),
+        ):
+            value = random.normal(size=(3, *shape)).astype(np.float32)
+            stored[f"blk.{layer}.ffn_{part}_exps.weight"] = value
+            for expert in range(3):
+                name = f"model.layers.{layer}.block_sparse_moe.experts.{expert}.{theirs}.weight"
+                experts[name] = value[expert]
+    counts = {"llama.expert_count": 3, "llama.expert_used_count": 2}
+    checkpoint = open_checkpoint(
+        write_gguf(tmp_path / "model.gguf", stored, Kind.Q8_0, change=lambda w: put(w, counts))
+    )
+    for name, value in experts.items():
+        tensor = checkpoint.tensors[name]
+        assert (tensor.shape, tensor.dtype) == (value.shape, "Q8_0")
+        wanted = gguf.dequantize(gguf.quantize(value, Kind.Q8_0), Kind.Q8_0)
+        np.testing.assert_array_equal(tensor.read(), wanted)
+        np.testing.assert_array_equal(tensor.read_rows(5, 9), wanted[5:9])
+    build_graph(checkpoint)
+
+
+def test_the_gate_of_a_shared_expert_may_be_a_vector(tmp_path: Path) -> None:
+    stored = stored_mixture("qwen2_moe")
+    gates = [name for name in stored if "ffn_gate_inp_shexp" in name]
+    assert len(gates) == 3
+    flat = stored | {name: stored[name][0] for name in gates}
+    ours = open_checkpoint(write_file(tmp_path / "flat.gguf", CASES["qwen2_moe"], flat))
+    theirs = open_checkpoint(write_file(tmp_path / "model.gguf", CASES["qwen2_moe"]))
+    name = "model.layers.2.mlp.shared_expert_gate.weight"
+    assert ours.tensors[name].shape == (1, 24)
+    np.testing.assert_array_equal(ours.tensors[name].read(), theirs.tensors[name].read())
+
+
+def test_widths_of_experts_that_a_file_does_not_say(tmp_path: Path) -> None:
+    absent = {f"qwen2moe.expert_{part}feed_forward_length": 0 for part in ("", "shared_")}
+    path = write_file(tmp_path / "model.gguf", CASES["qwen2_moe"], changes=absent)
+    config = open_checkpoint(path).config
+    assert config["moe_intermediate_size"] == 28 // 2
+    assert config["shared_expert_intermediate_size"] == 28
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("blk.0.ffn_up_exps.weight", np.ones((3, 12, 24)), r"\(3, 12, 24\), .* give 4 experts"),
+        ("blk.0.ffn_up_exps.weight", np.ones((4, 24)), r"shape \(4, 24\), .* give 4 experts"),
+        ("blk.1.ffn_up.2.weight", np.ones((12, 24)), r"'blk\.1\.ffn_up\.2\.weight' twice"),
+    ],
+)
+def test_experts_that_do_not_fit(
+    name: str, value: np.ndarray, message: str, tmp_path: Path
+) -> None:
+    stored = stored_mixture("mixtral") | {name: value.astype(np.float32)}
+    path = write_file(tmp_path / "model.gguf", CASES["mixtral"], stored)
+    with pytest.raises(CheckpointError, match=message):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["blk.0.ffn_up.02.weight", "blk.0.ffn_up.4.weight", "blk.0.ffn_up_exps.scale"]
+)
+def test_tensors_of_experts_that_nothing_reads_are_refused(name: str, tmp_path: Path) -> None:
+    stored = stored_mixture("mixtral") | {name: np.ones((12, 24), np.float32)}
+    checkpoint = open_checkpoint(write_file(tmp_path / "model.gguf", CASES["mixtral"], stored))
+    with pytest.raises(CheckpointError, match="is not part of the architecture"):
+        build_graph(checkpoint)
+
+
 def test_queries_apart_in_a_phi3_are_refused(tmp_path: Path) -> None:
     case = CASES["phi3"]
     stored = stored_tensors("phi3", completed(case.config), case.tensors)
@@ -478,7 +663,8 @@ def test_queries_apart_in_a_phi3_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "architecture", ["qwen2moe", "qwen3moe", "phimoe", "granitemoe", "deepseek2", "gemma", "olmo"]
+    "architecture",
+    ["phimoe", "granitemoe", "deepseek2", "olmoe", "dbrx", "grok", "qwen3vlmoe", "gemma", "olmo"],
 )
 def test_mixtures_and_others_are_refused_by_name(architecture: str, tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "model.gguf", architecture=architecture)

@@ -14,12 +14,15 @@ from gguf import GGMLQuantizationType as Kind
 from relama.checkpoint import open_checkpoint
 from relama.checkpoint.gguf import GgufCheckpoint
 from relama.checkpoint.gguf_tokenizer import (
+    DEEPSEEK3,
     DIGITS_APART,
     GPT2,
     GPT4O,
     LLAMA3,
     LLAMA3_WORDS_ONLY,
     QWEN2,
+    TEKKEN,
+    WHOLE_WORDS,
     build_tokenizer,
     generation_config,
     read_vocabulary,
@@ -324,6 +327,8 @@ def test_the_vocabulary_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("llama-bpe", ["a", "Ġ", "123", "4", "'s", "ĊĊ", "b"]),
         ("qwen2", ["a", "Ġ", "1", "2", "3", "4", "'s", "ĊĊ", "b"]),
         ("gpt-4o", ["a", "Ġ", "123", "4", "'s", "ĊĊ", "b"]),
+        ("tekken", ["a", "Ġ", "1", "2", "3", "4", "'s", "ĊĊ", "b"]),
+        ("deepseek-v3", ["a", "Ġ", "123", "4", "'s", "ĊĊ", "b"]),
     ],
 )
 def test_pre_tokenizers_split_as_the_models_do(pre: str, words: list[str]) -> None:
@@ -566,6 +571,8 @@ def test_a_pre_tokenizer_that_is_not_for_the_checkpoint_is_refused(tmp_path: Pat
             ["a", "\u0120(", "b", ")'", "s", "\u0120", *"1234", "\u010a\u010a", "b"],
         ),
         (GPT4O, ["a", "\u0120(", "b", ")'", "s", "\u0120", "123", "4", "\u010a\u010a", "b"]),
+        (TEKKEN, ["a", "\u0120(", "b", ")'", "s", "\u0120", *"1234", "\u010a\u010a", "b"]),
+        (DEEPSEEK3, ["a", "\u0120(", "b", ")'", "s", "\u0120", "123", "4", "\u010a\u010a", "b"]),
     ],
 )
 def test_names_that_llama_cpp_treats_alike(names: tuple[str, ...], words: list[str]) -> None:
@@ -573,7 +580,14 @@ def test_names_that_llama_cpp_treats_alike(names: tuple[str, ...], words: list[s
         metadata = byte_level(pre=pre)
         split = build_tokenizer(metadata).pre_tokenizer.pre_tokenize_str("a (b)'s 1234\n\nb")
         assert [word for word, _ in split] == words, pre
-        assert tokenizer_config(metadata)["add_bos_token"] is (pre in LLAMA3), pre
+        assert tokenizer_config(metadata)["add_bos_token"] is (pre in WHOLE_WORDS), pre
+
+
+def test_deepseek_keeps_what_its_patterns_do_not_find() -> None:
+    split = build_tokenizer(byte_level(pre="deepseek-v3")).pre_tokenizer.pre_tokenize_str
+    words = [word for word, _ in split("\u4e2d\u3042a\x01\x02 (x")]
+    assert len(words[0]) == 6  # bytes
+    assert words[1:] == ["a", "\u0101\u0102", "\u0120(", "x"]
 
 
 # SentencePiece tokenizers
@@ -634,6 +648,29 @@ def test_sentencepiece_without_a_space_before() -> None:
     tokenizer = build_tokenizer(sentencepiece(add_space_prefix=False, add_bos_token=False))
     assert tokenizer.encode("a a").tokens == ["a", "▁a"]
     assert tokenizer.decode(tokenizer.encode(" a").ids) == " a"
+
+
+RUNS = [("  ", 4, -1000.0), ("   ", 4, -1000.0), ("\n\n", 4, -1000.0), ("<unused0>", 3, -1000.0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("a  abc", ["a", "\u2581\u2581", "a", "bc"]),  # not \u2581, \u2581abc, of better scores
+        ("     a", ["\u2581\u2581\u2581", "\u2581\u2581", "a"]),
+        ("\u2581\u2581 a", ["\u2581\u2581", "\u2581a"]),  # the signs are found before words are
+        ("b\n\nb<unused0> a", ["b", "\n\n", "b", "<unused0>", "\u2581a"]),
+    ],
+)
+def test_gemmas_runs_of_spaces_are_merged_first(text: str, pieces: list[str]) -> None:
+    """As in tokenizer.json, where the runs are tokens and merges."""
+    tokens, types, scores = (list(column) for column in zip(*PIECES, *RUNS, strict=True))
+    tokenizer = build_tokenizer(
+        sentencepiece(tokens=tokens, token_type=types, scores=scores, add_space_prefix=False)
+    )
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    assert encoding.tokens == pieces
+    assert tokenizer.decode(encoding.ids) == text.replace("\u2581", " ").replace("<unused0>", "")
 
 
 def test_sentencepiece_takes_merges_that_are_given() -> None:

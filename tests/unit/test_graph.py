@@ -10,7 +10,8 @@ from relama.architectures import llama
 from relama.config import ModelConfig, model_config
 from relama.errors import GraphError, InputError
 from relama.graph import Graph, Operator, Part, Weight
-from relama.operators import Embedding, Linear, Logits, RmsNorm, Swiglu
+from relama.operators import Embedding, Linear, Logits, RmsNorm, Router, SharedKey, Swiglu
+from relama.operators.base import Computation
 from relama.passes import PASSES, run_passes
 
 CONFIG = model_config(
@@ -196,6 +197,27 @@ def test_shapes_that_do_not_fit(weight: Weight, operator: dict[str, object], mat
     good = Operator("x", Linear("mlp"), 0, ("embedding",), "w")
     with pytest.raises(GraphError, match=match):
         graph.add(replace(good, **operator))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("computes", "match"),
+    [
+        (Router(48, 2), r"the correction's shape is \(2, 48\)"),
+        (Router(48, 2, n_group=5), "no group holds of the experts is 3"),
+        (Router(48, 9, n_group=6, topk_group=1), "9 experts are to be chosen of 8"),
+        (Router(48, 2, n_group=6, topk_group=7), "2 experts are to be chosen of 56"),
+        (SharedKey(7, 10, 3), r"heads' own parts is \(48,\), expected at least \(49,\)"),
+        (SharedKey(4, 16, 8), r"the shape of the shared part is \(48,\), expected \(8,\)"),
+    ],
+)
+def test_experts_and_keys_that_do_not_fit(computes: Computation, match: str) -> None:
+    graph = small_graph()
+    graph.add_weight(Weight("w", 0, (Part("t", 2),), 48))
+    is_router = isinstance(computes, Router)
+    inputs = ("embedding",) if is_router else ("embedding", "embedding")
+    weight = "w" if "correction" in match else None
+    with pytest.raises(GraphError, match=match):
+        graph.add(Operator("x", computes, 0, inputs, weight))
 
 
 @pytest.mark.parametrize("read", ["embedding", "layer_00__o_proj"])

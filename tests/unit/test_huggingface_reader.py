@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from relama.architectures import build_graph
 from relama.checkpoint.huggingface import HuggingFaceCheckpoint
-from relama.errors import CheckpointError
+from relama.errors import CheckpointError, UnsupportedError
 from tests.unit.broken_checkpoints import CONFIG, weights, write_directory, write_shards
 
 Q_PROJ = "model.layers.1.self_attn.q_proj.weight"
@@ -219,3 +219,79 @@ def test_a_bias_that_one_layer_lacks_is_missing(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG | {"attention_bias": True}))
     with pytest.raises(CheckpointError, match=r"layers.1.self_attn.q_proj.bias' is missing"):
         build_graph(HuggingFaceCheckpoint(tmp_path))
+
+
+#: As the libraries write them, and DeepSeek-V3.
+QUANTIZED = [
+    {"bits": 4, "group_size": 128, "quant_method": "gptq", "sym": True},
+    {"bits": 4, "quant_method": "awq", "version": "gemm", "zero_point": True},
+    {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "quant_method": "bitsandbytes"},
+    {"activation_scheme": "dynamic", "quant_method": "fp8", "weight_block_size": [128, 128]},
+    {"format": "pack-quantized", "quant_method": "compressed-tensors"},
+    {"quant_config": {"weight_quant_params": {"nbits": 4}}, "quant_method": "hqq"},
+    {"in_group_size": 8, "nbits_per_codebook": 16, "quant_method": "aqlm"},
+    {"quant_method": "bitnet", "quantization_mode": "online"},
+]
+
+
+@pytest.mark.parametrize("method", QUANTIZED, ids=lambda method: method["quant_method"])
+def test_another_librarys_quantization_is_refused_before_tensors_are_read(
+    method: dict[str, object], tmp_path: Path
+) -> None:
+    write_directory(tmp_path)
+    # Codes and scales, of dtypes that would be refused by themselves.
+    save_file({"x.qweight": np.zeros((2, 2), np.int32)}, tmp_path / "model.safetensors")
+    complaint = (
+        f"quantization_config has the method '{method['quant_method']}', which is not supported; "
+        "supported: weights in F32, F16, BF16, which"
+    )
+    for config in (
+        {**CONFIG, "quantization_config": method},
+        {"model_type": "gemma3", "text_config": {**CONFIG, "quantization_config": method}},
+        {"model_type": "deepseek_v3", "quantization_config": method},
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(UnsupportedError, match=complaint):
+            HuggingFaceCheckpoint(tmp_path)
+
+
+def test_a_quantization_without_a_method(tmp_path: Path) -> None:
+    write_directory(tmp_path)
+    for key, value, shown in (
+        ("quantization_config", {"load_in_8bit": True}, 'settings {"load_in_8bit": true}'),
+        ("quantization_config", "fp8", "method 'fp8'"),
+        ("compression_config", {"quant_method": "sparseml"}, "method 'sparseml'"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({**CONFIG, key: value}))
+        with pytest.raises(UnsupportedError) as raised:
+            HuggingFaceCheckpoint(tmp_path)
+        assert f"{key} has the {shown}, which is not supported; supported: " in str(raised.value)
+    for nothing in (None, {}):
+        config = {**CONFIG, "quantization_config": nothing}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert HuggingFaceCheckpoint(tmp_path).tensors
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+@pytest.mark.parametrize("beside_a_model", [True, False])
+def test_an_adapter_is_refused(name: str, beside_a_model: bool, tmp_path: Path) -> None:
+    """Beside a model, transformers would add it: without it, answers would be others."""
+    if beside_a_model:
+        write_directory(tmp_path)
+        config = {**CONFIG, "tie_word_embeddings": True}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / name).write_text("{}")
+    complaint = f"holds an adapter \\({name}\\), which is not supported; supported: a whole model"
+    with pytest.raises(UnsupportedError, match=complaint):
+        HuggingFaceCheckpoint(tmp_path)
+
+
+def test_end_tokens_of_the_text_half(tmp_path: Path) -> None:
+    """As `GenerationConfig.from_model_config` has it for a model of text and images."""
+    write_directory(tmp_path)
+    (tmp_path / "generation_config.json").unlink(missing_ok=True)
+    text = {"eos_token_id": [1, 7]}
+    for whole, ids in (({}, [1, 7]), ({"eos_token_id": None}, [1, 7]), ({"eos_token_id": 5}, 5)):
+        config = {**CONFIG, "text_config": text, **whole}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert HuggingFaceCheckpoint(tmp_path).generation_config == {"eos_token_id": ids}

@@ -13,6 +13,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 from relama.checkpoint.huggingface import HuggingFaceCheckpoint
+from relama.checkpoint.huggingface_tokenizer import read_tokenizer_files
 from relama.errors import CheckpointError, UnsupportedError
 from relama.runtime.tokenizer import ProjectTokenizer, write_tokenizer
 from tests.unit.broken_checkpoints import write_directory
@@ -160,6 +161,61 @@ def test_byte_level_llama_tokenizers_are_not(tmp_path: Path) -> None:
     checkpoint = opened(tmp_path, tokenizer, tokenizer_config={"tokenizer_class": "LlamaTokenizer"})
     assert ids(checkpoint, " a") == [3, 4]
     assert checkpoint.warnings == []
+
+
+QWEN2_END = "<|endoftext|>"
+
+
+def qwen2() -> Tokenizer:
+    """Bytes of words that are split otherwise than Qwen2's, with no end of a text."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("model_type", "declared", "expected"),
+    [
+        # Of AutoTokenizer.from_pretrained, in the same order.
+        ("llama", "LlamaTokenizer", [6, 1, 4, 5]),
+        *((name, "LlamaTokenizer", [6, 1, 6, 5]) for name in ("mistral", "phi3", "granite")),
+        ("smollm3", "LlamaTokenizerFast", [6, 1, 4, 5]),
+        ("gemma2", "GemmaTokenizer", [4, 1, 4, 5]),
+        ("gemma3_text", None, [4, 1, 4, 5]),
+        ("gemma3_text", "PreTrainedTokenizerFast", [6, 1, 6, 5]),
+    ],
+)
+def test_the_class_is_that_of_the_model_type(
+    tmp_path: Path, model_type: str, declared: str | None, expected: list[int]
+) -> None:
+    config = NAMED | ({"tokenizer_class": declared} if declared else {})
+    llama2().save(str(tmp_path / "tokenizer.json"))
+    files = read_tokenizer_files(tmp_path, config, {}, {}, {"model_type": model_type})
+    assert list(files.build().encode("a</s>ab", add_special_tokens=False).ids) == expected
+
+
+@pytest.mark.parametrize(
+    ("model_type", "declared", "is_built_anew"),
+    [
+        ("qwen2", "LlamaTokenizerFast", True),
+        ("qwen2", None, True),
+        ("qwen3", "Qwen2Tokenizer", True),
+        ("qwen3_moe", "PreTrainedTokenizerFast", False),
+        ("qwen3", "LlamaTokenizer", False),
+        ("deepseek_v3", "LlamaTokenizerFast", False),
+    ],
+)
+def test_qwen_tokenizers_are_built_anew(
+    tmp_path: Path, model_type: str, declared: str | None, is_built_anew: bool
+) -> None:
+    qwen2().save(str(tmp_path / "tokenizer.json"))
+    config = {"tokenizer_class": declared} if declared else {}
+    tokenizer = read_tokenizer_files(tmp_path, config, {}, {}, {"model_type": model_type}).build()
+    assert (tokenizer.normalizer is not None) is is_built_anew
+    words = [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str("12's")]
+    assert words == (["1", "2", "'s"] if is_built_anew else ["12", "'s"])
+    assert (tokenizer.token_to_id(QWEN2_END) is not None) is is_built_anew
 
 
 def test_another_class_is_named(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_which_operators_read_a_weight() -> None:
     assert kept.readers("final_norm_weight") == {Kind.RMS_NORM}
 
 
-@pytest.mark.parametrize("field", ["operators", "weights", "inputs"])
+@pytest.mark.parametrize("field", ["operators", "weights", "inputs", "windows"])
 def test_a_project_of_an_older_relama_is_to_be_written_anew(tmp_path: Path, field: str) -> None:
     project = write_project(tmp_path / "tiny", open_checkpoint(TINY_LLAMA))
     marker = json.loads((project.directory / MARKER).read_text())

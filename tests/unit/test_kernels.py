@@ -589,6 +589,11 @@ def test_null_in_any_argument(connection: Connection) -> None:
         ("relama_attention([1]::float[], 1, 0, 1, [1]::float[], [1, 2]::float[], 1, 1)", "as many"),
         ("relama_attention([]::float[], 1, 0, 1, []::float[], []::float[], 1, 1)", "key 0"),
         ("relama_attention([1]::float[], 1, 0, 1, [null]::float[], [1]::float[], 1, 1)", "NULL"),
+        ("relama_attention([1]::float[], 1, 0, 1, [1]::float[], [1]::float[], 1, 1, 0)", "softcap"),
+        (
+            "relama_attention([1]::float[], 1, 0, 1, [1]::float[], [1]::float[], 1, 1, 1e999)",
+            "softcap is inf",
+        ),
     ],
 )
 def test_what_does_not_fit_is_an_error(connection: Connection, call: str, message: str) -> None:
@@ -610,13 +615,20 @@ def test_a_null_element_is_found_at_any_place(connection: Connection, place: int
 
 
 def attention(
-    query: Array, positions: Sequence[int], key: Array, value: Array, scaling: float
+    query: Array,
+    positions: Sequence[int],
+    key: Array,
+    value: Array,
+    scaling: float,
+    softcap: float | None = None,
 ) -> Array:
     """[queries, heads, head_dim] over [keys, kv_heads, head_dim], in float64."""
     heads_per_key = query.shape[1] // key.shape[1]
     key = np.repeat(key, heads_per_key, axis=1).astype(np.float64)
     value = np.repeat(value, heads_per_key, axis=1).astype(np.float64)
     scores = np.einsum("qhd,khd->hqk", query.astype(np.float64), key) * scaling
+    if softcap is not None:
+        scores = softcap * np.tanh(scores / softcap)
     seen = np.arange(len(key))[None] <= np.asarray(positions)[:, None]
     scores = np.where(seen, scores, -np.inf)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -624,14 +636,17 @@ def attention(
     return np.einsum("hqk,khd->qhd", weights, value).reshape(len(query), -1)
 
 
-def attending(kv_heads: int, head_dim: int, scaling: float) -> str:
+def attending(
+    kv_heads: int, head_dim: int, scaling: float, softcap: float | str | None = None
+) -> str:
     """(i, y) of the queries q(i, v, position) over the positions k(i, key, value)."""
+    capped = "" if softcap is None else f", {softcap}"
     head = f"[h * {head_dim} + 1:(h + 1) * {head_dim}]"
     return (
         f"with cache as not materialized (select k.i, h::integer as head, key{head} as key, "
         f"value{head} as value from k, range({kv_heads}) t(h)) "
         "select q.i, relama_attention(q.v, q.position, k.head, k.i, k.key, k.value, "
-        f"{kv_heads}, {scaling}) as y from cache as k cross join q group by q.i"
+        f"{kv_heads}, {scaling}{capped}) as y from cache as k cross join q group by q.i"
     )
 
 
@@ -684,6 +699,49 @@ def test_attention_with_large_scores(connection: Connection) -> None:
     # A score's last bit is worth more here.
     expected = attention(query, [49] * 3, key, value, 1)
     assert np.abs(np.asarray(y) - expected).max() < 1e-3
+
+
+@needs_compiler
+@pytest.mark.parametrize("softcap", [0.001, 0.5, 30.0, 50.0, 1e6])
+@pytest.mark.parametrize("size", [0.01, 1.0, 30.0])
+def test_attention_with_a_softcap(connection: Connection, size: float, softcap: float) -> None:
+    """Scores far within it, about it, and far beyond; keys in vectors and in what is left over."""
+    query, key = size * normal(3, 6, 24), normal(53, 2, 24, seed=1)
+    value = normal(53, 2, 24, seed=2)
+    positions = [52, 20, 0]
+    table(connection, "q", v=query.reshape(3, -1), position=pa.array(positions, pa.int32()))
+    table(connection, "k", key=key.reshape(53, -1), value=value.reshape(53, -1))
+    y = column(connection, f"select y from ({attending(2, 24, 0.2, softcap)}) order by i")
+    expected = attention(query, positions, key, value, 0.2, softcap)
+    # A dot product is a float32: the last bit of a score, and with it the error, grows with it.
+    assert np.abs(np.asarray(y) - expected).max() < 2e-6 * max(1, size)
+
+
+@needs_compiler
+def test_softcaps_that_differ_in_a_chunk(connection: Connection) -> None:
+    """A group's own holds, also where groups are of one query: it is the second's that is 1."""
+    query, key, value = 5 * normal(1, 2, 4), normal(9, 1, 4, seed=1), normal(9, 1, 4, seed=2)
+    rows = np.repeat(query.reshape(1, -1), 2, axis=0)
+    table(connection, "q", v=rows, position=pa.array([8, 8], pa.int32()))
+    table(connection, "k", key=key.reshape(9, -1), value=value.reshape(9, -1))
+    text = attending(1, 4, 1, "case when q.i = 1 then 1.0 else 40.0 end")
+    y = column(connection, f"select y from ({text}) order by i")
+    for row, softcap in zip(y, (40, 1), strict=True):
+        assert_close([row], attention(query, [8], key, value, 1, softcap), np.abs(value).max())
+
+
+@needs_compiler
+def test_a_softcap_bounds_infinite_scores(connection: Connection) -> None:
+    """As torch.tanh does; a NaN stays one."""
+    one = "[1]::float[], 0, 0, 0, [s::float], [v]::float[], 1, 1, 2.0"
+    rows = "(values ('{}', 5), ('0', 7)) t(s, v)"
+    for score, capped in (("inf", 2), ("-inf", -2), ("1e30", 2), ("-1e30", -2)):
+        query = f"select relama_attention({one}) from {rows.format(score)}"
+        weight = 1 / (1 + np.exp(-capped))
+        assert column(connection, query)[0][0] == pytest.approx(7 - 2 * weight, rel=1e-6), score
+    assert np.isnan(
+        column(connection, f"select relama_attention({one}) from {rows.format('nan')}")
+    ).all()
 
 
 @needs_compiler
@@ -743,9 +801,10 @@ def test_attention_without_keys_and_with_null(connection: Connection) -> None:
     assert column(connection, query) == [None]
     query = f"select relama_attention({one}, 0, 0, 0, {one}, {one}, 1, 1) from range(0)"
     assert column(connection, query) == [None]
-    arguments = [one, "5", "0", "0", one, one, "1", "1"]
-    types = ["float[]", "integer", "integer", "integer", "float[]", "float[]", "integer", "double"]
-    for i in range(8):
+    arguments = [one, "5", "0", "0", one, one, "1", "1", "3"]
+    integers = ["integer"] * 3
+    types = ["float[]", *integers, "float[]", "float[]", "integer", "double", "double"]
+    for i in range(9):
         null = [*arguments[:i], f"case when r = 0 then {arguments[i]} end::{types[i]}"]
         call = f"relama_attention({', '.join([*null, *arguments[i + 1 :]])})"
         assert column(connection, f"select {call} from range(3) t(r)") == [[1, 2]], i

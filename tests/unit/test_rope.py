@@ -26,6 +26,13 @@ SCALINGS = [
     RopeParameters(rope_type="linear", factor=4.0),
     LLAMA_3_1,
 ]
+LONGROPE = RopeParameters(
+    rope_type="longrope",
+    original_max_position_embeddings=128,
+    attention_factor=1.25,
+    short_factor=tuple(1 + i / 32 for i in range(32)),
+    long_factor=tuple(1 + i for i in range(32)),
+)
 
 
 def test_default_frequencies_by_hand() -> None:
@@ -76,6 +83,12 @@ def test_llama3_is_continuous(boundary: float, divisor: float) -> None:
         assert scaled == pytest.approx(2 * math.pi / boundary / divisor, rel=1e-6)
 
 
+def test_longrope_has_a_divisor_for_each_pair() -> None:
+    rope = RopeParameters(10000.0, "longrope", short_factor=(1.0, 2.0), long_factor=(4.0, 8.0))
+    np.testing.assert_allclose(inverse_frequencies(rope, 4), [1.0, 0.01 / 2], rtol=1e-12)
+    np.testing.assert_allclose(inverse_frequencies(rope, 4, is_long=True), [0.25, 0.01 / 8])
+
+
 def test_table_by_hand() -> None:
     cos, sin = rope_table(RopeParameters(rope_theta=10000.0), head_dim=4, positions=3)
     assert cos.shape == sin.shape == (3, 2)
@@ -102,3 +115,14 @@ def test_table_agrees_with_the_oracle(rope: RopeParameters) -> None:
     np.testing.assert_allclose(turned[:, half:], sin, atol=1e-3)
     np.testing.assert_allclose(turned[:64, :half], cos[:64], atol=1e-5)
     np.testing.assert_allclose(turned[:64, half:], sin[:64], atol=1e-5)
+
+
+@pytest.mark.parametrize("positions", [128, 129])
+def test_a_table_of_longrope_is_by_the_length_of_the_sequence(positions: int) -> None:
+    """All positions by the short factors up to the original context, by the long ones past it."""
+    x = np.zeros((1, positions, 64), dtype=np.float32)
+    x[..., :32] = 1.0
+    turned = reference.rotate(x, dataclasses.asdict(LONGROPE))[0]
+    cos, sin = rope_table(LONGROPE, 64, positions)
+    np.testing.assert_allclose(turned[:, :32], cos, atol=1e-4)
+    np.testing.assert_allclose(turned[:, 32:], sin, atol=1e-4)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from relama.architectures import (
+    deepseek_v2,
+    deepseek_v3,
     gemma2,
     gemma3_text,
     granite,
@@ -34,6 +36,8 @@ from relama.graph import Graph
 __all__ = ["ARCHITECTURES", "build_graph", "graph_tensors", "left_out"]
 
 ARCHITECTURES: dict[str, Architecture] = {
+    "deepseek_v2": deepseek_v2.ARCHITECTURE,
+    "deepseek_v3": deepseek_v3.ARCHITECTURE,
     "gemma2": gemma2.ARCHITECTURE,
     "gemma3": gemma3_text.ARCHITECTURE,
     "gemma3_text": gemma3_text.ARCHITECTURE,
@@ -81,11 +85,9 @@ def graph_tensors(checkpoint: Checkpoint) -> Mapping[str, Tensor]:
 
 def left_out(checkpoint: Checkpoint) -> list[str]:
     """Sentences of what a checkpoint has and its graph has not."""
-    _, fields = _architecture(checkpoint)
-    sentences = config_warnings(fields)
-    if checkpoint.config.get("model_type") == "gemma3":
-        sentences.append("The checkpoint is one of text and images; the text half is compiled.")
-    return sentences
+    architecture, fields = _architecture(checkpoint)
+    sentences = architecture.left_out(checkpoint.config, checkpoint.tensors)
+    return [*config_warnings(fields), *sentences]
 
 
 def _architecture(checkpoint: Checkpoint) -> tuple[Architecture, Config]:
@@ -97,7 +99,7 @@ def _architecture(checkpoint: Checkpoint) -> tuple[Architecture, Config]:
             f"supported: {', '.join(sorted(ARCHITECTURES))}."
         )
     architecture = ARCHITECTURES[model_type]
-    fields = architecture.text_fields(checkpoint.config)
+    fields = architecture.decoder_fields(checkpoint.config)
     return architecture, {**architecture.defaults, **fields}
 
 

@@ -29,7 +29,10 @@ class Architecture:
         build: the graph of a config that is complete.
         defaults: what `config.json` may leave out, as in the family's `configuration_*.py`.
         tensors: what the graph reads, made of what is stored.
-        text_fields: the config of the text half of a model that has others too.
+        decoder_fields: the config as `ModelConfig` has it, where `config.json` has it otherwise:
+            the text half of a model that has others too, settings that older files call otherwise.
+        left_out: sentences of what a checkpoint has and the graph has not, of its `config.json`
+            and of what is stored.
         rope_of: the type of layers whose rotary embedding `ModelConfig` has, where types differ.
         partial_rotary: whether it turns the front of a head alone, if the config says so.
     """
@@ -37,7 +40,8 @@ class Architecture:
     build: Callable[[ModelConfig, Config], Graph]
     defaults: Config = field(default_factory=dict)
     tensors: Callable[[Config, Tensors], Tensors] = lambda fields, stored: stored
-    text_fields: Callable[[Config], Config] = lambda fields: fields
+    decoder_fields: Callable[[Config], Config] = lambda fields: fields
+    left_out: Callable[[Config, Tensors], list[str]] = lambda fields, stored: []
     rope_of: str | None = None
     partial_rotary: bool = False
 
@@ -49,7 +53,8 @@ _ALIASES = {"swish": "silu", "gelu_new": "gelu_pytorch_tanh"}
 def check_activation(fields: Config, activation: str, key: str = "hidden_act") -> None:
     """Raises `UnsupportedError` where a config names another activation than a family has."""
     given = fields.get(key)
-    if given is not None and _ALIASES.get(given, given) != activation:
+    name = _ALIASES.get(given, given) if isinstance(given, str) else given
+    if name is not None and name != activation:
         raise UnsupportedError(
             f"config.json: {key} '{given}' is not supported for {fields['model_type']}; "
             f"supported: {activation}."
@@ -65,22 +70,25 @@ def layer_types(
         is_sliding: what holds where the config has no `layer_types`.
 
     Raises:
-        CheckpointError: there are more or fewer than layers, or others than these.
+        CheckpointError: there are more or fewer than layers.
+        UnsupportedError: there are others than these.
     """
     given = fields.get("layer_types")
     if given is None:
         layers = range(config.num_hidden_layers)
         return ["sliding_attention" if is_sliding(i) else "full_attention" for i in layers]
-    known = {"sliding_attention", "full_attention"}
-    if (
-        not isinstance(given, list)
-        or len(given) != config.num_hidden_layers
-        or not all(kind in known for kind in given)
-    ):
+    known = ("full_attention", "sliding_attention")
+    if not isinstance(given, list) or len(given) != config.num_hidden_layers:
         raise CheckpointError(
             f"config.json: layer_types must be {config.num_hidden_layers} of "
-            "'full_attention' and 'sliding_attention', one for each layer."
+            f"{' and '.join(map(repr, known))}, one for each layer."
         )
+    for kind in given:
+        if kind not in known:
+            raise UnsupportedError(
+                f"config.json: layer_types has {kind!r}, which is not supported for "
+                f"{fields['model_type']}; supported: {', '.join(known)}."
+            )
     return given
 
 
@@ -98,15 +106,45 @@ def _one_more(tensor: Tensor, start: int, stop: int) -> FloatArray:
     return tensor.read_rows(start, stop) + np.float32(1)
 
 
-def stacked_rows(name: str, tensor: Tensor, rows: npt.NDArray[np.intp]) -> Tensor:
-    """Some rows of a tensor, in their order, as a tensor of their own."""
+def chosen_rows(name: str, tensor: Tensor, rows: npt.NDArray[np.intp]) -> Tensor:
+    """Some rows of a tensor, in their order, as a tensor of their own; -1 is a row of zeros."""
     shape = (len(rows), *tensor.shape[1:])
-    return Tensor(name, shape, tensor.dtype, partial(_chosen_rows, tensor, rows))
+    return Tensor(name, shape, tensor.dtype, partial(_read_chosen, tensor, rows))
 
 
-def _chosen_rows(tensor: Tensor, rows: npt.NDArray[np.intp], start: int, stop: int) -> FloatArray:
+def chosen_columns(name: str, tensor: Tensor, columns: npt.NDArray[np.intp]) -> Tensor:
+    """Some columns of a matrix, likewise."""
+    shape = (tensor.shape[0], len(columns))
+    return Tensor(
+        name,
+        shape,
+        tensor.dtype,
+        lambda start, stop: _taken(tensor.read_rows(start, stop), columns, axis=1),
+    )
+
+
+def as_row(name: str, tensor: Tensor) -> Tensor:
+    """A vector as a matrix of one row."""
+    return Tensor(
+        name,
+        (1, *tensor.shape),
+        tensor.dtype,
+        lambda start, stop: tensor.read()[None][start:stop],
+    )
+
+
+def _read_chosen(tensor: Tensor, rows: npt.NDArray[np.intp], start: int, stop: int) -> FloatArray:
     wanted = rows[start:stop]
-    if not len(wanted):
-        return tensor.read_rows(0, 0)
-    first = int(wanted.min())
-    return tensor.read_rows(first, int(wanted.max()) + 1)[wanted - first]
+    stored = wanted[wanted >= 0]
+    if not len(stored):
+        return np.zeros((len(wanted), *tensor.shape[1:]), np.float32)
+    first = int(stored.min())
+    read = tensor.read_rows(first, int(stored.max()) + 1)
+    return _taken(read, np.where(wanted < 0, -1, wanted - first), axis=0)
+
+
+def _taken(values: FloatArray, wanted: npt.NDArray[np.intp], axis: int) -> FloatArray:
+    """The rows or columns of those numbers, zeros for -1."""
+    taken = np.take(values, wanted, axis)
+    taken[(slice(None),) * axis + (wanted < 0,)] = 0
+    return taken

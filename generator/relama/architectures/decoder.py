@@ -26,6 +26,7 @@ from relama.operators import (
     RmsNorm,
     RotaryEmbedding,
     Router,
+    SharedKey,
     Swiglu,
 )
 from relama.operators.base import Computation, Group
@@ -67,17 +68,24 @@ class Decoder:
         return self._add("embedding", computes, weight=names.EMBEDDING_WEIGHT)
 
     def norm(
-        self, name: str, hidden: str, module: str, group: Group, head_dim: int | None = None
+        self,
+        name: str,
+        hidden: str,
+        module: str,
+        group: Group,
+        head_dim: int | None = None,
+        eps: float | None = None,
     ) -> str:
         """An RMSNorm of a vector, or of each head in it.
 
         Args:
             module: its name in the layer, or outside the layers that in the model.
+            eps: where it is not the config's.
         """
         tensor = self._tensor(module, "weight")
         width = head_dim or self.graph.shapes[hidden][0]
         weight = self._weight(name, Part(tensor, rows=1), width)
-        computes = RmsNorm(self.config.rms_norm_eps, group, head_dim)
+        computes = RmsNorm(eps or self.config.rms_norm_eps, group, head_dim)
         return self._add(name, computes, (hidden,), weight)
 
     def linear(
@@ -114,6 +122,14 @@ class Decoder:
             self.linear("v_proj", hidden, "self_attn", kv_width, bias),
         )
 
+    def shared_key(self, own: str, shared: str) -> str:
+        """Keys, the middle of whose halves is one for all heads; see the operator."""
+        config = self.config
+        computes = SharedKey(
+            config.num_key_value_heads, config.head_dim, self.graph.shapes[shared][0]
+        )
+        return self._add("shared_key", computes, (own, shared))
+
     def attention(
         self,
         query: str,
@@ -123,12 +139,14 @@ class Decoder:
         scaling: float | None = None,
         softcap: float | None = None,
         sliding_window: int | None = None,
+        value_offset: int = 0,
     ) -> str:
         """Rotary embedding and attention, without the linear layers about them.
 
         Args:
             angles: the table that queries and keys are turned by, `None` where they are not.
             sliding_window: one that no text is longer than is none.
+            value_offset: where in their vector the values begin.
         """
         config = self.config
         if sliding_window is not None and sliding_window >= config.max_position_embeddings:
@@ -146,10 +164,17 @@ class Decoder:
         counts = (config.num_attention_heads, config.num_key_value_heads)
         rotated = self._add(
             "rotary_embedding" if angles else "query_key",
-            RotaryEmbedding(num_heads=counts, head_dim=config.head_dim, angles=angles),
+            RotaryEmbedding(
+                num_heads=counts,
+                head_dim=config.head_dim,
+                angles=angles,
+                by_sequence=bool(angles and self.graph.rotary[angles].long_factor),
+            ),
             (query, key),
         )
-        appended = self._add("kv_append", KvAppend(**heads), (rotated, value))
+        appended = self._add(
+            "kv_append", KvAppend(**heads, value_offset=value_offset), (rotated, value)
+        )
         # Read by people only: `attention` computes the weights for itself, page by page.
         weights = AttentionWeights(**heads, **scores)
         self._add("attention_weights", weights, (rotated, appended))
@@ -191,7 +216,12 @@ class Decoder:
         """
         counts = experts.num_experts, experts.num_experts_per_tok
         logits = self.linear("router_logits", hidden, "mlp", counts[0], tensor="gate")
-        router = self._add("router", Router(*counts, experts.norm_topk_prob), (logits,))
+        correction = None
+        if experts.has_correction:
+            part = Part(self._tensor("mlp.e_score_correction_bias", "weight"), rows=1)
+            correction = self._weight("router", part, counts[0])
+        computes = Router(*counts, experts.norm_topk_prob, **experts.routing)
+        router = self._add("router", computes, (logits,), correction)
         size, width = experts.intermediate_size, self.config.hidden_size
 
         def linear(name: str, rows: int, columns: int, inputs: tuple[str, ...]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -24,12 +25,16 @@ class Experts:
         num_experts_per_tok: how many of them a token is sent to.
         intermediate_size: width of the MLP of one.
         norm_topk_prob: whether the weights of the chosen ones are to sum to 1.
+        routing: what else a `Router` has, by the names of its attributes.
+        has_correction: whether the router reads `e_score_correction_bias`.
     """
 
     num_experts: int
     num_experts_per_tok: int
     intermediate_size: int
     norm_topk_prob: bool
+    routing: Mapping[str, Any] = field(default_factory=dict)
+    has_correction: bool = False
 
 
 def experts_of(fields: Config, count: str = "num_experts") -> Experts:
@@ -73,7 +78,7 @@ def stacked_experts(
     Raises:
         CheckpointError: a matrix of an expert is missing, or not shaped as the others are.
     """
-    pattern = re.compile(rf"(model\.layers\.\d+\.){module}\.experts\.(\d+)\.(\w+)\.weight")
+    pattern = re.compile(rf"(model\.layers\.\d+\.){module}\.experts\.(0|[1-9]\d*)\.(\w+)\.weight")
     found: dict[str, Tensor] = {}
     layers: dict[str, None] = {}
     for name, tensor in stored.items():

@@ -35,7 +35,7 @@ _HEAD = re.compile(r"^language_model\.lm_head\.")
 _IMAGES = re.compile(r"^(model\.)?(vision_tower|multi_modal_projector)\.")
 
 
-def text_fields(fields: Config) -> Config:
+def decoder_fields(fields: Config) -> Config:
     """The config of the text half of `gemma3`, that of `gemma3_text` as it is."""
     if fields.get("model_type") != "gemma3":
         return fields
@@ -54,6 +54,13 @@ def tensors(fields: Config, stored: Mapping[str, Tensor]) -> Mapping[str, Tensor
         if not _IMAGES.match(name)
     }
     return with_added_ones(named)
+
+
+def left_out(fields: Config, stored: Mapping[str, Tensor]) -> list[str]:
+    """A sentence where the checkpoint has images."""
+    if fields["model_type"] != "gemma3":
+        return []
+    return ["The checkpoint is one of text and images; the text half is compiled."]
 
 
 def build(config: ModelConfig, fields: Config) -> Graph:
@@ -95,4 +102,6 @@ def _local_rope(fields: Config) -> RopeParameters:
     return RopeParameters(number(fields, "rope_local_base_freq"))
 
 
-ARCHITECTURE = Architecture(build, DEFAULTS, tensors, text_fields, rope_of="full_attention")
+ARCHITECTURE = Architecture(
+    build, DEFAULTS, tensors, decoder_fields, left_out, rope_of="full_attention"
+)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from relama.architectures import mistral
-from relama.architectures.base import Architecture, Config, stacked_rows
+from relama.architectures.base import Architecture, Config, chosen_rows
 from relama.checkpoint.base import Tensor
 from relama.config import ModelConfig, model_config
 from relama.errors import CheckpointError
@@ -21,6 +21,15 @@ DEFAULTS = {
     "original_max_position_embeddings": 4096,
     "rms_norm_eps": 1e-5,
 }
+
+
+def decoder_fields(fields: Config) -> Config:
+    """The config with `longrope` under its name: older files say `su` or `yarn` (`Phi3Config`)."""
+    for dialect in ("rope_scaling", "rope_parameters"):
+        rope = fields.get(dialect)
+        if isinstance(rope, Mapping) and rope.get("rope_type", rope.get("type")) in ("su", "yarn"):
+            return {**fields, dialect: {**rope, "rope_type": "longrope"}}
+    return fields
 
 
 def tensors(fields: Config, stored: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -60,7 +69,7 @@ def build(config: ModelConfig, fields: Config) -> Graph:
 
 def _part(name: str, fused: str, part: str, tensor: Tensor, rows: np.ndarray) -> dict[str, Tensor]:
     own = name.replace(fused, part)
-    return {own: stacked_rows(own, tensor, rows)}
+    return {own: chosen_rows(own, tensor, rows)}
 
 
 def _check_rows(tensor: Tensor, rows: int) -> None:
@@ -70,4 +79,4 @@ def _check_rows(tensor: Tensor, rows: int) -> None:
         )
 
 
-ARCHITECTURE = Architecture(build, DEFAULTS, tensors, partial_rotary=True)
+ARCHITECTURE = Architecture(build, DEFAULTS, tensors, decoder_fields, partial_rotary=True)

@@ -18,9 +18,11 @@ from tokenizers import Tokenizer
 
 from relama.checkpoint.base import Checkpoint, FloatArray, Tensor, default_template, zeros
 from relama.checkpoint.gguf_config import family_of, huggingface_config, ignored_settings
+from relama.checkpoint.gguf_experts import experts_apart
 from relama.checkpoint.gguf_families import FAMILIES, MODEL_NAMES, Family
 from relama.checkpoint.gguf_header import StoredTensor, read_header
 from relama.checkpoint.gguf_rope import ROPE_TENSORS
+from relama.checkpoint.gguf_settings import Settings
 from relama.checkpoint.gguf_tokenizer import (
     Vocabulary,
     build_tokenizer,
@@ -57,6 +59,9 @@ class GgufCheckpoint(Checkpoint):
                 if name in stored
             }
             self.config = huggingface_config(self._metadata, shapes, rope_vectors)
+            if family.expert_names:
+                settings = Settings(self._metadata["general.architecture"], self._metadata)
+                stored = experts_apart(stored, settings.integer("expert_count"))
             self.tensors = {
                 huggingface_name(name, family): _tensor(tensor, self.config, family)
                 for name, tensor in stored.items()
@@ -109,6 +114,8 @@ def huggingface_name(name: str, family: Family = FAMILIES["llama"]) -> str:
     match name.split("."):
         case ["blk", layer, part, suffix] if part in family.layer_names:
             return f"model.layers.{layer}.{family.layer_names[part]}.{suffix}"
+        case ["blk", layer, part, expert, suffix] if part in family.expert_names:
+            return f"model.layers.{layer}.{family.expert_names[part].format(expert)}.{suffix}"
         case [part, suffix] if part in MODEL_NAMES:
             return f"{MODEL_NAMES[part]}.{suffix}"
     return name

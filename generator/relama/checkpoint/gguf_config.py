@@ -31,6 +31,10 @@ NEUTRAL_VALUES: dict[str, tuple[object, ...]] = {
     "expert_used_count": (0,),
     "expert_group_count": (0,),
     "expert_group_used_count": (0,),
+    "expert_gating_func": (0, 1),
+    "expert_shared_feed_forward_length": (0,),
+    "expert_weights_norm": (True,),
+    "expert_weights_scale": (0.0, 1.0),
     "nextn_predict_layers": (0,),
     "rope.scaling.attn_factor": (1.0,),
     "rope.scaling.alpha": (0.0,),
@@ -84,7 +88,7 @@ OTHER_SETTINGS = (
 
 
 def family_of(metadata: Mapping[str, Any]) -> Family:
-    """How a file of this `general.architecture` is read.
+    """How a file of this `general.architecture` is read, with experts or without.
 
     Raises:
         UnsupportedError: the architecture is not supported.
@@ -95,7 +99,10 @@ def family_of(metadata: Mapping[str, Any]) -> Family:
             f"the architecture {shown(architecture)} (general.architecture) is not supported; "
             f"supported: {', '.join(FAMILIES)}."
         )
-    return FAMILIES[architecture]
+    family = FAMILIES[architecture]
+    if family.with_experts and metadata.get(f"{architecture}.expert_count", 0) != 0:
+        return family.with_experts
+    return family
 
 
 def huggingface_config(

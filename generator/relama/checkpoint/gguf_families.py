@@ -44,6 +44,23 @@ _NORMS_ABOUT = {
     "ffn_norm": "pre_feedforward_layernorm",
 }
 _NORMS_OF_HEADS = {"attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}
+_EXPERTS = {
+    "ffn_gate": "mlp.experts.{}.gate_proj",
+    "ffn_up": "mlp.experts.{}.up_proj",
+    "ffn_down": "mlp.experts.{}.down_proj",
+}
+_EXPERTS_OF_MIXTRAL = {
+    "ffn_gate": "block_sparse_moe.experts.{}.w1",
+    "ffn_up": "block_sparse_moe.experts.{}.w3",
+    "ffn_down": "block_sparse_moe.experts.{}.w2",
+}
+_ROUTER = {"ffn_gate_inp": "mlp.gate"}
+_SHARED_EXPERT = {
+    "ffn_gate_shexp": "mlp.shared_expert.gate_proj",
+    "ffn_up_shexp": "mlp.shared_expert.up_proj",
+    "ffn_down_shexp": "mlp.shared_expert.down_proj",
+    "ffn_gate_inp_shexp": "mlp.shared_expert_gate",
+}
 _FUSED = {
     "attn_qkv": "self_attn.qkv_proj",
     "attn_output": "self_attn.o_proj",
@@ -64,6 +81,8 @@ class Family:
     Attributes:
         model_type: Hugging Face's.
         layer_names: Hugging Face's names of the modules of a layer by GGUF's.
+        expert_names: and those of an expert, with its number left open.
+        with_experts: how files are read that have experts, where those without are another family.
         activation: the field that names it in the config.
         interleaved: whether the converter puts rows of Q and K that turn together side by side.
         norm_offset: what the converter adds to the weights of norms.
@@ -78,6 +97,8 @@ class Family:
     layer_names: Mapping[str, str] = field(
         default_factory=lambda: _NORMS_BEFORE | _ATTENTION | _MLP
     )
+    expert_names: Mapping[str, str] = field(default_factory=dict)
+    with_experts: Family | None = None
     activation: Mapping[str, str] = field(default_factory=lambda: _SILU)
     interleaved: bool = False
     norm_offset: int = 0
@@ -91,6 +112,57 @@ class Family:
 def _qwen(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
     """No file says which layers have a window, and llama.cpp has none for Qwen."""
     return {"use_sliding_window": False}
+
+
+def _mixtral(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Mixtral: `feed_forward_length` is the width of an expert."""
+    experts, chosen = _expert_counts(settings)
+    return {"num_local_experts": experts, "num_experts_per_tok": chosen}
+
+
+def _qwen_moe(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Experts in every layer. Whether their weights sum to 1 no file says: llama.cpp has it in
+    its code, for Qwen3 that they do and for Qwen2 that they do not.
+    """
+    experts, chosen = _expert_counts(settings)
+    size = config["intermediate_size"]
+    return _qwen(settings, config) | {
+        "num_experts": experts,
+        "num_experts_per_tok": chosen,
+        "moe_intermediate_size": _or_default(
+            settings, "expert_feed_forward_length", max(1, size // chosen)
+        ),
+        "norm_topk_prob": config["model_type"] == "qwen3_moe",
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+    }
+
+
+def _qwen2_moe(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Beside the experts one that all tokens share; biases of Q, K and V or none."""
+    return _qwen_moe(settings, config) | {
+        "shared_expert_intermediate_size": _or_default(
+            settings, "expert_shared_feed_forward_length", config["intermediate_size"]
+        ),
+        "qkv_bias": config["attention_bias"],
+    }
+
+
+def _expert_counts(settings: Settings) -> tuple[int, int]:
+    """How many experts a layer has, and to how many of them a token is sent."""
+    experts = settings.integer("expert_count")
+    chosen = settings.integer("expert_used_count")
+    if chosen > experts:
+        raise CheckpointError(
+            f"{settings.key('expert_used_count')} ({chosen}) must be at most "
+            f"{settings.key('expert_count')} ({experts})."
+        )
+    return experts, chosen
+
+
+def _or_default(settings: Settings, name: str, default: int) -> int:
+    """A whole number; 0 is as if it were absent."""
+    return settings.integer(name) if settings.get(name, 0) != 0 else default
 
 
 def _phi3(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,6 +265,8 @@ def _layer_types(settings: Settings, config: Mapping[str, Any], period: int) -> 
     return ["sliding_attention" if slide else "full_attention" for slide in slides]
 
 
+_EXPERTS_READS = ("expert_count", "expert_used_count")
+_QWEN_MOE_READS = (*_EXPERTS_READS, "expert_feed_forward_length")
 _GEMMA_READS = (
     "attention.scale",
     "attention.sliding_window",
@@ -204,14 +278,39 @@ _GEMMA_NEUTRAL: dict[str, tuple[object, ...]] = {
     "hidden_activation": ("gelu", "gelu_pytorch_tanh"),
 }
 
-#: By `general.architecture`. Mistral's files are of architecture `llama`.
+_MIXTRAL = Family(
+    "mixtral",
+    layer_names=_NORMS_BEFORE | _ATTENTION | {"ffn_gate_inp": "block_sparse_moe.gate"},
+    expert_names=_EXPERTS_OF_MIXTRAL,
+    interleaved=True,
+    reads=_EXPERTS_READS,
+    fields=_mixtral,
+)
+
+#: By `general.architecture`. Files of Mistral and of Mixtral are of architecture `llama`.
 FAMILIES: dict[str, Family] = {
-    "llama": Family("llama", interleaved=True),
+    "llama": Family("llama", with_experts=_MIXTRAL, interleaved=True),
     "qwen2": Family("qwen2", biased=("q_proj", "k_proj", "v_proj"), fields=_qwen),
     "qwen3": Family(
         "qwen3",
         layer_names=_NORMS_BEFORE | _NORMS_OF_HEADS | _ATTENTION | _MLP,
         fields=_qwen,
+    ),
+    "qwen2moe": Family(
+        "qwen2_moe",
+        layer_names=_NORMS_BEFORE | _ATTENTION | _ROUTER | _SHARED_EXPERT,
+        expert_names=_EXPERTS,
+        biased=("q_proj", "k_proj", "v_proj"),
+        reads=(*_QWEN_MOE_READS, "expert_shared_feed_forward_length"),
+        neutral={"expert_weights_norm": (False,)},
+        fields=_qwen2_moe,
+    ),
+    "qwen3moe": Family(
+        "qwen3_moe",
+        layer_names=_NORMS_BEFORE | _NORMS_OF_HEADS | _ATTENTION | _ROUTER,
+        expert_names=_EXPERTS,
+        reads=_QWEN_MOE_READS,
+        fields=_qwen_moe,
     ),
     "phi3": Family(
         "phi3",

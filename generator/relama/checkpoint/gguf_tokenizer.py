@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from tokenizers import (
@@ -59,9 +59,21 @@ LLAMA3 = ("llama-bpe", "llama3", "llama-v3", "falcon-h1", "falcon3", "lfm2", "mi
 LLAMA3_WORDS_ONLY = ("dbrx", "smaug-bpe")
 QWEN2 = ("qwen2", "deepseek-r1-qwen", "kormo")
 GPT4O = ("gpt-4o", "llama4")
-PRE_TOKENIZERS = DEFAULT + GPT2 + DIGITS_APART + LLAMA3 + LLAMA3_WORDS_ONLY + QWEN2 + GPT4O
+DEEPSEEK3 = ("deepseek-v3", "hunyuan-dense")
+#: Mistral's from Nemo on.
+TEKKEN = ("tekken",)
+PRE_TOKENIZERS = (
+    *(*DEFAULT, *GPT2, *DIGITS_APART, *LLAMA3, *LLAMA3_WORDS_ONLY, *QWEN2, *GPT4O),
+    *(*DEEPSEEK3, *TEKKEN),
+)
 
-SUPPORTED = "gpt-2, smollm, llama-bpe, smaug-bpe, qwen2, gpt-4o, default and those that split alike"
+#: Which take a word that is in the vocabulary whole, whatever the merges say, and begin a text.
+WHOLE_WORDS = LLAMA3 + TEKKEN
+
+SUPPORTED = (
+    "gpt-2, smollm, llama-bpe, smaug-bpe, qwen2, gpt-4o, deepseek-v3, tekken, default and those "
+    "that split alike"
+)
 
 #: The pattern in the tokenizer.json of Llama 3.
 LLAMA3_WORDS = (
@@ -79,6 +91,21 @@ GPT4O_WORDS = (
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+#: The pattern in the tokenizer.json of Mistral Nemo: GPT-4o's without contractions, and each
+#: digit is a word.
+TEKKEN_WORDS = GPT4O_WORDS.replace("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace(
+    r"\p{N}{1,3}", r"\p{N}"
+)
+
+#: The patterns in the tokenizer.json of DeepSeek-V3, one after the other.
+DEEPSEEK3_WORDS = (
+    r"\p{N}{1,3}",
+    "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"
+    r"|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+",
 )
 
 #: llama.cpp's patterns for `default`, one after the other (`llm_tokenizer_bpe`).
@@ -349,10 +376,10 @@ def _without(vocabulary: Vocabulary, ends: list[int], name: str, kind: int) -> l
 
 
 def _adds_bos(metadata: Mapping[str, Any]) -> bool:
-    """Where the file does not say, llama.cpp adds bos for SentencePiece models and Llama 3."""
+    """Where the file does not say, llama.cpp adds bos for SentencePiece models and some others."""
     return (
         metadata.get("tokenizer.ggml.model") == "llama"
-        or metadata.get("tokenizer.ggml.pre") in LLAMA3
+        or metadata.get("tokenizer.ggml.pre") in WHOLE_WORDS
     )
 
 
@@ -431,6 +458,8 @@ def build_tokenizer(metadata: Mapping[str, Any], vocabulary: Vocabulary | None =
             f"the tokenizer model {_shown(model)} is not supported; supported: {', '.join(MODELS)}."
         )
     vocabulary = vocabulary or read_vocabulary(metadata)
+    if model == "llama" and not _flag(metadata, "add_space_prefix", True):
+        vocabulary = _with_signs_of_spaces(vocabulary)
     try:
         if model == "llama":
             tokenizer = _sentencepiece(metadata, vocabulary)
@@ -443,6 +472,18 @@ def build_tokenizer(metadata: Mapping[str, Any], vocabulary: Vocabulary | None =
     except Exception as error:  # tokenizers raises nothing more specific
         raise CheckpointError(f"the parts of tokenizer.ggml do not fit: {error}.") from error
     return tokenizer
+
+
+def _with_signs_of_spaces(vocabulary: Vocabulary) -> Vocabulary:
+    """The vocabulary with the signs that the converter took out of tokens that are added.
+
+    Gemma's has runs of spaces as such tokens: those that a text spells with spaces are merged.
+    """
+    tokens = [
+        token.replace(" ", SPACE) if kind == USER_DEFINED else token
+        for token, kind in zip(vocabulary.tokens, vocabulary.types, strict=True)
+    ]
+    return replace(vocabulary, tokens=tokens)
 
 
 def _byte_level(metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Tokenizer:
@@ -463,14 +504,17 @@ def _byte_level(metadata: Mapping[str, Any], vocabulary: Vocabulary) -> Tokenize
         steps = [_split(QWEN2_WORDS), spell]
     elif pre in GPT4O:
         steps = [_split(GPT4O_WORDS), spell]
+    elif pre in TEKKEN:
+        steps = [_split(TEKKEN_WORDS), spell]
+    elif pre in DEEPSEEK3:
+        steps = [*(_split(pattern) for pattern in DEEPSEEK3_WORDS), spell]
     else:
         raise UnsupportedError(
             f"the pre-tokenizer {_shown(pre)} (tokenizer.ggml.pre) is not supported; "
             f"supported: {SUPPORTED}."
         )
-    # Llama 3 takes a word that is in the vocabulary whole, whatever the merges say.
     tokenizer = Tokenizer(
-        BPE(vocabulary.id_of, _stated_merges(metadata), ignore_merges=pre in LLAMA3)
+        BPE(vocabulary.id_of, _stated_merges(metadata), ignore_merges=pre in WHOLE_WORDS)
     )
     if pre in QWEN2:
         # In Qwen's tokenizer.json; llama.cpp leaves it out.
@@ -543,7 +587,10 @@ def _merges_of_scores(vocabulary: Vocabulary, scores: list[float]) -> list[tuple
             "so the order of merges is lost; convert the model anew."
         )
     rank = {
-        token: (-score, token_id)
+        # The converter gives added tokens one bad score; SentencePiece finds runs of spaces first.
+        token: (-math.inf, -len(token))
+        if kind == USER_DEFINED and set(token) == {SPACE}
+        else (-score, token_id)
         for token_id, (token, kind, score) in enumerate(zip(tokens, types, scores, strict=True))
         if kind not in (UNKNOWN, CONTROL)
     }

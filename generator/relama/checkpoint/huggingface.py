@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,12 @@ from relama.sampling import FIELDS as SAMPLING_FIELDS
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
+#: The files of an adapter, as the package `peft` writes them.
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+
+#: Fields of `config.json` that tell of weights which another library has rounded.
+QUANTIZATION = ("quantization_config", "compression_config")
+
 #: The longest header, as in the safetensors library, and numpy's number of dimensions.
 MAX_HEADER, MAX_DIMENSIONS = 100_000_000, 64
 
@@ -46,7 +52,8 @@ class HuggingFaceCheckpoint(Checkpoint):
 
     Raises:
         CheckpointError: a file is missing, truncated, inconsistent or not JSON.
-        UnsupportedError: a tensor's dtype is none of F32, F16 and BF16.
+        UnsupportedError: a tensor's dtype is none of F32, F16 and BF16, the checkpoint is
+            quantised by another library, or it is an adapter.
     """
 
     #: `PreTrainedTokenizerBase._from_pretrained` drops the flags where there is a tokenizer.json.
@@ -54,11 +61,13 @@ class HuggingFaceCheckpoint(Checkpoint):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        _refuse_adapter(self.path)
         if not (self.path / "config.json").is_file():
             raise CheckpointError(
                 f"{self.path} has no config.json; give the directory of a Hugging Face model."
             )
         self.config = read_object(self.path / "config.json")
+        _refuse_quantized(self.path / "config.json", self.config)
         tensors = _read_tensors(self.path)
         absent = _absent_biases(tensors, self.config)
         self.tensors = tensors | absent
@@ -96,6 +105,32 @@ class HuggingFaceCheckpoint(Checkpoint):
         new = self._tokenizer_files.warnings(tokenizer)
         self.warnings = list(dict.fromkeys([*self.warnings, *new]))
         return tokenizer
+
+
+def _refuse_adapter(directory: Path) -> None:
+    """Refuses an adapter, alone or beside a model: transformers would add it to its base model."""
+    for name in ADAPTER:
+        if (directory / name).exists():
+            raise UnsupportedError(
+                f"{directory} holds an adapter ({name}), which is not supported; supported: a "
+                "whole model, as PEFT's merge_and_unload() and save_pretrained() make of one."
+            )
+
+
+def _refuse_quantized(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuses tensors that are codes of another library, whatever their dtypes are."""
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, Mapping) else {}):
+        for key in QUANTIZATION:
+            value = part.get(key)
+            if value is None or value == {}:
+                continue
+            method = value.get("quant_method") if isinstance(value, Mapping) else value
+            name = f"method {method!r}" if method else f"settings {json.dumps(value)[:60]}"
+            raise UnsupportedError(
+                f"{path}: {key} has the {name}, which is not supported; supported: weights in "
+                f"{', '.join(STORED_AS)}, which `relama new --storage` rounds to int8 or int4."
+            )
 
 
 def _read_tensors(directory: Path) -> dict[str, Tensor]:
@@ -250,18 +285,19 @@ def _generation_config(directory: Path, config: dict[str, Any]) -> dict[str, Any
     """The fields of `generation_config.json`; without one, those that `config.json` has.
 
     As `adjust_generation_fn` in transformers' `generation/utils.py` has it: a
-    `generation_config.json` without end tokens hides those of `config.json`.
+    `generation_config.json` without end tokens hides those of `config.json`. Where the text is
+    half of a model that has none, those of `text_config` count (`from_model_config`).
     """
     path = directory / "generation_config.json"
     if path.is_file():
         generation = read_object(path)
     else:
         path = directory / "config.json"
-        generation = {
-            key: config[key]
-            for key in ("eos_token_id", *SAMPLING_FIELDS)
-            if config.get(key) is not None
-        }
+        text = config.get("text_config")
+        end = text.get("eos_token_id") if isinstance(text, dict) else None
+        known = {"eos_token_id": end} | {k: v for k, v in config.items() if v is not None}
+        fields = ("eos_token_id", *SAMPLING_FIELDS)
+        generation = {key: known[key] for key in fields if known.get(key) is not None}
     value = generation.get("eos_token_id")
     ids = value if isinstance(value, list) else [value]
     if value is not None and not all(type(token_id) is int for token_id in ids):
@@ -286,11 +322,14 @@ def _absent_biases(tensors: dict[str, Tensor], config: dict[str, Any]) -> dict[s
     """Zeros for the biases of a projection that has none in any layer, where its like have.
 
     So transformers initialises what `attention_bias` or `mlp_bias` promises and the
-    checkpoint lacks (Qwen's layers have biases of Q, K and V alone).
+    checkpoint lacks (Qwen's layers have biases of Q, K and V alone). Latent attention has none
+    behind its latents, whatever the config promises.
     """
     absent = {}
     for key, part in (("attention_bias", "self_attn"), ("mlp_bias", "mlp")):
         names = [n for n in tensors if f".{part}." in n and n.split(".")[-2].endswith("_proj")]
+        if any(f".{part}.kv_b_proj." in name for name in names):
+            continue
         biased = {name.split(".")[-2] for name in names if name.endswith(".bias")}
         for name in names if config.get(key) and biased else ():
             *_, projection, last = name.split(".")

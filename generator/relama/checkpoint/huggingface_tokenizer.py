@@ -15,7 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+)
 
 from relama.checkpoint.json_object import read_object_if_any
 from relama.errors import CheckpointError, UnsupportedError
@@ -34,8 +42,20 @@ NAMED = (
 #: Left out where there is a tokenizer.json.
 ADDS = ("add_bos_token", "add_eos_token")
 
-#: Classes that take `tokenizer.json` as it is. (None: the class of model_type `llama`.)
+#: Classes that take `tokenizer.json` as it is. (None: the class where none is named.)
 AS_IT_IS = (None, "PreTrainedTokenizer", "PythonBackend", "TokenizersBackend")
+
+#: The classes of model types that have one (`TOKENIZER_MAPPING_NAMES`).
+OF_MODEL_TYPES = {
+    **dict.fromkeys(
+        ("mistral", "mixtral", "phi3", "olmo2", "olmo3", "granite"), "TokenizersBackend"
+    ),
+    **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe"), "Qwen2Tokenizer"),
+    **dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text"), "GemmaTokenizer"),
+}
+
+#: Model types whose files may name the wrong one (`MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS`).
+MISNAMED = ("phi3", "qwen2")
 
 #: Classes that are built anew, and the tokens that they have unless others are named.
 DEFAULTS: dict[str, dict[str, str | None]] = {
@@ -44,7 +64,21 @@ DEFAULTS: dict[str, dict[str, str | None]] = {
         "pad_token": None,
     },
     "LlamaTokenizer": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+    "GemmaTokenizer": {
+        name: f"<{name.removesuffix('_token')}>"
+        for name in ("unk_token", "bos_token", "eos_token", "pad_token", "mask_token")
+    },
+    "Qwen2Tokenizer": {
+        **dict.fromkeys(("unk_token", "eos_token", "pad_token"), "<|endoftext|>"),
+        "bos_token": None,
+    },
 }
+
+#: The pattern of `Qwen2Tokenizer` (`PRETOKENIZE_REGEX`).
+QWEN2_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 #: Texts that show whether a tokenizer that is built anew reads as `tokenizer.json` does.
 PROBES = (
@@ -55,6 +89,8 @@ PROBES = (
 )
 
 Token = str | AddedToken
+
+_SENTENCEPIECE = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
 
 
 @dataclass
@@ -150,28 +186,52 @@ class TokenizerFiles:
         return []
 
     def _built_anew(self, tokenizer: Tokenizer) -> Tokenizer:
-        """As `LlamaTokenizer.__init__` and `GPT2Tokenizer.__init__` do it."""
+        """As `__init__` of the class does it."""
         model = self.definition["model"]
         merges = [
             (left, right)
             for merge in model["merges"]
             for left, right in [merge.split(" ") if isinstance(merge, str) else merge]
         ]
-        if self.tokenizer_class == "GPT2Tokenizer":
-            built = Tokenizer(models.BPE(model["vocab"], merges, fuse_unk=False))
-            prefix = bool(self.settings.get("add_prefix_space", False))
-            built.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
-            built.decoder = decoders.ByteLevel()
-        else:
-            built = Tokenizer(models.BPE(model["vocab"], merges, fuse_unk=True, byte_fallback=True))
-            prefix = self.settings.get("add_prefix_space") in (None, True)
-            scheme = "always" if self.settings.get("legacy") else "first"
-            built.pre_tokenizer = pre_tokenizers.Metaspace(
-                replacement="▁", prepend_scheme=scheme if prefix else "never", split=False
-            )
-            steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-            strip = [decoders.Strip(content=" ", left=1)] if prefix else []
-            built.decoder = decoders.Sequence([*steps, *strip])
+        match self.tokenizer_class:
+            case "GPT2Tokenizer":
+                built = Tokenizer(models.BPE(model["vocab"], merges, fuse_unk=False))
+                prefix = bool(self.settings.get("add_prefix_space", False))
+                built.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+                built.decoder = decoders.ByteLevel()
+            case "Qwen2Tokenizer":
+                built = Tokenizer(models.BPE(model["vocab"], merges, fuse_unk=False))
+                prefix = bool(self.settings.get("add_prefix_space", False))
+                built.normalizer = normalizers.NFC()
+                built.pre_tokenizer = pre_tokenizers.Sequence(
+                    [
+                        pre_tokenizers.Split(Regex(QWEN2_WORDS), behavior="isolated"),
+                        pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=False),
+                    ]
+                )
+                built.decoder = decoders.ByteLevel()
+            case "GemmaTokenizer":
+                bpe = models.BPE(
+                    model["vocab"],
+                    merges,
+                    fuse_unk=True,
+                    byte_fallback=True,
+                    unk_token=str(self.named.get("unk_token", "<unk>")),
+                )
+                built = Tokenizer(bpe)
+                built.normalizer = normalizers.Replace(" ", "▁")
+                built.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+                built.decoder = decoders.Sequence([*_SENTENCEPIECE])
+            case _:
+                bpe = models.BPE(model["vocab"], merges, fuse_unk=True, byte_fallback=True)
+                built = Tokenizer(bpe)
+                prefix = self.settings.get("add_prefix_space") in (None, True)
+                scheme = "always" if self.settings.get("legacy") else "first"
+                built.pre_tokenizer = pre_tokenizers.Metaspace(
+                    replacement="▁", prepend_scheme=scheme if prefix else "never", split=False
+                )
+                strip = [decoders.Strip(content=" ", left=1)] if prefix else []
+                built.decoder = decoders.Sequence([*_SENTENCEPIECE, *strip])
         if tokenizer.post_processor is not None:
             built.post_processor = tokenizer.post_processor
         return built
@@ -245,13 +305,18 @@ def read_tokenizer_files(
 
 
 def _class(files: TokenizerFiles, model_config: Mapping[str, Any]) -> str | None:
-    """The class that `AutoTokenizer` takes for a model of type `llama`, without `Fast`."""
+    """The class that `AutoTokenizer` takes, without `Fast`."""
+    model_type = model_config.get("model_type")
+    registered = OF_MODEL_TYPES.get(model_type) if isinstance(model_type, str) else None
     declared = files.settings.get("tokenizer_class") or model_config.get("tokenizer_class")
-    if not isinstance(declared, str):
-        return None
-    name = declared.removesuffix("Fast")
-    if name == "LlamaTokenizer" and '"ByteLevel"' in json.dumps(files.definition):
-        return None  # Llama 3's: `_tokenizer_json_has_byte_level`
+    name = declared.removesuffix("Fast") if isinstance(declared, str) else registered
+    if model_type not in MISNAMED:
+        if name == "LlamaTokenizer" and '"ByteLevel"' in json.dumps(files.definition):
+            return None  # Llama 3's: `_tokenizer_json_has_byte_level`
+    elif name is not None:
+        name = registered
+    if registered == "TokenizersBackend":
+        name = registered
     model = files.definition.get("model")
     if name in DEFAULTS and not (isinstance(model, dict) and "merges" in model):
         return f"{name} of another model"

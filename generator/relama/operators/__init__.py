@@ -19,6 +19,7 @@ from relama.operators.residual import Residual
 from relama.operators.rms_norm import RmsNorm
 from relama.operators.rotary_embedding import RotaryEmbedding
 from relama.operators.router import Router
+from relama.operators.shared_key import SharedKey
 from relama.operators.swiglu import Swiglu
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "RmsNorm",
     "RotaryEmbedding",
     "Router",
+    "SharedKey",
     "Swiglu",
 ]

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     EMBEDDING = "embedding"
     RMS_NORM = "rms_norm"
     LINEAR = "linear"
+    SHARED_KEY = "shared_key"
     ROTARY_EMBEDDING = "rotary_embedding"
     KV_APPEND = "kv_append"
     ATTENTION_WEIGHTS = "attention_weights"

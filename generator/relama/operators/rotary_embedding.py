@@ -19,6 +19,7 @@ class RotaryEmbedding(Computation):
         head_dim: width of a head.
         angles: the model of its angles; `None` where nothing turns (NoPE, arXiv 2305.19466), and
             the heads only come to stand side by side.
+        by_sequence: whether that has angles for each sequence, see the macro `rotary_angles`.
     """
 
     kind = Kind.ROTARY_EMBEDDING
@@ -28,6 +29,7 @@ class RotaryEmbedding(Computation):
     num_heads: tuple[int, ...]
     head_dim: int
     angles: str | None = "rotary_angles"
+    by_sequence: bool = False
 
     @property
     def step_models(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -40,7 +40,7 @@ def choose_storage(graph: Graph, storage: str) -> Graph:
     assert tables is not None, f"'{storage}' says how the embedding is stored"
 
     def chosen(name: str) -> str:
-        if name in exact or readers.get(name) == {Kind.RMS_NORM}:
+        if name in exact or readers.get(name) in ({Kind.RMS_NORM}, {Kind.ROUTER}):
             return _EXACT
         return storage if readers.get(name, {Kind.EMBEDDING}) <= MULTIPLIED else tables
 

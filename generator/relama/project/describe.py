@@ -52,10 +52,17 @@ def operator_comment(graph: Graph, operator: Operator) -> str:
 def kv_cache_properties(graph: Graph, layer: int) -> Properties:
     """The YAML entry of a layer's cache of keys and values."""
     heads, head_dim = graph.shapes[graph.appended(layer).name]
+    window = graph.windows.get(layer)
+    arguments = {
+        "sequences": "ref('sequences')",
+        "num_kv_heads": graph.config.num_key_value_heads,
+        **({} if window is None else {"sliding_window": window}),
+    }
+    kept = "" if window is None else f", or at least for those among the last {window}"
     return {
         "name": names.kv_cache(layer),
         "description": (
-            f"Keys and values of layer {layer} for every position read so far: "
+            f"Keys and values of layer {layer} for every position read so far{kept}: "
             f"[{heads}, {head_dim}] each; a step appends its own."
         ),
         "config": {
@@ -71,16 +78,7 @@ def kv_cache_properties(graph: Graph, layer: int) -> Properties:
                 "value": f"The value, [{head_dim}].",
             }
         ),
-        "data_tests": [
-            {
-                "relama.whole_tokens": {
-                    "arguments": {
-                        "sequences": "ref('sequences')",
-                        "num_kv_heads": graph.config.num_key_value_heads,
-                    }
-                }
-            }
-        ],
+        "data_tests": [{"relama.whole_tokens": {"arguments": arguments}}],
     }
 
 

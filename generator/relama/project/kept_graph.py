@@ -42,11 +42,13 @@ class KeptGraph:
         weights: weight tables by name.
         inputs: the models that each model of a step reads, operators and others; weights and
             what earlier steps have left are tables, and not among them.
+        windows: how many positions a layer attends to, of layers that do not attend to all.
     """
 
     operators: Mapping[str, KeptOperator]
     weights: Mapping[str, Weight]
     inputs: Mapping[str, tuple[str, ...]]
+    windows: Mapping[int, int]
 
     def readers(self, weight: str) -> set[Kind]:
         """The kinds of operators that read a weight."""
@@ -65,7 +67,7 @@ class KeptGraph:
 
 
 def graph_fields(graph: Graph) -> dict[str, Any]:
-    """The graph as fields of JSON, `operators` and `weights` by name."""
+    """The graph as fields of JSON: `operators` and `weights` by name, `windows` by layer."""
     operators = {
         operator.name: {
             "kind": operator.kind,
@@ -88,11 +90,15 @@ def graph_fields(graph: Graph) -> dict[str, Any]:
         }
         for weight in graph.weights.values()
     }
-    return {"operators": operators, "weights": weights}
+    windows = {str(layer): window for layer, window in graph.windows.items()}
+    return {"operators": operators, "weights": weights, "windows": windows}
 
 
 def kept_graph(
-    operators: Mapping[str, Any], weights: Mapping[str, Any], inputs: Mapping[str, Any]
+    operators: Mapping[str, Any],
+    weights: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    windows: Mapping[str, int],
 ) -> KeptGraph:
     """Reads what `graph_fields` gives.
 
@@ -125,4 +131,5 @@ def kept_graph(
         for name, fields in weights.items()
     }
     others = {name: tuple(models) for name, models in inputs.items()}
-    return KeptGraph(kept, tables, {name: o.inputs for name, o in kept.items()} | others)
+    read = {name: operator.inputs for name, operator in kept.items()} | others
+    return KeptGraph(kept, tables, read, {int(layer): windows[layer] for layer in windows})

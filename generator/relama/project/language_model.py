@@ -21,7 +21,10 @@ def language_model_settings(graph: Graph, tokenizer: ProjectTokenizer) -> dict[s
     head = logits.weight
     assert head is not None and isinstance(logits.computes, Logits)
     config = graph.config
+    # Without it, what answers were made of has the digest that it always had.
+    context = config.original_context
     return {
+        **({"original_max_position_embeddings": context} if context else {}),
         "num_hidden_layers": config.num_hidden_layers,
         "num_key_value_heads": config.num_key_value_heads,
         "head_dim": config.head_dim,

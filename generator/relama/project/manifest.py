@@ -46,7 +46,7 @@ _RESERVED = frozenset(
 
 
 #: The fields of the graph, see `kept_graph`.
-_GRAPH = {"operators", "weights", "inputs"}
+_GRAPH = {"operators", "weights", "inputs", "windows"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ class Project:
         if not self.target.cache_by_layer:
             return []
         return names.all_kv_pages(self.config.num_hidden_layers)
+
+    @property
+    def windows(self) -> Mapping[int, int]:
+        """Layers whose caches lose what their window has left behind, see `State.forget_unseen`."""
+        return self.graph.windows if self.target.cache_by_layer else {}
 
     @property
     def state_tables(self) -> list[str]:
@@ -133,8 +138,8 @@ def config_fields(config: ModelConfig) -> dict[str, Any]:
 def _config_of(fields: Mapping[str, Any]) -> ModelConfig:
     """What `config_fields` has given. Raises `TypeError` or `KeyError` for anything else."""
     rope = dict(fields["rope"])
-    short = tuple(rope.pop("short_factor"))
-    return ModelConfig(**{**fields, "rope": RopeParameters(**rope, short_factor=short)})
+    factors = {key: tuple(rope.pop(key, ())) for key in ("short_factor", "long_factor")}
+    return ModelConfig(**{**fields, "rope": RopeParameters(**{**rope, **factors})})
 
 
 def own_name(directory: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,9 +116,11 @@ def write_models(
         weights = [weight_properties(w) for w in graph.weights.values() if w.layer == index]
         operators = [operator_properties(graph, operator) for operator in graph.layer(index)]
         if index is None:
-            for angles in graph.rotary:
+            for angles, rope in graph.rotary.items():
                 name = names.inverse_frequencies(angles)
-                weights += fixed_properties("weights.yml", graph, name=name, digest=digest)
+                weights += fixed_properties(
+                    "weights.yml", graph, name=name, rope=rope, digest=digest
+                )
             tables = fixed_properties("tokenizer.yml", graph, tokenizer=tokenizer, digest=digest)
             weights += [table for table in tables if table["name"] in small]
             before_layers = properties_before_layers(graph)
@@ -294,9 +297,18 @@ def model_before_layers(graph: Graph, name: str, place: Place) -> str:
         "rotary_angles.sql" if rope else f"{name}.sql",
         packaged=place.packaged,
         config=graph.config,
+        windows=graph.windows,
+        pages=names.kv_pages(_keeps_most(graph)),
         inverse_frequencies=place.weight(names.inverse_frequencies(name)),
         attention_factor=rope.attention_factor if rope else 1,
+        long_factors=bool(rope and rope.long_factor),
     )
+
+
+def _keeps_most(graph: Graph) -> int:
+    """The first layer that attends to all positions, or else to the most."""
+    layers = range(graph.config.num_hidden_layers)
+    return max(layers, key=lambda layer: graph.windows.get(layer, math.inf))
 
 
 def properties_before_layers(graph: Graph) -> list[dict[str, Any]]:
@@ -304,6 +316,13 @@ def properties_before_layers(graph: Graph) -> list[dict[str, Any]]:
     entries = fixed_properties("layers.yml", graph)
     (angles,) = (entry for entry in entries if entry["name"] == ANGLES)
     others = [{**angles, "name": name} for name in graph.rotary if name != ANGLES]
+    for entry in (angles, *others):
+        if graph.rotary[entry["name"]].long_factor:
+            sequence = {
+                "name": "sequence_id",
+                "description": "The sequence: a long one is turned by other factors.",
+            }
+            entry["columns"] = [sequence, *entry["columns"]]
     return [*entries, *others]
 
 

@@ -63,7 +63,8 @@ def write_package(
     _write_properties(models / "tokenizer" / "_models.yml", of_tokenizer)
 
     whole = names.layer_models(graph.config.num_hidden_layers)
-    write(models / "forward_pass.sql", render("package/forward_pass.sql", layers=whole))
+    sql = render("package/forward_pass.sql", layers=whole, config=graph.config)
+    write(models / "forward_pass.sql", sql)
     language_model = {**language_model, "written": settings["written"]}
     function = fixed_properties("package/forward_pass.yml", graph, language_model=language_model)
     tables = _weight_tables(graph, digest)
@@ -83,13 +84,15 @@ def _weight_tables(graph: Graph, digest: str) -> list[Properties]:
     frequencies = [
         {
             "name": name,
-            "parts": [{"tensor": name, "rows": 1}],
+            "parts": [{"tensor": name, "rows": 2 if rope.long_factor else 1}],
             "storage": "float32",
             "blocks": 0,
             "num_experts": 0,
             "digest": digest,
         }
-        for name in map(names.inverse_frequencies, graph.rotary)
+        for name, rope in (
+            (names.inverse_frequencies(angles), rope) for angles, rope in graph.rotary.items()
+        )
     ]
     return [*frequencies, *map(weight_table, graph.weights.values())]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -99,6 +99,9 @@ def category(name: str) -> str:
     return "".join([rf"\p{{{name}}}", *added])
 
 
+#: A token that the decoder `ByteFallback` takes for a byte.
+_BYTE = "<0x[0-9A-Fa-f]{2}>"
+
 #: The columns of the table of merges.
 _MERGE = ("merge_rank", "left_token_id", "right_token_id", "token_id")
 
@@ -119,22 +122,25 @@ def tokenizer_settings(definition: Definition) -> dict[str, Any]:
     Keys:
         normalize: a list of operations on the text.
         split: a list of steps, each with `operations` on the parts of the text, or with a
-            `pattern` in RE2's syntax; it is of words, with white space apart, where there is
-            a class `white_space` too.
+            `pattern` in RE2's syntax; what lies between its matches is a part too where
+            `between` is `kept`, and white space is cut as its look-ahead would do it where
+            there is a class `white_space`.
         alphabet: `bytes` or `characters`, which words are spelled in.
-        first_byte: the first of 256 tokens that spell other characters, or None.
+        first_byte: the first of 256 ids that spell other characters, or None.
         unknown: the token of other characters, or None; with `fuse_unknown`, of a
             run of them.
         whole_words: whether a word that is a token is not merged: a token that was not
             added, or one of `whole_also`, and none of `whole_never`.
+        byte_runs: tokens of bytes that decoding takes together, as ranges of ids.
         strip: whether decoding takes a space from the beginning.
         opening: whether the first token of a text loses its signs of a space; `openings`
             says what is left of tokens that have spaces too, both in hexadecimal digits.
         separator: what decoding puts between tokens, in hexadecimal digits.
         one_by_one: whether merging goes one place at a time, see `_is_ordered`.
         long_words: see `_long_words`.
-        added: the added tokens, each with `id`, `content` and flags; with `match`, its
-            content normalised, if it is found in the text that is.
+        added: the added tokens, each with `id`, `content` and the flags that it has; with
+            `match`, its content normalised, if that is another text.
+        added_patterns: what finds those that are not `normalized`, and those that are.
         white_space, word: classes of characters that flags of these ask for.
 
     Args:
@@ -157,14 +163,8 @@ def tokenizer_settings(definition: Definition) -> dict[str, Any]:
     ]
     split = [rule for place, step in enumerate(steps) for rule in _split(step, place, normalize)]
     vocabulary = model["vocab"]
-    is_one_word = not any("pattern" in rule for rule in split)
-    if (
-        is_one_word
-        and SPACE in vocabulary
-        and not any(SPACE in t.lstrip(SPACE) for t in vocabulary)
-    ):
-        # A space's sign only begins a token: what is merged lies within these.
-        split.append({"pattern": f"{SPACE}*[^{SPACE}]+|{SPACE}+"})
+    if not _is_byte_level(definition) and SPACE in vocabulary:
+        split.append({"pattern": _what_is_merged(vocabulary)})
     unknown = model.get("unk_token")
     return {
         "normalize": normalize,
@@ -180,6 +180,22 @@ def tokenizer_settings(definition: Definition) -> dict[str, Any]:
         "long_words": _long_words(definition),
         **_added_tokens(definition),
     }
+
+
+def _what_is_merged(vocabulary: Mapping[str, int]) -> str:
+    """A pattern of the parts of a text that no token reaches out of.
+
+    A space's sign begins a part, unless some token has it behind the character that it follows.
+    """
+    within = sorted({t[i - 1] for t in vocabulary for i in _places(SPACE, t) if i} - {SPACE})
+    if not within:
+        return f"{SPACE}*[^{SPACE}]+|{SPACE}+"
+    before = "".join(f"\\x{{{ord(character):X}}}" for character in within)
+    return f"{SPACE}*(?:[{before}]{SPACE}*|[^{SPACE}{before}])+|{SPACE}+"
+
+
+def _places(character: str, text: str) -> Iterator[int]:
+    return (place for place, other in enumerate(text) if other == character)
 
 
 def _whole_words(definition: Definition) -> dict[str, Any]:
@@ -200,18 +216,51 @@ def _added_tokens(definition: Definition) -> dict[str, Any]:
     tokens = []
     flags = ("special", "lstrip", "rstrip", "single_word", "normalized")
     normalizer = _normalizer(definition)
+    matches: tuple[list[str], list[str]] = [], []
     for token in definition["added_tokens"]:
-        row = {"id": token["id"], "content": encoded(token["content"])}
-        row |= {flag: token[flag] for flag in flags}
+        match = content = token["content"]
         if normalizer is not None and token["normalized"]:
-            row["match"] = encoded(normalizer.normalize_str(token["content"]))
-        tokens.append(row)
+            match = normalizer.normalize_str(content)
+        matches[token["normalized"]].append(match)
+        row = {"id": token["id"], "content": encoded(content)}
+        row |= {flag: True for flag in flags if token[flag]}
+        tokens.append(row if match == content else row | {"match": encoded(match)})
     classes = {}
-    if any(token["single_word"] for token in tokens):
+    if any("single_word" in token for token in tokens):
         classes["word"] = WORD
-    if any(token["lstrip"] or token["rstrip"] for token in tokens):
+    if any("lstrip" in token or "rstrip" in token for token in tokens):
         classes["white_space"] = WHITE_SPACE
-    return {"added": tokens, **classes}
+    return {"added": tokens, "added_patterns": [*map(_pattern_of, matches)], **classes}
+
+
+def _pattern_of(texts: Iterable[str]) -> str:
+    """A pattern that finds the leftmost of these texts, of several the longest.
+
+    Each character is written `\\x{...}`, and what several texts begin with once.
+    """
+    root: dict[str, Any] = {}
+    for text in filter(None, texts):
+        node = root
+        for character in text:
+            node = node.setdefault(character, {})
+        node[""] = {}
+    return _ways(root)
+
+
+def _ways(node: dict[str, Any]) -> str:
+    """What may follow in a tree of texts, by their next characters; "" is the end of a text."""
+    ways = []
+    for character, rest in sorted(node.items()):
+        if not character:
+            continue
+        way = f"\\x{{{ord(character):X}}}"
+        while len(rest) == 1 and "" not in rest:
+            ((character, rest),) = rest.items()
+            way += f"\\x{{{ord(character):X}}}"
+        ways.append(way + _ways(rest))
+    if not ways:
+        return ""
+    return f"(?:{'|'.join(ways)})?" if "" in node else f"(?:{'|'.join(ways)})"
 
 
 def _normalizer(definition: Definition) -> Normalizer | None:
@@ -346,10 +395,14 @@ def _vocabulary(definition: Definition) -> dict[str, int]:
 
 
 def _first_byte(vocabulary: Mapping[str, int]) -> int:
-    ids = [vocabulary.get(f"<0x{byte:02X}>", -1) for byte in range(256)]
-    if ids[0] < 0 or ids != list(range(ids[0], ids[0] + 256)):
+    """The id of the byte 0 where the others follow; characters of one byte may do without."""
+    ids = {byte: vocabulary.get(f"<0x{byte:02X}>") for byte in range(256)}
+    found = {byte: token_id for byte, token_id in ids.items() if token_id is not None}
+    first = found.get(255, 0) - 255
+    needed = {byte for byte in ids if byte > 127 or chr(byte) not in vocabulary}
+    if first < 0 or needed - {*found} or any(i != first + byte for byte, i in found.items()):
         raise UnsupportedError("the tokenizer's byte tokens are not 256 in a row.")
-    return ids[0]
+    return first
 
 
 def _pair(merge: str | list[str]) -> tuple[str, str]:
@@ -378,7 +431,7 @@ def _split(
             return [{"pattern": f"[^{WHITE_SPACE}]+"}]
         case "ByteLevel":
             prefix = [{"operations": [_prefix(" ")]}] if step["add_prefix_space"] else []
-            return prefix + ([_words(GPT2_WORDS + _LOOKAHEAD)] if step["use_regex"] else [])
+            return prefix + ([_words(GPT2_WORDS + _LOOKAHEAD, "kept")] if step["use_regex"] else [])
         case "Metaspace" if step["prepend_scheme"] != "first" or (
             # Where a text begins is known while nothing has been taken from it.
             place == 0 and not any("strip" in o or o.get("with") == encoded("") for o in normalize)
@@ -390,25 +443,17 @@ def _split(
             split = [_literal(sign, "MergedWithNext")] if step["split"] else []
             return [{"operations": operations}, *split]
         case "Split" if "Regex" in step["pattern"]:
-            if step["behavior"] == "Isolated" and not step["invert"]:
-                pattern = step["pattern"]["Regex"]
-                return [_with_what_is_between(pattern) or _words(pattern)]
+            # Removed, and inverted: what is between is not a word.
+            match step["behavior"], step["invert"]:
+                case "Isolated", False:
+                    return [_words(step["pattern"]["Regex"], "kept")]
+                case "Removed", True:
+                    return [_words(step["pattern"]["Regex"], "removed")]
         case "Split" if len(step["pattern"]["String"]) == 1 and not step["invert"]:
             return [_literal(step["pattern"]["String"], step["behavior"])]
     raise UnsupportedError(
         f"the pre-tokenizer {step['type']} is not supported in SQL as it is set."
     )
-
-
-def _with_what_is_between(pattern: str) -> dict[str, Any] | None:
-    """A pattern of a run of one class, or of three digits, or what lies between its matches."""
-    if pattern == "[0-9][0-9][0-9]":
-        return {"pattern": r"[0-9]{3}|(?:[0-9]{0,2}[^0-9])+(?:[0-9]{1,2}$)?|[0-9]{1,2}$"}
-    run = re.fullmatch(r"\[([^\[\]^][^\[\]]*)\]\+|(\\p\{\w+\})\+", pattern)
-    if run is None:
-        return None
-    characters = _spelled_out(f"[{run[1] or run[2]}]")[1:-1]
-    return {"pattern": f"[{characters}]+|[^{characters}]+"}
 
 
 def _prefix(text: str) -> dict[str, Any]:
@@ -428,32 +473,53 @@ def _literal(character: str, behavior: str) -> dict[str, Any]:
     return {"pattern": patterns[behavior]}
 
 
-def _words(pattern: str) -> dict[str, Any]:
-    """A pattern that ends with white space's look-ahead, which RE2 does not have, without it."""
+def _words(pattern: str, between: str) -> dict[str, Any]:
+    r"""A pattern that is found in a text, and whether what is between is a word too.
+
+    At its end may be white space's look-ahead, `\\s+(?!\\S)|\\s+`, which RE2 does not have.
+    """
+    run = re.fullmatch(r"(?:\[([^\[\]^][^\[\]]*)\]|(\\p\{\w+\}))(\+|\{1,\d\}|)", pattern)
+    if run is not None and between == "kept":
+        characters = _spelled_out(f"[{run[1] or run[2]}]")[1:-1]
+        return {"pattern": f"[{characters}]{run[3]}|[^{characters}]+"}
     words = _spelled_out(pattern.removesuffix(_LOOKAHEAD))
-    if not pattern.endswith(_LOOKAHEAD) or not _is_of_all_texts(words):
+    looks_ahead = pattern.endswith(_LOOKAHEAD)
+    state = _state(words, looks_ahead)
+    if state == "unsupported":
         raise UnsupportedError(f"the pre-tokenizer's pattern {pattern} is not supported in SQL.")
-    return {"pattern": words, "white_space": WHITE_SPACE}
+    step = {"pattern": words} | ({"white_space": WHITE_SPACE} if looks_ahead else {})
+    return step if state == "whole" else step | {"between": between}
 
 
 @cache
-def _is_of_all_texts(words: str) -> bool:
-    """Whether RE2 finds words that are all of any text, but for white space between them.
+def _state(words: str, looks_ahead: bool) -> str:
+    """What the pattern finds: `whole` texts, but for white space, `some` of them, or `unsupported`.
 
-    What is between matches is a word to the library, but nothing to `regexp_extract_all`. There
-    is nothing where each character matches, and never an empty text.
+    It is whole where each character matches. It may not find an empty text. Where white space
+    looks ahead, nothing begins with two of it: all but the last would be a word before.
     """
     alone = (
-        "select not regexp_full_match('', $words) and bool_and(regexp_full_match(chr(i), $each))"
+        "select bool_and(regexp_full_match(chr(i), $each)), regexp_full_match('', $words)"
         " from (select unnest(range(0, 1114112))::integer as i) where i not between 55296 and 57343"
     )
-    each = f"(?:{words})|[{WHITE_SPACE}]"
+    begun = (
+        "select bool_or(regexp_matches(a || b || c || d || e, $begun)) from"
+        " (select unnest($white) as a), (select unnest($white) as b),"
+        " (select unnest($others) as c), (select unnest($others) as d),"
+        " (select unnest($others) as e)"
+    )
+    given = {"white": [*" \t\u3000"], "others": [*"aB\u4e2d1.$\u0301\0_"]}
+    each = f"(?:{words})|[{WHITE_SPACE}]" if looks_ahead else words
     with duckdb.connect() as connection:
         try:
-            (found,) = connection.execute(alone, {"words": words, "each": each}).fetchall()
+            whole = connection.execute(alone, {"words": words, "each": each}).fetchall()
+            early = connection.execute(begun, {"begun": f"^(?:{words})", **given}).fetchall()
         except duckdb.Error:
-            return False
-    return bool(found[0])
+            return "unsupported"
+    ((is_whole, is_empty),), ((is_begun,),) = whole, early
+    if is_empty or (looks_ahead and is_begun):
+        return "unsupported"
+    return "whole" if is_whole else "some"
 
 
 def _spelled_out(pattern: str) -> str:
@@ -477,7 +543,8 @@ def _spelled_out(pattern: str) -> str:
             raise UnsupportedError(f"{part} in a pre-tokenizer's pattern is not supported in SQL.")
         within = (within or begins) and part != "]"
         parts.append(meaning)
-    return "".join(parts)
+    # A line's end within a literal of SQL would be indented with the SQL.
+    return re.sub(r"\\?([\r\n])", lambda end: f"\\x{{{ord(end[1]):X}}}", "".join(parts))
 
 
 def _escaped(part: str, within: bool) -> str | None:
@@ -528,6 +595,12 @@ def _decoding(definition: Definition) -> dict[str, Any]:
             f"the decoder {', '.join(kinds)} is not supported in SQL as it is set."
         )
     decoding: dict[str, Any] = {"strip": bool(strips)}
+    if "ByteFallback" in kinds:
+        decoding["byte_runs"] = _ranges(
+            token_id
+            for token_id, text in _decoded_texts(definition).items()
+            if re.fullmatch(_BYTE, text)
+        )
     if not kinds:
         decoding["separator"] = "20"
     if kinds == ["Metaspace"] and steps[0]["prepend_scheme"] != "never":
@@ -541,6 +614,16 @@ def _decoding(definition: Definition) -> dict[str, Any]:
             for text in texts
         }
     return decoding
+
+
+def _ranges(ids: Iterable[int]) -> list[list[int]]:
+    """The first and the last of each run of ids."""
+    ranges: list[list[int]] = []
+    for token_id in sorted(ids):
+        if not ranges or token_id > ranges[-1][1] + 1:
+            ranges.append([token_id, token_id])
+        ranges[-1][1] = token_id
+    return ranges
 
 
 def _is_byte_level(definition: Definition) -> bool:
@@ -560,7 +643,7 @@ def _bytes(piece: str, decoders: list[Mapping[str, Any]]) -> bytes:
                 piece = piece.replace(step["replacement"], " ")
             case "Replace" if step["pattern"].get("String"):
                 piece = piece.replace(step["pattern"]["String"], step["content"])
-            case "ByteFallback" if re.fullmatch(r"<0x[0-9A-Fa-f]{2}>", piece):
+            case "ByteFallback" if re.fullmatch(_BYTE, piece):
                 return bytes([int(piece[3:5], 16)])
     return piece.encode()
 

@@ -128,6 +128,7 @@ def write_project(
             "target": target,
             **target.settings(storage),
             "config": graph.config,
+            "windows": graph.windows if target.cache_by_layer else {},
             "trace": trace,
             "storage": STORAGES[storage],
             "kernels": kernels is not None,
@@ -272,9 +273,15 @@ def _stage_small_tables(
 
 
 def _frequencies(rope: RopeParameters, head_dim: int) -> pa.Table:
-    """The inverse frequencies of a rotary embedding as a table of one row."""
-    vectors = pa.array([inverse_frequencies(rope, head_dim).tolist()], pa.list_(pa.float32()))
-    return pa.table({"row_id": pa.array([0], pa.int32()), "vector": vectors})
+    """The inverse frequencies of a rotary embedding as a table of one row.
+
+    Of two where there are long factors, which come second.
+    """
+    rows = [inverse_frequencies(rope, head_dim).tolist()]
+    if rope.long_factor:
+        rows.append(inverse_frequencies(rope, head_dim, is_long=True).tolist())
+    vectors = pa.array(rows, pa.list_(pa.float32()))
+    return pa.table({"row_id": pa.array(range(len(rows)), pa.int32()), "vector": vectors})
 
 
 def _sql_tokenizer(definition: Definition) -> dict[str, Any]:

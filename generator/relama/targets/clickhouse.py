@@ -66,6 +66,7 @@ class Client:
         schema: the database of the models, as it stands in SQL.
         temporary: statements that create the session's temporary tables, by name.
         sequence_id: the session's sequence.
+        has_long_factors: whether the project's tokens say which sequences are long.
     """
 
     def __init__(self, driver: Any, schema: str) -> None:
@@ -73,6 +74,7 @@ class Client:
         self.schema = schema
         self.temporary: dict[str, str] = {}
         self.sequence_id = 0
+        self.has_long_factors = False
 
     def execute(self, sql: str, /) -> _Rows:
         if re.match(r"\s*(select|with|describe|exists)\b", sql, re.IGNORECASE):
@@ -130,6 +132,7 @@ class ClickHouse(Target):
                     f"run: relama load {project.directory}, then: relama build {project.directory}"
                 )
             client.driver.database = output["schema"]
+            client.has_long_factors = project.config.original_context is not None
             if "chdb" in type(client.driver).__module__:
                 client.execute(f"use {client.schema}")
             _await_deletions(client)
@@ -479,10 +482,13 @@ def _discard(client: Client) -> None:
     if not client.value(f"exists table {client.schema}.{names.KV_CACHE}"):
         return
     cache = f"{client.schema}.{names.KV_CACHE}"
+    has_read = "max(t.has_read)"
+    if client.has_long_factors:  # See the macro `sequences`.
+        has_read = f"coalesce(max(if(t.is_long, t.has_read, null)), {has_read})"
     ahead = client.execute(
         "select k.sequence_id as sequence_id, any(coalesce(s.has_read, 0)) as has_read "
         f"from {cache} as k left join ("
-        "select sequence_id, max(t.has_read) as has_read "
+        f"select sequence_id, {has_read} as has_read "
         f"from {client.schema}.tokens as t group by sequence_id"
         ") as s on k.sequence_id = s.sequence_id "
         "where k.position >= coalesce(s.has_read, 0) group by k.sequence_id"

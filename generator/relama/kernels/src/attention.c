@@ -10,6 +10,8 @@ enum {
     HEADS = 32, // heads whose weights are computed together
 };
 
+#define LOG2_E 1.4426950408889634
+
 // 2^x for a whole x of at most 0; 0 where a double loses bits.
 INLINE double power_of_two(double x) {
     double clamped = x > -1022 ? x : -1022;
@@ -19,9 +21,13 @@ INLINE double power_of_two(double x) {
     return x > -1022 ? result : 0;
 }
 
-// 2^x for -1/2 <= x <= 1/2, at most 3e-10 off: the Taylor series.
+// 2^x for -1/2 <= x <= 1/2, at most 3e-16 off: the Taylor series.
 INLINE double power_of_fraction(double x) {
-    double y = 1.3215486790144307e-06;
+    double y = 2.5678435993488196e-11;
+    y = y * x + 4.4455382718708100e-10;
+    y = y * x + 7.0549116208011210e-09;
+    y = y * x + 1.0178086009239696e-07;
+    y = y * x + 1.3215486790144307e-06;
     y = y * x + 1.5252733804059841e-05;
     y = y * x + 1.5403530393381608e-04;
     y = y * x + 1.3333558146428443e-03;
@@ -30,6 +36,16 @@ INLINE double power_of_fraction(double x) {
     y = y * x + 2.4022650695910069e-01;
     y = y * x + 6.9314718055994529e-01;
     return y * x + 1;
+}
+
+// tanh(x), at most 4e-16 off: (1 - e) / (1 + e) of |x|, e = exp(-2 |x|). An e below 2^-60 changes
+// no bit of it.
+INLINE double hyperbolic_tangent(double x) {
+    double log2_e = fabs(x) * (-2 * LOG2_E);
+    log2_e = log2_e < -60 ? -60 : log2_e; // of an infinity too, and a NaN stays
+    double whole = rint(log2_e);
+    double e = power_of_two(whole) * power_of_fraction(log2_e - whole);
+    return copysign((1 - e) / (1 + e), x);
 }
 
 // sum and values in units of a larger maximum.
@@ -64,19 +80,23 @@ INLINE void add_values(double *values, const double *weights, const float *const
 // At most KEYS keys, and the heads from `first` to `last`, at most HEADS.
 static void attend_block(struct attention *state, const float *query, const float *const *keys,
                          const float *const *values, size_t count, size_t first, size_t last,
-                         double scaling) {
+                         double scaling, double softcap) {
     const size_t head_dim = state->head_dim;
     const size_t num_weights = (last - first) * count;
+    const double unit = LOG2_E * (softcap == 0 ? scaling : softcap);
     double whole[HEADS * KEYS];   // [head][key]: log2 of the weight, rounded
-    double weights[HEADS * KEYS]; // [head][key]: the log2, then 2^(log2 - whole), then the weight
+    double weights[HEADS * KEYS]; // [head][key]: the score, then 2^(log2 - whole), then the weight
 
     for (size_t h = first; h < last; h++) {
         for (size_t j = 0; j < count; j++) {
             weights[(h - first) * count + j] = dot(query + h * head_dim, keys[j], head_dim);
         }
     }
+    for (size_t i = 0; i < num_weights && softcap != 0; i++) {
+        weights[i] = hyperbolic_tangent(weights[i] * scaling / softcap);
+    }
     for (size_t i = 0; i < num_weights; i++) {
-        double log2_weight = weights[i] * (scaling * 1.4426950408889634);
+        double log2_weight = weights[i] * unit;
         whole[i] = rint(log2_weight);
         double power = power_of_fraction(log2_weight - whole[i]);
         // An infinite score: no weight, or a NaN as in exp(inf - inf).
@@ -104,12 +124,12 @@ static void attend_block(struct attention *state, const float *query, const floa
 
 void KERNEL(attend)(struct attention *state, const float *query, const float *const *keys,
                     const float *const *values, size_t count, size_t first, size_t last,
-                    double scaling) {
+                    double scaling, double softcap) {
     for (size_t j = 0; j < count; j += KEYS) {
         size_t block = count - j < KEYS ? count - j : KEYS;
         for (size_t h = first; h < last; h += HEADS) {
             size_t end = last - h < HEADS ? last : h + HEADS;
-            attend_block(state, query, keys + j, values + j, block, h, end, scaling);
+            attend_block(state, query, keys + j, values + j, block, h, end, scaling, softcap);
         }
     }
 }

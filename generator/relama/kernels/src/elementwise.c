@@ -85,7 +85,7 @@ static void swiglu(const float *gate, const float *up, size_t length, float *y) 
 void KERNEL(matmul)(const struct weight_rows *, size_t, const float *const *, size_t,
                     float *const *);
 void KERNEL(attend)(struct attention *, const float *, const float *const *,
-                    const float *const *, size_t, size_t, size_t, double);
+                    const float *const *, size_t, size_t, size_t, double, double);
 void KERNEL(attention_combine)(struct attention *, const struct attention *);
 void KERNEL(attention_result)(const struct attention *, float *);
 

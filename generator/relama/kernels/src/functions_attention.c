@@ -1,5 +1,6 @@
 // relama_attention(query FLOAT[], query_position INTEGER, kv_head INTEGER, key_position INTEGER,
-//                  key FLOAT[], value FLOAT[], num_kv_heads INTEGER, scaling DOUBLE) -> FLOAT[]
+//                  key FLOAT[], value FLOAT[], num_kv_heads INTEGER, scaling DOUBLE
+//                  [, softcap DOUBLE]) -> FLOAT[]
 //
 // Causal attention of grouped queries, as an aggregate over the rows of a KV cache: one group is
 // one query. A row of the cache is one key-value head of one position.
@@ -10,7 +11,9 @@
 //
 // Head h attends with the keys and values of kv_head = h / (num_heads / num_kv_heads):
 //
-//   result[h] = sum over keys of softmax(scaling * query[h] . key) * value
+//   result[h] = sum over keys of softmax(score[h]) * value,  score[h] = scaling * query[h] . key
+//
+// With a softcap, a score is softcap * tanh(score / softcap): none is further from 0 than it.
 //
 // Keys behind the query, key_position > query_position, are left out, and so are rows with
 // a NULL. A group without keys is NULL.
@@ -27,7 +30,7 @@
 static const char name[] = "relama_attention";
 
 enum {
-    ARGUMENTS = 8,
+    ARGUMENTS = 9, // the last may be left out
     MAX_CACHE_ROWS = 512, // rows that are taken in together
 };
 
@@ -40,12 +43,15 @@ struct arguments {
     const int32_t *kv_head;
     const int32_t *num_kv_heads;
     const double *scaling;
+    const double *softcap; // null where there is none
+    size_t count;
     uint64_t *validity[ARGUMENTS];
 };
 
 static struct arguments view_arguments(duckdb_data_chunk input) {
     duckdb_vector vectors[ARGUMENTS];
-    for (size_t i = 0; i < ARGUMENTS; i++) {
+    const size_t count = duckdb_data_chunk_get_column_count(input);
+    for (size_t i = 0; i < count; i++) {
         vectors[i] = duckdb_data_chunk_get_vector(input, i);
     }
     struct arguments arguments = {
@@ -57,8 +63,10 @@ static struct arguments view_arguments(duckdb_data_chunk input) {
         .value = view_lists(vectors[5]),
         .num_kv_heads = duckdb_vector_get_data(vectors[6]),
         .scaling = duckdb_vector_get_data(vectors[7]),
+        .softcap = count == ARGUMENTS ? duckdb_vector_get_data(vectors[8]) : NULL,
+        .count = count,
     };
-    for (size_t i = 0; i < ARGUMENTS; i++) {
+    for (size_t i = 0; i < count; i++) {
         arguments.validity[i] = duckdb_vector_get_validity(vectors[i]);
     }
     return arguments;
@@ -66,12 +74,17 @@ static struct arguments view_arguments(duckdb_data_chunk input) {
 
 // Whether the query sees the key.
 static bool is_seen(const struct arguments *arguments, idx_t row) {
-    for (size_t i = 0; i < ARGUMENTS; i++) {
+    for (size_t i = 0; i < arguments->count; i++) {
         if (!is_valid(arguments->validity[i], row)) {
             return false;
         }
     }
     return arguments->key_position[row] <= arguments->query_position[row];
+}
+
+// 0 where there is none.
+static double softcap_of(const struct arguments *arguments, idx_t row) {
+    return arguments->softcap == NULL ? 0 : arguments->softcap[row];
 }
 
 static idx_t state_size(duckdb_function_info info) {
@@ -133,6 +146,11 @@ static bool check(duckdb_function_info info, const struct arguments *arguments, 
                               "be a multiple of the keys of all key-value heads",
                               query, key, num_kv_heads);
     }
+    if (arguments->softcap != NULL &&
+        !(arguments->softcap[row] > 0 && isfinite(arguments->softcap[row]))) {
+        return fail_aggregate(info, name, "softcap is %g; it must be a number above 0",
+                              arguments->softcap[row]);
+    }
     if (state->num_heads != 0 &&
         (state->head_dim != key || state->num_heads * state->head_dim != query)) {
         return fail_aggregate(info, name, "the length of key or query differs in a group");
@@ -148,7 +166,8 @@ static bool same_query(const struct arguments *arguments, idx_t a, idx_t b) {
     return arguments->query.entries[a].offset == arguments->query.entries[b].offset &&
            arguments->key.entries[a].length == arguments->key.entries[b].length &&
            arguments->num_kv_heads[a] == arguments->num_kv_heads[b] &&
-           arguments->scaling[a] == arguments->scaling[b];
+           arguments->scaling[a] == arguments->scaling[b] &&
+           softcap_of(arguments, a) == softcap_of(arguments, b);
 }
 
 // Takes in rows of the chunk that have the same query, one key-value head after the other.
@@ -169,7 +188,8 @@ static void take_in(struct attention *state, const struct arguments *arguments,
             }
         }
         kernels->attend(state, floats_of(&arguments->query, first), keys, values, count,
-                        kv_head * heads, (kv_head + 1) * heads, arguments->scaling[first]);
+                        kv_head * heads, (kv_head + 1) * heads, arguments->scaling[first],
+                        softcap_of(arguments, first));
     }
 }
 
@@ -246,27 +266,35 @@ static void finalize(duckdb_function_info info, duckdb_aggregate_state *states,
     }
 }
 
-bool register_attention(duckdb_connection connection) {
+static bool add_to_set(duckdb_aggregate_function_set set, size_t arguments) {
     duckdb_logical_type vector = list_type(DUCKDB_TYPE_FLOAT);
     duckdb_logical_type integer = duckdb_create_logical_type(DUCKDB_TYPE_INTEGER);
     duckdb_logical_type real = duckdb_create_logical_type(DUCKDB_TYPE_DOUBLE);
-    duckdb_logical_type parameters[ARGUMENTS] = {vector, integer, integer, integer,
-                                                 vector, vector,  integer, real};
+    duckdb_logical_type parameters[ARGUMENTS] = {vector, integer, integer, integer, vector,
+                                                 vector, integer, real,    real};
 
     duckdb_aggregate_function function = duckdb_create_aggregate_function();
     duckdb_aggregate_function_set_name(function, name);
-    for (size_t i = 0; i < ARGUMENTS; i++) {
+    for (size_t i = 0; i < arguments; i++) {
         duckdb_aggregate_function_add_parameter(function, parameters[i]);
     }
     duckdb_aggregate_function_set_return_type(function, vector);
     duckdb_aggregate_function_set_functions(function, state_size, init, update, combine, finalize);
     duckdb_aggregate_function_set_destructor(function, destroy);
     duckdb_aggregate_function_set_special_handling(function);
-    duckdb_state state = duckdb_register_aggregate_function(connection, function);
+    duckdb_state state = duckdb_add_aggregate_function_to_set(set, function);
 
     duckdb_destroy_aggregate_function(&function);
     duckdb_destroy_logical_type(&vector);
     duckdb_destroy_logical_type(&integer);
     duckdb_destroy_logical_type(&real);
     return state == DuckDBSuccess;
+}
+
+bool register_attention(duckdb_connection connection) {
+    duckdb_aggregate_function_set set = duckdb_create_aggregate_function_set(name);
+    bool registered = add_to_set(set, ARGUMENTS - 1) && add_to_set(set, ARGUMENTS) &&
+                      duckdb_register_aggregate_function_set(connection, set) == DuckDBSuccess;
+    duckdb_destroy_aggregate_function_set(&set);
+    return registered;
 }

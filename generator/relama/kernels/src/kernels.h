@@ -36,7 +36,7 @@ struct weight_rows {
 
 // What attention has seen of one query: for each head h
 //
-//   sum[h]       = sum over keys of 2^(t - maximum[h]),  t = log2(e) * scaling * query . key
+//   sum[h]       = sum over keys of 2^(t - maximum[h]),  t = log2(e) * score
 //   values[h][d] = the same sum, each weight times value[d]
 //
 // maximum[h] is a whole number, the largest t rounded. So a new maximum scales both sums by
@@ -73,9 +73,11 @@ struct kernels {
 
     // Takes keys and values of `count` positions in, those of one key-value head, for the query
     // heads from `first` up to `last`. query holds all query heads.
+    //
+    //   score = scaling * query . key,  or softcap * tanh(that / softcap) where softcap is not 0
     void (*attend)(struct attention *state, const float *query, const float *const *keys,
                    const float *const *values, size_t count, size_t first, size_t last,
-                   double scaling);
+                   double scaling, double softcap);
 
     // Adds what `source` has seen to `target`.
     void (*attention_combine)(struct attention *target, const struct attention *source);

@@ -1,9 +1,6 @@
--- The merges of the tokenizer's byte pair encoding, with a character for each token.
+-- The merges of the tokenizer's byte pair encoding; a pair of tokens is one number.
 select
     merge_rank,
-    concat(
-        {{ relama.token_symbol('left_token_id') }},
-        {{ relama.token_symbol('right_token_id') }}
-    ) as pair,
-    {{ relama.token_symbol('token_id') }} as symbol
+    cast(left_token_id as bigint) * 1048576 + right_token_id as pair,
+    token_id
 from {{ relama.staged(source('staged_weights', 'merges')) }}

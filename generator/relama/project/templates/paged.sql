@@ -1,7 +1,8 @@
 <% if not packaged %>{{ config(materialized=relama.activation()) }}
 
 <% endif %>-- Where the pages of each sequence end: what is in the cache from there on has to
--- be packed in this step. All layers have the same pages.
+-- be packed in this step. All layers have the same pages<< ', but for those that a window has left
+-- behind; this layer keeps the most' if windows >>.
 with step_input as (
 
     select * from {{ relama.input('step_input') }}
@@ -10,7 +11,7 @@ with step_input as (
 
 pages as (
 
-    select * from {{ source('state', 'layer_00__kv_pages').render() }}
+    select * from {{ source('state', '<< pages >>').render() }}
 
 ),
 

@@ -8,7 +8,8 @@
         ],
         <% if attributes.angles %>'<< attributes.angles >>'<% else %>none<% endif %>,
         head_dim=<< attributes.head_dim >>,
-        single_token=relama.single_token()
+        single_token=relama.single_token()<% if attributes.by_sequence %>,
+        by_sequence=true<% endif %>
     ) | indent(4) }}
 
 )

@@ -10,7 +10,7 @@ with tokens as (
 
 sequences as (
 
-    {{ relama.sequences('tokens') | indent(4) }}
+    {{ relama.sequences('tokens'<% if config.original_context %>, long_factors=true<% endif %>) | indent(4) }}
 
 )
 

@@ -9,7 +9,7 @@ with tokens as (
 
 step_input as (
 
-    {{ relama.step_input('tokens') | indent(4) }}
+    {{ relama.step_input('tokens'<% if config.original_context %>, long_factors=true<% endif %>) | indent(4) }}
 
 )
 

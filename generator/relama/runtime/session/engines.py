@@ -11,7 +11,7 @@ from typing import Protocol
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.runtime import dbt
 from relama.runtime.memory import Piece, Weights, limited
-from relama.runtime.session.state import State
+from relama.runtime.session.state import State, Token
 from relama.runtime.statements import (
     Statement,
     compiled,
@@ -40,6 +40,8 @@ class Session:
     step: one for any number of tokens, and `decode` for one token of a sequence that is the
     only one in the state. Other sequences stay as they are.
     Within a memory limit a long prompt is read by several steps.
+    A sequence that outgrows the original context of LongRoPE is read again: with the token that
+    is one too many, what the caches hold of it is of no use.
     """
 
     def __init__(
@@ -55,13 +57,14 @@ class Session:
         self.state = State(project, connection, sequence_id)
         self._weights = weights or Weights()
         self._cached, self._waiting = 0, 0
-        self._is_alone = False
-        self._later: Sequence[int] = ()
+        self._is_alone, self._is_long = False, False
+        self._later: Sequence[Token] = ()
         self._target = project.target
         with self._target.preparing(project):
             own = self._target.open_session(project, connection, sequence_id)
             # The output of a step is the session's own, where that is another place.
             self.state.places = {name: own[name] for name in ("step",) if name in own}
+            self._copies = [own[name] for name in project.kv_caches if name in own]
             self._step = self._prepared("step", sql["step"].reading(own))
             self._decode = self._prepared("decode", decode["step"].reading(own))
             self._appends = [
@@ -84,23 +87,41 @@ class Session:
         with self.state.transaction():
             self._cached = self.state.set_tokens(token_ids)
             self._is_alone = self.state.is_alone()
-            end = len(token_ids)
-            if self._weights.prompt:
-                end = min(end, self._cached + self._weights.prompt)
-                self.state.cut_tokens(end)
-            self._waiting, self._later = end - self._cached, token_ids[end:]
+            self._is_long = self.state.is_long(len(token_ids))
+            self._waiting, self._later = len(token_ids) - self._cached, ()
             self._target.choose(self.connection, sampling)
+        self._put_off()
 
     def step(self) -> int:
+        self._put_off()
         while self._later:
             at_once = self._weights.prompt
             chunk, later = self._later[:at_once], self._later[at_once:]
             end = self._cached + self._waiting
-            self._read(self._appends[:-1], partial(self.state.append_tokens, chunk, end, end))
+            self._read(self._appends[:-1], partial(self.state.put_back, chunk, end, self._is_long))
             self._waiting, self._later = len(chunk), later
-        self._read(self._appends)
-        self._waiting = 1
-        return self.state.last_token_id(self._cached)
+        end = self._cached + self._waiting
+        if self.state.is_long(end + 1) and not self.state.is_long(end):
+            self._read(self._appends, self._forget_cache)
+            self._cached, self._waiting, self._is_long = 0, end + 1, True
+        else:
+            self._read(self._appends)
+            self._waiting = 1
+        return self.state.last_token_id(end)
+
+    def _put_off(self) -> None:
+        """Leaves as many tokens waiting as a step may read at once; the others come later."""
+        at_once = self._weights.prompt
+        if at_once and self._waiting > at_once:
+            with self.state.transaction():
+                tokens = self.state.cut_tokens(self._cached)
+                self.state.put_back(tokens[:at_once], self._cached, self._is_long)
+            self._waiting, self._later = at_once, tokens[at_once:]
+
+    def _forget_cache(self) -> None:
+        self.state.forget_cache()
+        for copy in self._copies:
+            self.connection.execute(self._target.emptied(copy))
 
     def _read(self, appends: Sequence[str], then: Callable[[], None] = lambda: None) -> None:
         """Reads the tokens that are waiting; `then` is part of the transaction."""
@@ -120,6 +141,7 @@ class Session:
             if cached // PAGE_SIZE > self._cached // PAGE_SIZE:
                 for statement in self._packs:
                     execute(statement)
+                self.state.forget_unseen(cached)
             then()
         self._cached = cached
 
@@ -151,7 +173,10 @@ class DbtEngine:
         arguments = ["run", *quick, "--select", "tag:step", "--vars", variables]
         dbt.invoke(self.project.directory, arguments)
         with self.project.target.connect(self.project) as connection:
-            return State(self.project, connection, self.sequence_id).last_token_id()
+            state = State(self.project, connection, self.sequence_id)
+            with state.transaction():
+                state.forget_unseen(state.has_read())
+            return state.last_token_id()
 
 
 @contextmanager

@@ -73,10 +73,11 @@ def negative_log_likelihood(
         piece = weights.whole(sql["score"])
         score = state.prepare("score", "step", weights.moved(sql["score"]))
         appends = [s for name in names for s in state.prepare(f"append_{name}", name, sql[name])]
-        state.append_tokens(token_ids[:1], first_position=0, has_read=0)
+        is_long = state.is_long(len(token_ids))
+        state.append_tokens(token_ids[:1], 0, 0, is_long)
         for first in range(1, len(token_ids), CHUNK):
             chunk = token_ids[first : first + CHUNK]
-            state.append_tokens(chunk, first_position=first, has_read=first - 1)
+            state.append_tokens(chunk, first, first - 1, is_long)
             state.empty("step")
             weights.rewind()
             with weights.reading(piece):

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from relama.errors import InputError, ProjectError
+from relama.names import kv_cache, kv_pages
 from relama.project.manifest import PAGE_SIZE, Project
 from relama.runtime.statements import Statement
 from relama.targets import Connection
+
+#: How far a text can be taken back without being read again from its start: as many positions, or a
+#: window where that is less. Turns of a conversation are mostly shorter.
+REWIND = 512
+
+
+class Token(NamedTuple):
+    """A token of a sequence, with what the table `tokens` says of it."""
+
+    token_id: int
+    is_prompt: bool = True
+    logprob: float | None = None
+
+    def sql(self, has_read: int) -> str:
+        """The values of its row, from `token_id` to `logprob`."""
+        logprob = "null" if self.logprob is None else repr(self.logprob)
+        return f"{self.token_id}, {str(self.is_prompt).lower()}, {has_read}, {logprob}"
 
 
 class State:
@@ -109,7 +127,8 @@ class State:
         """Makes `token_ids` the sequence, keeping the cache of what it begins with.
 
         What the state holds already and the new tokens share stays; the rest is
-        forgotten, and the new tokens wait for the next step as a prompt.
+        forgotten, and the new tokens wait for the next step as a prompt. Nothing stays where a
+        layer with a window has lost what the next position sees.
 
         Returns:
             How many tokens the next step need not read again.
@@ -122,22 +141,71 @@ class State:
         shared = 0
         while shared < min(len(held), len(token_ids) - 1) and held[shared] == token_ids[shared]:
             shared += 1
-        read = min(self.has_read(), shared)
+        is_long, was_long = self.is_long(len(token_ids)), self.was_long()
+        if was_long and not is_long:
+            shared = 0  # What stays would say that the sequence is long.
+        read = min(self.has_read(), shared) if is_long == was_long else 0
+        if not self._holds_what_is_seen_from(read):
+            shared = read = 0
         self._forget("tokens", f"position >= {shared}")
         for cache in self.project.kv_caches:
             self._forget(cache, f"position >= {read}")
         for pages in self.project.kv_pages:
             self._forget(pages, f"first_position + {PAGE_SIZE} > {read}")
-        self.append_tokens(token_ids[shared:], first_position=shared, has_read=read)
+        self.append_tokens(token_ids[shared:], shared, read, is_long)
         return read
 
     def has_read(self) -> int:
-        """How many tokens of the sequence have been read."""
+        """How many tokens of the sequence have been read, see the macro `sequences`."""
+        of_these = "and is_long" if self.was_long() else ""
         rows = self._select(
             f"select max(has_read) from {self.place('tokens')} "
-            f"where {self._own} having count(*) > 0"
+            f"where {self._own} {of_these} having count(*) > 0"
         )
         return int(rows[0][0]) if rows else 0
+
+    def forget_unseen(self, has_read: int) -> None:
+        """Deletes keys and values that no position from `has_read` on can see, see `first_kept`.
+
+        Layers that attend to all positions lose none.
+        """
+        for layer, window in self.project.windows.items():
+            first = first_kept(has_read, window)
+            if first > 0:
+                self._forget(kv_cache(layer), f"position < {first}")
+                self._forget(kv_pages(layer), f"first_position < {first}")
+
+    def _holds_what_is_seen_from(self, position: int) -> bool:
+        """Whether the caches hold all that a position sees before it."""
+        for layer, window in self.project.windows.items():
+            first = first_seen(position, window)
+            if first < position:
+                ((held,),) = self._select(
+                    f"select min(position) from {self.place(kv_cache(layer))} where {self._own}"
+                )
+                if held is None or held > first:
+                    return False
+        return True
+
+    def is_long(self, length: int) -> bool:
+        """Whether a sequence of so many tokens is turned by the long factors, if there are any."""
+        context = self.project.config.original_context
+        return context is not None and length > context
+
+    def was_long(self) -> bool:
+        """Whether the sequence, as the state has it, is."""
+        if self.project.config.original_context is None:
+            return False
+        return bool(
+            self._select(
+                f"select 1 from {self.place('tokens')} where {self._own} and is_long limit 1"
+            )
+        )
+
+    def forget_cache(self) -> None:
+        """Forgets the keys and values of the sequence."""
+        for table in (*self.project.kv_caches, *self.project.kv_pages):
+            self._forget(table, "true")
 
     def is_alone(self) -> bool:
         """Whether the state holds no other sequence."""
@@ -145,24 +213,43 @@ class State:
             f"select 1 from {self.place('tokens')} where sequence_id <> {self.sequence_id} limit 1"
         )
 
-    def cut_tokens(self, length: int) -> None:
-        """Forgets the tokens after the first `length`, which no step has read."""
+    def cut_tokens(self, length: int) -> list[Token]:
+        """Takes the tokens after the first `length` out of the sequence: no step has read them."""
+        rows = self._select(
+            f"select token_id, is_prompt, logprob from {self.place('tokens')} "
+            f"where {self._own} and position >= {length} order by position"
+        )
         self._forget("tokens", f"position >= {length}")
+        return [Token(*row) for row in rows]
 
-    def append_tokens(self, token_ids: Sequence[int], first_position: int, has_read: int) -> None:
+    def put_back(self, tokens: Sequence[Token], length: int, is_long: bool) -> None:
+        """Adds tokens that were cut to a sequence of `length` tokens, which have been read."""
+        self._insert(tokens, length, length, is_long)
+
+    def append_tokens(
+        self, token_ids: Sequence[int], first_position: int, has_read: int, is_long: bool = False
+    ) -> None:
         """Adds tokens of a prompt to the sequence, which the next step will read.
 
         Args:
             has_read: how many tokens of the sequence have been read.
+            is_long: whether all of the prompt is so long, see the method of that name.
         """
+        tokens = [Token(int(token_id)) for token_id in token_ids]
+        self._insert(tokens, first_position, has_read, is_long)
+
+    def _insert(
+        self, tokens: Sequence[Token], first_position: int, has_read: int, is_long: bool
+    ) -> None:
+        columns = "sequence_id, position, token_id, is_prompt, has_read, logprob"
+        same = ""
+        if self.project.config.original_context is not None:
+            columns, same = f"{columns}, is_long", f", {str(is_long).lower()}"
         rows = ", ".join(
-            f"({self.sequence_id}, {position}, {int(token_id)}, true, {has_read})"
-            for position, token_id in enumerate(token_ids, first_position)
+            f"({self.sequence_id}, {position}, {token.sql(has_read)}{same})"
+            for position, token in enumerate(tokens, first_position)
         )
-        self.connection.execute(
-            f"insert into {self.place('tokens')} "
-            f"(sequence_id, position, token_id, is_prompt, has_read) values {rows}"
-        )
+        self.connection.execute(f"insert into {self.place('tokens')} ({columns}) values {rows}")
 
     @property
     def _own(self) -> str:
@@ -192,6 +279,21 @@ class State:
                 raise InputError(
                     f"The token id {token_id} is outside the vocabulary of {config.vocab_size}."
                 )
+
+
+def first_seen(position: int, window: int) -> int:
+    """The first position that one sees in a layer with a window."""
+    return max(0, position + 1 - window)
+
+
+def first_kept(has_read: int, window: int) -> int:
+    """The first position that the cache of a layer with a window keeps, where a page begins.
+
+    It is what a text sees that is taken back by `REWIND`. Whoever packs pages later finds whole
+    ones.
+    """
+    seen = first_seen(has_read - min(window, REWIND), window)
+    return seen // PAGE_SIZE * PAGE_SIZE
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 {{ config(
     materialized='relama_function',
-    pre_hook="{{ relama.create_batch_state(<< layers | length >>) }}"
+    pre_hook="{{ relama.create_batch_state(<< layers | length >><% if config.original_context %>, long_factors=true<% endif %>) }}"
 ) }}
 
 -- The forward pass over the tokens of a batch, a function without arguments that the
