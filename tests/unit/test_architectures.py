@@ -134,6 +134,8 @@ def test_another_architecture_is_refused_by_name(tmp_path: Path, model_type: obj
         ("granite", {"logits_scaling": 0}, "logits_scaling must be a positive number"),
         ("gemma3", {"text_config": None}, "text_config of gemma3 must be an object"),
         ("olmo2", {"rope_scaling": {"rope_type": "su"}}, "of type 'su' is not supported"),
+        ("olmo3", {"rope_parameters": {"rope_theta": 5.0}}, "rope_parameters for all layers"),
+        ("olmo3", {"sliding_window": None}, "the field 'sliding_window' is missing"),
         ("deepseek_v3", {"v_head_dim": 15}, "v_head_dim is 15, .* qk_rope_head_dim, 14"),
         ("deepseek_v3", {"qk_nope_head_dim": 7}, "qk_nope_head_dim is 7, and an odd one"),
         ("deepseek_v3", {"kv_lora_rank": None}, "the field 'kv_lora_rank' is missing"),

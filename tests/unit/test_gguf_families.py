@@ -25,7 +25,7 @@ from relama.checkpoint.base import Checkpoint
 from relama.checkpoint.gguf_families import FAMILIES
 from relama.errors import CheckpointError, UnsupportedError
 from relama.reference import forward
-from relama.reference.configs import completed
+from relama.reference.families import completed
 from tests.families import expected, family
 from tests.unit.broken_checkpoints import (
     HIDDEN,

@@ -12,9 +12,9 @@ import pytest
 from relama.checkpoint import open_checkpoint
 from relama.errors import UnsupportedError
 from relama.reference import Experts, attend, decoder, forward, greedy, route
-from relama.reference.configs import DEFAULTS, completed
-from relama.reference.families import FAMILIES
+from relama.reference.families import DEFAULTS, FAMILIES, completed
 from tests.families import NAMES, expected, family, write_family
+from tests.fixtures.family_configs import CHANGES, YARN_CHANGES
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
@@ -23,84 +23,6 @@ import transformers
 #: Frequencies depend on the length, and transformers' cache keeps keys as they were turned.
 #: Phi-3 has such frequencies too, and reads everything anew when they change.
 CACHED_KEYS_DIFFER = {"llama_dynamic", "llama_dynamic_long", "llama_longrope"}
-
-#: A change of the config that the model must notice, so that its expected values check the field.
-CHANGES: list[tuple[str, dict[str, Any]]] = [
-    ("llama_dynamic", {"max_position_embeddings": 24}),
-    ("llama_linear", {"rope_theta": 10000.0}),
-    ("llama_linear", {"rope_scaling": None}),
-    ("llama_llama3", {"rope_scaling": None}),
-    ("llama_longrope", {"original_max_position_embeddings": 16}),
-    ("llama_yarn", {"rope_parameters": {"rope_type": "default", "rope_theta": 1000.0}}),
-    ("mistral", {"sliding_window": 13}),
-    ("mistral", {"sliding_window": None}),
-    ("mixtral", {"sliding_window": None}),
-    ("mixtral", {"num_experts_per_tok": 3}),
-    ("mixtral", {"rope_theta": 10000.0}),
-    ("phi3", {"partial_rotary_factor": 1.0}),
-    ("phi3", {"sliding_window": None}),
-    ("phi3_longrope", {"original_max_position_embeddings": 16}),
-    ("phi3_longrope_partial", {"max_position_embeddings": 128}),
-    ("phi3_longrope_partial", {"original_max_position_embeddings": 48}),
-    ("qwen2_sliding", {"max_window_layers": 2}),
-    ("qwen2_sliding", {"max_window_layers": 0}),
-    ("qwen2_sliding", {"use_sliding_window": False}),
-    ("qwen3", {"layer_types": ["full_attention", "sliding_attention"]}),
-    ("qwen3", {"attention_bias": False}),
-    ("qwen3", {"rms_norm_eps": 1e-6}),
-    ("gemma2", {"attn_logit_softcapping": None}),
-    ("gemma2", {"final_logit_softcapping": None}),
-    ("gemma2", {"query_pre_attn_scalar": 8}),
-    ("gemma2", {"layer_types": ["full_attention", "sliding_attention"]}),
-    ("gemma3_text", {"rope_local_base_freq": 10000.0}),
-    ("gemma3_text", {"rope_theta": 10000.0}),
-    ("gemma3_text", {"rope_scaling": None}),
-    ("gemma3_text", {"sliding_window_pattern": 2}),
-    ("gemma3_text", {"rms_norm_eps": 1e-6}),
-    ("gemma3_text_yarn", {"layer_types": ["sliding_attention", "full_attention"]}),
-    ("gemma3_text_yarn", {"final_logit_softcapping": None}),
-    ("olmo2", {"attention_bias": False}),
-    ("olmo2", {"rms_norm_eps": 1e-6}),
-    ("granite", {"attention_bias": False}),
-    ("granite", {"mlp_bias": False}),
-    ("granite", {"attention_multiplier": 0.4}),
-    ("granite", {"embedding_multiplier": 1.0}),
-    ("granite", {"residual_multiplier": 1.0}),
-    ("granite", {"logits_scaling": 1.0}),
-    ("smollm3", {"no_rope_layer_interval": 3}),
-    ("smollm3_sliding", {"no_rope_layers": [0, 1, 1]}),
-    ("smollm3_sliding", {"layer_types": ["full_attention"] * 3}),
-    ("qwen2_moe", {"norm_topk_prob": False}),
-    ("qwen2_moe", {"max_window_layers": 3}),
-    ("qwen2_moe_unnormalised", {"norm_topk_prob": True}),
-    ("qwen2_moe_unnormalised", {"num_experts_per_tok": 3}),
-    ("qwen3_moe", {"norm_topk_prob": False}),
-    ("qwen3_moe_sliding", {"norm_topk_prob": True}),
-    ("qwen3_moe_sliding", {"use_sliding_window": False}),
-    ("deepseek_v2", {"topk_method": "greedy"}),
-    ("deepseek_v2", {"mlp_bias": False}),
-    ("deepseek_v2", {"attention_bias": False}),
-    ("deepseek_v2", {"rms_norm_eps": 1e-6}),
-    ("deepseek_v2_lite", {"routed_scaling_factor": 1.0}),
-    ("deepseek_v3", {"topk_group": 1}),
-    ("deepseek_v3", {"norm_topk_prob": False}),
-    ("deepseek_v3", {"routed_scaling_factor": 1.0}),
-    ("deepseek_v3", {"rope_scaling": None}),
-    ("deepseek_v3_halves", {"rope_interleave": True}),
-    ("deepseek_v3_halves", {"norm_topk_prob": True}),
-]
-
-YARN_CHANGES: list[tuple[str, str, dict[str, Any]]] = [
-    ("llama_yarn_settings", "rope_parameters", {"attention_factor": None}),
-    ("llama_yarn_settings", "rope_parameters", {"beta_fast": None}),
-    ("llama_yarn_settings", "rope_parameters", {"beta_slow": None}),
-    ("llama_yarn_settings", "rope_parameters", {"truncate": True}),
-    ("llama_longrope", "rope_scaling", {"factor": None}),
-    ("llama_dynamic", "rope_scaling", {"factor": 3.0, "rope_type": "linear"}),
-    ("deepseek_v2", "rope_scaling", {"mscale": None}),
-    ("deepseek_v2", "rope_scaling", {"mscale_all_dim": None}),
-    ("deepseek_v3", "rope_scaling", {"mscale_all_dim": 0.5}),
-]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -133,12 +55,12 @@ def test_defaults_are_those_of_transformers(model_type: str) -> None:
     """What the configuration class of a family says where `config.json` says nothing."""
     config = transformers.CONFIG_MAPPING[model_type]()
     ours = completed({"model_type": model_type})
-    thetas = [ours.pop("rope_theta"), ours.pop("rope_local_base_freq", None)]
+    theta = ours.pop("rope_theta")
+    local_theta = ours.pop("rope_local_base_freq", theta)
     rope = config.rope_parameters
-    if model_type == "gemma3_text":
-        rope = {"rope_theta": rope["full_attention"]["rope_theta"]} | rope
-        assert rope["sliding_attention"]["rope_theta"] == thetas[1]
-    assert rope["rope_theta"] == thetas[0]
+    by_type = {key: rope.get(key, rope) for key in ("full_attention", "sliding_attention")}
+    assert by_type["full_attention"]["rope_theta"] == theta
+    assert by_type["sliding_attention"]["rope_theta"] == local_theta
     if model_type.startswith("gemma"):
         del ours["hidden_act"]  # they say hidden_activation
     if model_type.startswith("qwen"):

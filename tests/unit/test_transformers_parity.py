@@ -25,7 +25,9 @@ from tokenizers import (
     processors,
 )
 
+from relama.architectures import ARCHITECTURES
 from relama.checkpoint import open_checkpoint
+from relama.checkpoint.huggingface_tokenizer import OF_MODEL_TYPES
 from relama.errors import RelamaError
 from relama.runtime.tokenizer import ProjectTokenizer, write_tokenizer
 from tests.unit.broken_checkpoints import CONFIG, weights
@@ -33,6 +35,7 @@ from tests.unit.broken_checkpoints import CONFIG, weights
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 import transformers
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 
 SPECIAL = ("<unk>", "<s>", "</s>")
 #: Tokens that tokenizer.json may not have; `de` is one of its ordinary tokens.
@@ -59,6 +62,11 @@ PLACES = (
     TEMPLATE,
     [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": TEMPLATE}],
 )
+
+
+def test_every_architecture_has_the_tokenizer_class_of_its_model_type() -> None:
+    theirs = {name: TOKENIZER_MAPPING_NAMES.get(name) for name in ARCHITECTURES}
+    assert {name: OF_MODEL_TYPES.get(name) for name in ARCHITECTURES} == theirs
 
 
 def byte_level() -> Tokenizer:

@@ -47,7 +47,9 @@ AS_IT_IS = (None, "PreTrainedTokenizer", "PythonBackend", "TokenizersBackend")
 
 #: The classes of model types that have one (`TOKENIZER_MAPPING_NAMES`).
 OF_MODEL_TYPES = {
-    **dict.fromkeys(("mistral", "mixtral", "phi3", "olmo2", "granite"), "TokenizersBackend"),
+    **dict.fromkeys(
+        ("mistral", "mixtral", "phi3", "olmo2", "olmo3", "granite"), "TokenizersBackend"
+    ),
     **dict.fromkeys(("qwen2", "qwen2_moe", "qwen3", "qwen3_moe"), "Qwen2Tokenizer"),
     **dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text"), "GemmaTokenizer"),
 }
