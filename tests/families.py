@@ -80,6 +80,9 @@ def write_family(directory: Path, name: str) -> Path:
         FAMILIES / "tokenizer.json",
     ):
         shutil.copy(file, directory)
+    # Otherwise it would be built anew, as the tokenizers of some families are.
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings))
     return directory
 
 

@@ -129,7 +129,7 @@ def test_which_column_of_many_is_read_next_is_not_known(
         connection.execute(f"create table a_weight as select {blocks}, 1.0 as norm")
         connection.execute("checkpoint")
         weight = Weight("a_weight", None, (Part("a", columns),), 100_000, blocks=columns)
-        graph = KeptGraph({}, {weight.name: weight}, {})
+        graph = KeptGraph({}, {weight.name: weight}, {}, {})
         (stored,) = stored_weights(connection, graph, ["a_weight"], threads=2)
     assert stored.blocks.in_order is in_order
 
