@@ -1,7 +1,8 @@
 """The suite `experts`: a mixture of experts beside dense models of its chosen and of all experts.
 
 Random weights, written as a Hugging Face directory. What a mixture's token reads is what the dense
-model of the chosen experts reads, and the router beside it.
+model of the chosen experts reads, and the router beside it. The vocabulary is small, so that the
+layers are what counts.
 """
 
 from __future__ import annotations
@@ -15,27 +16,30 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 
 from benchmarks import models
 from benchmarks.child import Child
 from benchmarks.inmemory import in_turns, summary
 from benchmarks.machine import describe
-from benchmarks.memory import PROMPT
-from benchmarks.places import BUILD, smollm2
-from relama.checkpoint import open_checkpoint
+from benchmarks.places import BUILD
 
 Say = Callable[[str], None]
 
 NUM_EXPERTS, CHOSEN = 6, 2
-#: Width of an expert's MLP: gate and up have 4,096 rows together.
+#: Width of an expert's MLP: gate and up have 4,096 rows together, as down has.
 EXPERT = 2048
 SHAPE = {
-    "hidden_size": 1024,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 4,
-    "head_dim": 64,
+    "hidden_size": 4096,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
 }
+PROMPT = [*range(60, 90)]
 STEPS = 5
 
 #: How many experts a token is sent to, of how many; a dense model has one of all their rows.
@@ -57,7 +61,7 @@ def run(
     say: Say,
 ) -> dict[str, Any]:
     """Measures seconds per token of each of `MODELS`, in turns; the result as JSON."""
-    layers = 2 if quick else SHAPE["num_hidden_layers"]
+    layers = 1 if quick else SHAPE["num_hidden_layers"]
     paths = {name: checkpoint(layers, *sizes, say) for name, sizes in MODELS.items()}
     systems: list[dict[str, Any]] = []
     for one in kernels:
@@ -92,13 +96,17 @@ def checkpoint(layers: int, num_experts: int, chosen: int, size: int, say: Say) 
         return path
     say(f"writing {path.name}")
     path.mkdir(parents=True, exist_ok=True)
-    tokenizer = open_checkpoint(smollm2()).tokenizer()
+    letters = sorted(ByteLevel.alphabet())
+    vocabulary = {letter: number for number, letter in enumerate(letters)}
+    tokenizer = Tokenizer(BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = ByteLevelDecoder()
     tokenizer.save(str(path / "tokenizer.json"))
     config = {
         **SHAPE,
         "num_hidden_layers": layers,
         "model_type": "mistral" if num_experts == 1 else "mixtral",
-        "vocab_size": tokenizer.get_vocab_size(),
+        "vocab_size": len(vocabulary),
         "intermediate_size": size,
         "max_position_embeddings": 2048,
         "sliding_window": None,

@@ -169,6 +169,26 @@ def scale(result: dict[str, Any], path: Path) -> None:
     _save(figure, path)
 
 
+def experts(result: dict[str, Any], path: Path) -> None:
+    """Seconds a token of a mixture and of dense models, a panel for each kernels."""
+    plt = _pyplot()
+    systems = result["systems"]
+    kernels = list(dict.fromkeys(system["kernels"] for system in systems))
+    figure, axes = plt.subplots(
+        1, len(kernels), figsize=(WIDTH_INCHES, 1.9), sharey=True, squeeze=False
+    )
+    for axis, one in zip(axes[0], kernels, strict=True):
+        shown = {s["name"]: s["median_s"] for s in systems if s["kernels"] == one}
+        colours = [COLOURS["relama int8"] if "experts" in name else OTHER for name in shown]
+        bars = axis.barh([*shown], [*shown.values()], color=colours)
+        axis.bar_label(bars, labels=[f" {value:.3f} s" for value in shown.values()], fontsize=8)
+        axis.set_title({"native": "native kernels", "sql": "SQL"}[one], fontsize=10)
+        axis.set_xlabel("seconds per token")
+        axis.margins(x=0.25)
+    axes[0][0].invert_yaxis()
+    _save(figure, path)
+
+
 def rows(result: dict[str, Any], path: Path) -> None:
     """Seconds a row, a panel a table of prompts: what batches and a shared beginning gain."""
     plt = _pyplot()

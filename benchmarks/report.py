@@ -11,7 +11,7 @@ from benchmarks.places import BenchmarkError
 
 Results = Mapping[str, dict[str, Any]]
 
-SUITES = ("inmemory", "memory", "scale", "rows", "targets")
+SUITES = ("inmemory", "memory", "scale", "experts", "rows", "targets")
 
 
 def load(directory: Path) -> dict[str, dict[str, Any]]:
@@ -43,6 +43,7 @@ def markdown(results: Results) -> str:
         "inmemory": inmemory_table,
         "memory": memory_table,
         "scale": scale_table,
+        "experts": experts_table,
         "rows": rows_table,
         "targets": targets_table,
     }
@@ -127,6 +128,25 @@ def scale_table(result: dict[str, Any]) -> str:
     )
 
 
+def experts_table(result: dict[str, Any]) -> str:
+    """Seconds per token of a mixture and of dense models, and their ratio to the mixture's."""
+    kernels = list(dict.fromkeys(system["kernels"] for system in result["systems"]))
+    medians = {(s["name"], s["kernels"]): s["median_s"] for s in result["systems"]}
+    names = list(dict.fromkeys(name for name, _ in medians))
+    rows = []
+    for name in names:
+        cells = [name]
+        for one in kernels:
+            seconds = medians[name, one]
+            cells.append(f"{seconds:.3f} s ({seconds / medians[names[0], one]:.2f})")
+        rows.append(cells)
+    storage = result["settings"]["storage"]
+    return (
+        f"{_table(['model', *kernels], rows)}\n\n"
+        f"Seconds per token, {storage}, and how many times the mixture's."
+    )
+
+
 def rows_table(result: dict[str, Any]) -> str:
     """Seconds per row of each way to answer a table of prompts, a column a system."""
     systems = rows_systems(result)
@@ -176,9 +196,12 @@ def plot(results: Results, images: Path, say: Callable[[str], None]) -> None:
         "memory": ("benchmark_memory.png", plots.memory),
         "inmemory": ("benchmark_tokens.png", plots.tokens),
         "scale": ("benchmark_scale.png", plots.scale),
+        "experts": ("benchmark_experts.png", plots.experts),
         "rows": ("benchmark_rows.png", plots.rows),
     }
     for suite, result in results.items():
+        if suite not in draw:
+            continue
         name, function = draw[suite]
         function(result, images / name)
         say(f"wrote {images / name}")

@@ -17,7 +17,7 @@ from benchmarks.memory import measured
 from benchmarks.places import BenchmarkError
 from benchmarks.plots import OTHER as OTHER_COLOUR
 from benchmarks.plots import SQL, _colour
-from benchmarks.report import failures, load, markdown, targets_table
+from benchmarks.report import experts_table, failures, load, markdown, targets_table
 
 MACHINE = {
     "date": "2025-01-02T03:04:05+00:00",
@@ -157,6 +157,19 @@ def test_the_table_of_targets() -> None:
     ]
     rows = targets_table({"systems": systems}).splitlines()
     assert rows[2:] == ["| A | 12.3 | 99 | 7.3 | 2.55 | 2 |", "| B |  | 211 |  | 23.4 | 466 |"]
+
+
+def test_the_table_of_experts() -> None:
+    names = {"2 of 6 experts": 0.02, "dense, as the chosen": 0.018, "dense, as all": 0.05}
+    systems = [
+        {"name": name, "kernels": kernels, "median_s": seconds * times}
+        for kernels, times in (("native", 1), ("sql", 10))
+        for name, seconds in names.items()
+    ]
+    result = {"systems": systems, "settings": {"storage": "int8"}}
+    rows = experts_table(result).splitlines()
+    assert rows[0] == "| model | native | sql |"
+    assert rows[3] == "| dense, as the chosen | 0.018 s (0.90) | 0.180 s (0.90) |"
 
 
 def test_a_bar_has_the_colour_of_its_system() -> None:
