@@ -326,7 +326,7 @@ def test_an_operating_systems_error_is_one_sentence(
 @pytest.mark.parametrize(
     ("overrides", "match"),
     [
-        ({"model_type": "gpt2"}, "'gpt2' is not supported; supported: gemma2"),
+        ({"model_type": "gpt2"}, "'gpt2' is not supported; supported: deepseek_v2"),
         ({"rope": {"rope_type": "su", "factor": 2.0}}, "'su' is not supported"),
         ({"intermediate_size": 80}, "expected (80, 48)"),
         ({"num_hidden_layers": 3}, "model.layers.2"),

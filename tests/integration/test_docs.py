@@ -38,7 +38,7 @@ def test_the_page_holds_what_a_reader_sees(
     macros = {macro["name"]: macro for macro in manifest["macros"].values()}
     assert macros["tokenize"]["docs"]["show"]
     assert "{{ relama.tokenize('body') }}" in macros["tokenize"]["description"]
-    assert [a["name"] for a in macros["swiglu"]["arguments"]] == ["gate", "up", "size"]
+    assert [a["name"] for a in macros["geglu"]["arguments"]] == ["gate", "up", "size"]
     assert macros["materialization_relama_complete_default"]["description"]
     assert not macros["_softmax"]["docs"]["show"]
     assert not macros["duckdb__tokenize"]["docs"]["show"]
