@@ -82,7 +82,7 @@ def run(
             systems.append({"name": name, "kernels": one, **summary(seconds)})
     return {
         "suite": "experts",
-        "machine": describe(next(iter(paths.values()))),
+        "machine": describe(next(iter(paths.values())) / "model.safetensors"),
         "settings": {"storage": storage, "repeat": repeat, "threads": threads, "steps": STEPS},
         "shape": {**SHAPE, "num_hidden_layers": layers, "intermediate_size": EXPERT},
         "systems": systems,

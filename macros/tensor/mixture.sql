@@ -29,15 +29,15 @@ select
 from {{ residual }} as h
 {%- endmacro %}
 
+{# Put in order outside of the aggregate, as in `_collect_vector`. #}
 {% macro duckdb__mixture(experts, residual, single_token) -%}
 with chosen as (
 
     select
         x.sequence_id,
         x.position,
-        list(
-            list_transform(x.vector, lambda y: y * x.weight) order by x.expert_id
-        ) as vectors
+        list(x.expert_id) as expert_ids,
+        list(list_transform(x.vector, lambda y: y * x.weight)) as vectors
     from {{ experts }} as x
     group by x.sequence_id, x.position
 
@@ -47,7 +47,7 @@ select
     h.sequence_id,
     h.position,
     list_reduce(
-        chosen.vectors,
+        list_select(chosen.vectors, list_grade_up(chosen.expert_ids)),
         lambda sum, x: {{ 'relama_add(sum, x)' if relama._native() else 'list_transform(sum, lambda y, i: y + x[i])' }},
         h.vector
     ) as vector

@@ -211,6 +211,18 @@ def test_older_files_of_phi3_call_longrope_otherwise(tmp_path: Path, rope_type: 
     assert build_graph(open_checkpoint(directory)) == graph
 
 
+@pytest.mark.parametrize("name", ["mixtral", "qwen3_moe"])
+def test_the_number_of_experts_has_two_names(tmp_path: Path, name: str) -> None:
+    directory = write_family(tmp_path / "c", name)
+    graph = build_graph(open_checkpoint(directory))
+    config = json.loads((directory / "config.json").read_text())
+    names = ["num_experts", "num_local_experts"]
+    (count,) = (config.pop(key) for key in names if key in config)
+    for key in names:
+        (directory / "config.json").write_text(json.dumps({**config, key: count}))
+        assert build_graph(open_checkpoint(directory)) == graph
+
+
 def test_of_text_and_images_the_text_is_compiled_and_that_is_said() -> None:
     assert left_out(family("gemma3")) == [
         "The checkpoint is one of text and images; the text half is compiled."

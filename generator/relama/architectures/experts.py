@@ -37,6 +37,13 @@ class Experts:
     has_correction: bool = False
 
 
+def counted_experts(fields: Config) -> Config:
+    """The config with `num_experts`, which files of transformers 5 call `num_local_experts`."""
+    if "num_local_experts" not in fields:
+        return fields
+    return {**fields, "num_experts": fields["num_local_experts"]}
+
+
 def experts_of(fields: Config, count: str = "num_experts") -> Experts:
     """What a config says of experts.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from relama.architectures import mistral
 from relama.architectures.base import Architecture, Config, check_activation
 from relama.architectures.decoder import Decoder
-from relama.architectures.experts import experts_of, stacked_experts
+from relama.architectures.experts import counted_experts, experts_of, stacked_experts
 from relama.checkpoint.base import Tensor
 from relama.config import ModelConfig, positive
 from relama.graph import Graph
@@ -18,13 +18,13 @@ DEFAULTS = {
     "rms_norm_eps": 1e-5,
     "rope_theta": 1e6,
     "num_experts_per_tok": 2,
-    "num_local_experts": 8,
+    "num_experts": 8,
 }
 
 
 def tensors(fields: Config, stored: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """The experts of a layer one below the other."""
-    experts = positive(fields, "num_local_experts")
+    experts = positive(fields, "num_experts")
     return stacked_experts(stored, experts, "block_sparse_moe", ("w1", "w3", "w2"))
 
 
@@ -33,7 +33,7 @@ def build(config: ModelConfig, fields: Config) -> Graph:
     check_activation(fields, "silu")
     window = fields["sliding_window"] and positive(fields, "sliding_window")
     expert = {"moe_intermediate_size": config.intermediate_size, "norm_topk_prob": True}
-    experts = experts_of({**fields, **expert}, "num_local_experts")
+    experts = experts_of({**fields, **expert})
     decoder = Decoder(config)
     hidden = decoder.embedding()
     for _ in decoder.layers():
@@ -47,4 +47,4 @@ def build(config: ModelConfig, fields: Config) -> Graph:
     return decoder.head(hidden)
 
 
-ARCHITECTURE = Architecture(build, DEFAULTS, tensors)
+ARCHITECTURE = Architecture(build, DEFAULTS, tensors, counted_experts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from relama.architectures import qwen2_moe
 from relama.architectures.base import Architecture, Config, check_activation
 from relama.architectures.decoder import Decoder
-from relama.architectures.experts import experts_of
+from relama.architectures.experts import counted_experts, experts_of
 from relama.architectures.qwen2_moe import is_sparse
 from relama.config import ModelConfig, flag, positive
 from relama.graph import Graph
@@ -46,4 +46,4 @@ def build(config: ModelConfig, fields: Config) -> Graph:
     return decoder.head(hidden)
 
 
-ARCHITECTURE = Architecture(build, DEFAULTS, qwen2_moe.tensors)
+ARCHITECTURE = Architecture(build, DEFAULTS, qwen2_moe.tensors, counted_experts)

@@ -4,8 +4,8 @@ A matrix in blocks is one row of a table: a block is multiplied within one
 expression, and nothing has to be grouped (docs/decisions/0010). Blocks run at
 once, one per thread, so a matrix has as many as there are to be threads, unless starting
 them costs more than it gains. Those of a large matrix hold at most `BLOCK_ELEMENTS`: a block is
-held in memory as float32 while it is multiplied. In a mixture of experts, every expert has blocks
-of its own, and threads multiply experts.
+held in memory as float32 while it is multiplied. In a mixture of experts each is one block: threads
+multiply experts, and every column of a row group costs time.
 """
 
 from __future__ import annotations
@@ -53,8 +53,6 @@ def is_small(weight: Weight) -> bool:
 
 def _blocks(weight: Weight, parallelism: int) -> int:
     elements = weight.rows * weight.columns
-    if weight.num_experts:
-        return -(-elements // (weight.num_experts * BLOCK_ELEMENTS))
-    if elements < ONE_BLOCK:
+    if weight.num_experts or elements < ONE_BLOCK:
         return 1
     return min(weight.rows, max(parallelism, -(-elements // BLOCK_ELEMENTS)))
