@@ -147,9 +147,14 @@ def limited(
         if plan.streamed:
             database -= plan.overhead.ahead
         connection.execute(f"set memory_limit = '{database}B'")
-        streamed = [w for w in stored if w.table.name not in names and not w.table.looked_up]
-        # Which experts are read is not known beforehand.
-        streamed = [w for w in streamed if w.table.share == 1]
+        # Which rows are looked up, and which experts are read, is not known beforehand.
+        streamed = [
+            weight
+            for weight in stored
+            if weight.table.name not in names
+            and not weight.table.looked_up
+            and weight.table.share == 1
+        ]
         if not streamed or not SUPPORTED:
             yield Weights(plan, prompt=prompt)
             return
