@@ -139,6 +139,12 @@ def model_config(
     )
 
 
+def partial_rotary_factor(width: int, head_dim: int) -> float:
+    """The factor of which `int(head_dim * factor)` elements of a head, `width`, are turned."""
+    factor = width / head_dim
+    return math.nextafter(factor, 1.0) if int(head_dim * factor) < width else factor
+
+
 def config_warnings(config: Mapping[str, Any]) -> list[str]:
     """Sentences of what is left out of a config that is supported."""
     scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}

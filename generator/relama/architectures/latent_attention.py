@@ -25,7 +25,7 @@ import numpy.typing as npt
 from relama.architectures.base import Config, Tensors, chosen_columns, chosen_rows
 from relama.architectures.decoder import Decoder
 from relama.checkpoint.base import Tensor
-from relama.config import ModelConfig, flag, number, positive
+from relama.config import ModelConfig, flag, number, partial_rotary_factor, positive
 from relama.errors import CheckpointError, UnsupportedError
 
 #: Of the norms of latents, whatever the config says: `DeepseekV3RMSNorm(q_lora_rank)`.
@@ -98,9 +98,7 @@ def with_heads(fields: Config) -> Config:
 
 def with_turning_part(config: ModelConfig, latent: LatentAttention) -> ModelConfig:
     """The same, rotary embedding turning `qk_rope_head_dim` of each head."""
-    factor = latent.qk_rope_head_dim / latent.head_dim
-    if int(latent.head_dim * factor) < latent.qk_rope_head_dim:
-        factor = math.nextafter(factor, 1.0)
+    factor = partial_rotary_factor(latent.qk_rope_head_dim, latent.head_dim)
     return replace(config, rope=replace(config.rope, partial_rotary_factor=factor))
 
 

@@ -6,12 +6,12 @@ module for each family); how it is meant, what `src/models/` there does with it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from relama.checkpoint.gguf_settings import Settings, shortest
+from relama.config import partial_rotary_factor
 from relama.errors import CheckpointError
 
 #: Hugging Face's names for GGUF's outside of the layers.
@@ -241,11 +241,8 @@ def _phi3(settings: Settings, config: Mapping[str, Any]) -> dict[str, Any]:
     """A window of 0 is none (Phi-4). The part of a head that turns is stored as a width."""
     head_dim, context = config["head_dim"], config["max_position_embeddings"]
     width = settings.integer("rope.dimension_count", default=head_dim)
-    factor = width / head_dim
-    if int(head_dim * factor) < width:
-        factor = math.nextafter(factor, 1.0)
     return {
-        "partial_rotary_factor": factor,
+        "partial_rotary_factor": partial_rotary_factor(width, head_dim),
         "sliding_window": _window(settings),
         "original_max_position_embeddings": settings.integer(
             "rope.scaling.original_context_length", default=context
