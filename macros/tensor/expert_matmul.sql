@@ -11,23 +11,22 @@
     router        relation (sequence_id, position, expert_id, weight) of the chosen experts, or none
                   where `hidden` has a row for each of them, with expert_id and weight
     weight        relation of rows, see `matmul`; or of a row for each expert, see `matrix_blocks`
-    num_experts   how many experts there are
     rows          rows of the matrix of one expert
     blocks        number of blocks of an expert; 0 for a weight of rows
     storage       how the weight is stored
     single_token  see the macro of this name
 #}
 {% macro expert_matmul(
-    hidden, router, weight, num_experts, rows, blocks=0, storage='float32', single_token=false
+    hidden, router, weight, rows, blocks=0, storage='float32', single_token=false
 ) -%}
     {%- set input = relama._expert_input(hidden, router, storage, single_token) -%}
     {{ return(adapter.dispatch('expert_matmul', 'relama')(
-        input, weight, num_experts, rows, blocks, storage
+        input, weight, rows, blocks, storage
     )) }}
 {%- endmacro %}
 
 {# A range of the rows of a weight makes a vector. #}
-{% macro default__expert_matmul(input, weight, num_experts, rows, blocks, storage) -%}
+{% macro default__expert_matmul(input, weight, rows, blocks, storage) -%}
 with x as materialized (
 
     {{ input | indent(4) }}
@@ -48,7 +47,7 @@ select
 from x
 {%- endmacro %}
 
-{% macro duckdb__expert_matmul(input, weight, num_experts, rows, blocks, storage) -%}
+{% macro duckdb__expert_matmul(input, weight, rows, blocks, storage) -%}
     {%- if not blocks -%}
         {%- set products -%}
 (
@@ -126,7 +125,7 @@ from (
 ) as x
 {%- endmacro %}
 
-{% macro clickhouse__expert_matmul(input, weight, num_experts, rows, blocks, storage) -%}
+{% macro clickhouse__expert_matmul(input, weight, rows, blocks, storage) -%}
 with x as (
 
     {{ input | indent(4) }}

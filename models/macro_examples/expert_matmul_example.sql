@@ -23,7 +23,6 @@ product as (
         'hidden',
         'router',
         'weight',
-        num_experts=2,
         rows=2
     ) | indent(4) }}
 

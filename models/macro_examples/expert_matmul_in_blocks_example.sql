@@ -23,7 +23,6 @@ product as (
         'hidden',
         'router',
         'blocks',
-        num_experts=2,
         rows=2,
         blocks=1
     ) | indent(4) }}

@@ -27,11 +27,10 @@ def sql(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         calls[f"rows_{storage}"] = f"relama.matrix_rows('experts', {layout})"
         calls[f"dequantized_{storage}"] = f"relama._dequantized('m', '{storage}', {COLUMNS})"
         calls[f"product_{storage}"] = (
-            f"relama.expert_matmul('hidden', 'router', 'experts', {EXPERTS}, {ROWS}, "
-            f"{BLOCKS}, '{storage}')"
+            f"relama.expert_matmul('hidden', 'router', 'experts', {ROWS}, {BLOCKS}, '{storage}')"
         )
     calls["rows_product"] = (
-        f"relama.expert_matmul('hidden', 'router', 'weight', {EXPERTS}, {ROWS}, 0, 'float32')"
+        f"relama.expert_matmul('hidden', 'router', 'weight', {ROWS}, 0, 'float32')"
     )
     return rendered(tmp_path_factory.mktemp("dbt"), calls, "{}")
 

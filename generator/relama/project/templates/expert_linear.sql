@@ -4,7 +4,6 @@
         '<< reads[0] >>',
         <% if reads | length == 2 %>'<< reads[1] >>'<% else %>none<% endif %>,
         << weight >>,
-        num_experts=<< attributes.num_experts >>,
         rows=<< shape[0] >>,
 <%- if blocks %>
         blocks=<< blocks >>,
